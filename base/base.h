@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_BASE_H
+#define VMSHARE_BASE_H
+
+/*
+ * What at least three rooms share, and nothing else: messages, numbers as
+ * people write them, scatter-gather cursors, the descriptor chain in which
+ * the ring room and the file server meet, and the arena of state that
+ * outlives a worker process.
+ *
+ * Error convention, here and in every room: 0 (or a count) for success,
+ * -errno for failure, and nothing printed, unless a comment says otherwise.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+
+/* ---- log: words for people, on stderr only ------------------------------ */
+
+enum log_level {
+	LOG_LEVEL_ERROR,	/* what ends something */
+	LOG_LEVEL_WARNING,	/* what will surprise the user later */
+	LOG_LEVEL_NOTE,		/* said once, worth knowing; hidden by -q */
+	LOG_LEVEL_INFO,		/* -v */
+	LOG_LEVEL_DEBUG,	/* -vv */
+};
+
+/**
+ * log_setup() - choose what is printed and how
+ * @max:	least important level that is still printed
+ * @journal:	prefix lines with systemd's "<N>" priorities
+ *
+ * Call before threads start. @max is LOG_LEVEL_NOTE until then.
+ */
+void log_setup(enum log_level max, bool journal);
+
+/** log_name() - put "name: " after the level, e.g. "share 'src'" (kept) */
+void log_name(const char *name);
+
+bool log_enabled(enum log_level level);
+
+/*
+ * One line each, "vmshare: error: ...", without a trailing stop or newline.
+ * errno is preserved. A hint follows the error it mends.
+ */
+void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void log_warning(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void log_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void log_hint(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/**
+ * log_escape() - make bytes that a guest chose fit for a terminal
+ * @dst, @size:	where the NUL-terminated text goes; cut with "..." to fit
+ * @src, @len:	the bytes
+ *
+ * Return: @dst, for use as an argument.
+ */
+char *log_escape(char *dst, size_t size, const void *src, size_t len);
+
+/* At most @burst messages, then one each @seconds; zero-initialise the rest. */
+struct log_limit {
+	unsigned int burst;
+	unsigned int seconds;
+	unsigned int said;	/* atomic */
+	int64_t last;		/* atomic, CLOCK_MONOTONIC seconds */
+};
+
+bool log_allowed(struct log_limit *limit);
+
+/* ---- parse: numbers as people write them -------------------------------- */
+
+/* Each returns 0, -EINVAL (not of the form) or -ERANGE (does not fit). */
+int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
+/* "512M", "1.5G", "4096": binary K M G T, optional "iB" or "B"; bytes. */
+int parse_size(const char *text, uint64_t *bytes);
+/* "10", "10s", "2m", "1h", "250ms"; milliseconds. */
+int parse_duration(const char *text, uint64_t *ms);
+/* yes/no, on/off, true/false, 1/0. */
+int parse_bool(const char *text, bool *value);
+
+/** format_size() - "2 GiB", "1.9 GiB", "640 KiB" into @buf, which it returns */
+char *format_size(char *buf, size_t size, uint64_t bytes);
+
+/**
+ * parse_nearest() - the candidate closest to a mistyped word
+ * @word:	what was typed
+ * @names:	candidates, ended by NULL
+ *
+ * Return: a candidate within a third of the word's length, or NULL.
+ */
+const char *parse_nearest(const char *word, const char *const *names);
+
+/* ---- iov: a cursor over scattered memory -------------------------------- */
+
+/*
+ * The iovecs are not changed. All lengths were bounded by whoever built them,
+ * so their sum fits in size_t.
+ */
+struct iov_cursor {
+	const struct iovec *iov;
+	unsigned int cnt;
+	size_t off;		/* within iov[0] */
+};
+
+static inline void iov_init(struct iov_cursor *c, const struct iovec *iov,
+			    unsigned int cnt)
+{
+	c->iov = iov;
+	c->cnt = cnt;
+	c->off = 0;
+}
+
+size_t iov_total(const struct iovec *iov, unsigned int cnt);
+/* Each moves the cursor and returns the bytes moved: short at the end. */
+size_t iov_read(struct iov_cursor *c, void *dst, size_t len);
+size_t iov_write(struct iov_cursor *c, const void *src, size_t len);
+size_t iov_skip(struct iov_cursor *c, size_t len);
+/**
+ * iov_slice() - the next @len bytes as iovecs for preadv2() and its like
+ * @c:		moved past what was taken
+ * @len:	bytes wanted
+ * @out, @max:	room for the result
+ *
+ * Return: iovecs filled; their total is less than @len where the cursor
+ * ended or @max was reached.
+ */
+unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
+		       unsigned int max);
+
+/* ---- chain: one request of a guest, as both rooms see it ---------------- */
+
+/* A virtqueue has at most 1024 descriptors here (QEMU's VIRTQUEUE_MAX_SIZE);
+ * a descriptor that spans two memory regions takes two iovecs. */
+#define CHAIN_MAX_DESC	1024
+#define CHAIN_MAX_IOV	(CHAIN_MAX_DESC + 16)
+/* Queue 0 is the high priority queue (FORGET), 1.. are request queues. */
+#define CHAIN_MAX_QUEUES 65
+
+/*
+ * A popped descriptor chain. The iovecs point into guest memory: the guest
+ * can change what is there at any time, so copy once and check the copy.
+ * They stay mapped until the chain is pushed.
+ */
+struct chain {
+	struct iovec *iov;	/* consumer's array of CHAIN_MAX_IOV entries */
+	unsigned int nr_readable; /* iov[0..): written by the driver */
+	unsigned int nr_writable; /* then these: the device's to write */
+	size_t readable;	/* bytes in each part */
+	size_t writable;
+	uint16_t queue;
+	uint16_t head;		/* descriptor index (buffer id if packed) */
+	uint32_t epoch;		/* ring set-up this chain belongs to */
+	void *map;		/* memory map reference, owned by the ring */
+	uint16_t nr_desc;	/* ring slots to give back (packed rings) */
+};
+
+static inline const struct iovec *chain_writable(const struct chain *c)
+{
+	return c->iov + c->nr_readable;
+}
+
+/*
+ * What the ring room offers to whoever consumes chains. @ctx is its own.
+ *
+ * wait, pop and pending are for the queue's one leader at a time (the consumer
+ * guarantees it). push and flush are for any thread.
+ */
+struct chain_ops {
+	/**
+	 * wait() - sleep until the queue may hold a chain
+	 *
+	 * Publishes and signals what was pushed (flush), arms the driver's
+	 * notification, looks at the ring once more, and only then sleeps.
+	 *
+	 * Return: 0 when there may be one, -ESHUTDOWN when the queue is being
+	 * stopped (the leader must then let go of it).
+	 */
+	int (*wait)(void *ctx, unsigned int q);
+	/**
+	 * pop() - take the next chain
+	 * @c:	iov set by the caller, the rest filled in
+	 *
+	 * Return: 1 with a chain, 0 when the ring is empty, -ESHUTDOWN when
+	 * the queue is stopped or broken by its guest.
+	 */
+	int (*pop)(void *ctx, unsigned int q, struct chain *c);
+	/* Chains that wait in the ring, as of the last look. */
+	unsigned int (*pending)(void *ctx, unsigned int q);
+	/**
+	 * push() - give a chain back with @len bytes written
+	 *
+	 * Becomes visible to the guest at the next flush of that queue; the
+	 * ring may publish earlier by itself (a batch bound), never later.
+	 */
+	void (*push)(void *ctx, struct chain *c, uint32_t len);
+	/* Publish all pushed chains of a queue; signal if the guest asked. */
+	void (*flush)(void *ctx, unsigned int q);
+};
+
+/*
+ * What the consumer offers to the ring room, called by the connection's
+ * thread. @ctx is the consumer's own.
+ */
+struct chain_consumer {
+	/* The queue runs: have a thread lead it. 0 or -errno. */
+	int (*start)(void *ctx, unsigned int q);
+	/*
+	 * Return once no thread will call wait or pop for the queue again
+	 * until the next start. Requests that were popped may still run and
+	 * push later. The ring makes wait return before it calls this.
+	 */
+	void (*stop)(void *ctx, unsigned int q);
+	/*
+	 * The device was reset or the front end is gone: end what blocks
+	 * (lock waits), drop nodes, handles and locks of that guest.
+	 */
+	void (*reset)(void *ctx);
+};
+
+/* ---- arena: state that outlives a worker -------------------------------- */
+
+/*
+ * A memfd mapped MAP_SHARED, divided into regions that are found by id.
+ * A keeper creates it, clones workers (same address), and an upgraded binary
+ * attaches it by descriptor (another address): so nothing in it may be a
+ * pointer, and no lock word lives in it.
+ */
+enum arena_id {
+	ARENA_NODES = 1,	/* fsserver: node slots */
+	ARENA_NAMES,		/* fsserver: names of nodes */
+	ARENA_HANDLES,		/* fsserver: open files and directories */
+	ARENA_LOCKS,		/* fsserver: lock owners' descriptors */
+	ARENA_SESSION,		/* fsserver: what INIT agreed on, counters */
+	ARENA_JOURNAL,		/* fsserver: intents and results */
+	ARENA_STATS,		/* fsserver: counts and latencies by opcode */
+	ARENA_DEVICE,		/* vhostuser: features, regions, fds, rings */
+	ARENA_RINGS,		/* vhostuser: chains taken, done, published */
+	ARENA_MAX = 16,
+};
+
+struct arena;
+
+/* @size bytes of address space; memory is used only where it is touched. */
+int arena_create(struct arena **arena, uint64_t size);
+int arena_attach(struct arena **arena, int fd);
+void arena_close(struct arena *arena);	/* unmaps; NULL is fine */
+int arena_fd(const struct arena *arena);
+
+/**
+ * arena_region() - find a region, or make it, zero-filled
+ * @id:		which
+ * @version:	layout of its contents; a mismatch is -EPROTO
+ * @size:	bytes; ignored (and set) where the region exists
+ * @fresh:	set to whether it was made just now; may be NULL
+ *
+ * Return: 0 with *@mem, -ENOSPC when the arena is full, -EPROTO.
+ * Not thread-safe: regions are made at start.
+ */
+int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
+		 uint64_t *size, void **mem, bool *fresh);
+
+/** arena_release() - give whole pages of [@mem, @mem + @len) back, zeroed */
+void arena_release(struct arena *arena, void *mem, uint64_t len);
+
+#endif
