@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_FSSERVER_H
+#define VMSHARE_FSSERVER_H
+
+/*
+ * The file server: FUSE requests in, files of one directory tree out. It
+ * consumes chains (base.h) and knows nothing of rings, sockets or QEMU.
+ */
+
+#include "base/base.h"
+
+enum fs_cache { FS_CACHE_AUTO, FS_CACHE_ALWAYS, FS_CACHE_NONE };
+enum fs_access { FS_ACCESS_PASSTHROUGH, FS_ACCESS_SQUASH, FS_ACCESS_MAPPED };
+enum fs_sandbox {
+	FS_SANDBOX_AUTO,	/* the strongest that is to be had */
+	FS_SANDBOX_NAMESPACE,	/* refuse to run with less */
+	FS_SANDBOX_CHROOT,	/* root only: no namespaces but chroot */
+	FS_SANDBOX_NONE,	/* openat2 and name checks alone */
+};
+
+/* One range of an id map: guest ids [guest, guest + count) are host ids. */
+struct fs_idrange {
+	uint32_t guest, host, count;
+};
+
+#define FS_MAX_IDRANGES 16
+#define FS_MAX_HIDE 16
+
+struct fs_options {
+	const char *name;	/* the tag, for messages */
+	const char *dir;	/* opened by fs_confine(), never used after */
+	bool readonly;
+	enum fs_cache cache;
+	bool writeback;
+	bool xattr;
+	bool posix_acl;		/* where the guest offers it */
+	bool posix_lock, flock;	/* real locks on the host */
+	bool block_locks;	/* let waiting locks wait */
+	bool submounts;		/* announce mount points to the guest */
+	bool inode_handles;	/* reopen by file handle */
+	bool allow_direct_io;	/* pass O_DIRECT to the host */
+	bool noatime;		/* honour the guest's O_NOATIME */
+	enum fs_access access;
+	bool squash_set;	/* squash=UID[:GID] was given */
+	uint32_t squash_uid, squash_gid;
+	struct fs_idrange uid_map[FS_MAX_IDRANGES], gid_map[FS_MAX_IDRANGES];
+	unsigned int nr_uid_map, nr_gid_map;
+	unsigned int threads;	/* most threads that run requests; 0: auto */
+	unsigned int open_files; /* descriptor budget; 0: from RLIMIT_NOFILE */
+	uint64_t inode_limit;	/* nodes; 0: none but memory */
+	enum fs_sandbox sandbox;
+	bool seccomp;
+	bool seccomp_log;	/* log a violation instead of ending the share */
+	/* Names in the share's root that do not exist for the guest. */
+	const char *hide[FS_MAX_HIDE];
+	unsigned int nr_hide;
+	const char *xattr_map;	/* virtiofsd's rule syntax, or NULL */
+	uint64_t timeout_ms;	/* attribute and entry timeout; cache=auto */
+};
+
+void fs_options_init(struct fs_options *o);
+
+/* What came of each layer of confinement, for check and for messages. */
+enum fs_layer_state { FS_LAYER_OFF, FS_LAYER_ON, FS_LAYER_UNAVAILABLE };
+enum fs_layer_id {
+	FS_LAYER_NAMES,		/* checks in the request decoder; always on */
+	FS_LAYER_OPENAT2,
+	FS_LAYER_NAMESPACES,	/* mount, pid, net, ipc, uts; pivot_root */
+	FS_LAYER_LANDLOCK,
+	FS_LAYER_CAPS,
+	FS_LAYER_SECCOMP,
+	FS_LAYER_COUNT,
+};
+struct fs_layer {
+	enum fs_layer_state state;
+	int error;		/* errno when unavailable */
+	char why[96];		/* which step failed, in words; or "" */
+};
+
+/* A confined place to serve from; made by fs_confine(). */
+struct fs_place {
+	int root;		/* O_PATH of the share's root */
+	int proc;		/* O_PATH of a private procfs, or -1 */
+	bool userns;		/* in a user namespace of its own */
+	struct fs_layer layers[FS_LAYER_COUNT];
+};
+
+/**
+ * fs_confine() - shut the calling process into its share
+ * @o:		options; dir, sandbox, access, id maps and readonly matter
+ * @keep:	descriptors to keep open, ascending; all others are closed
+ * @nr_keep:	how many
+ * @place:	what it came to
+ * @why:	on failure, one line that names the thing, the value and why
+ *
+ * Acquire, then drop: opens the share, then namespaces, pivot_root, Landlock
+ * and capabilities. The process must be single-threaded. With a pid namespace
+ * the *children* of the caller are in it. Seccomp comes later, in fs_open()
+ * for a worker and fs_seccomp_keeper() for its keeper.
+ * Return: 0 or -errno with @why filled in.
+ */
+int fs_confine(const struct fs_options *o, const int *keep,
+	       unsigned int nr_keep, struct fs_place *place, char *why,
+	       size_t why_size);
+
+/** fs_probe_layers() - what fs_confine() would come to (forks; for check) */
+int fs_probe_layers(const struct fs_options *o, struct fs_place *place);
+
+/** fs_seccomp_keeper() - the keeper's system call filter */
+int fs_seccomp_keeper(void);
+
+/* Progress of the guest's use of the share. */
+enum fs_event {
+	FS_EVENT_MOUNTED,	/* FUSE_INIT */
+	FS_EVENT_UNMOUNTED,	/* FUSE_DESTROY */
+	FS_EVENT_WARNING,	/* @text, already escaped */
+};
+
+struct fs;
+
+struct fs_setup {
+	const struct fs_options *options;	/* copied */
+	const struct fs_place *place;
+	struct arena *arena;
+	const struct chain_ops *ops;		/* where chains come from */
+	void *ops_ctx;
+	unsigned int queues;			/* including queue 0 */
+	void (*event)(void *ctx, enum fs_event event, const char *text);
+	void *event_ctx;
+};
+
+/**
+ * fs_open() - start the server; threads start with the first queue
+ *
+ * Return: 0 or -errno; -EPROTO for an arena of another version.
+ */
+int fs_open(struct fs **fs, const struct fs_setup *setup);
+
+/* Its ctx is the struct fs. */
+extern const struct chain_consumer fs_consumer;
+
+/** fs_dump() - describe requests older than @ms on stderr (thread top) */
+void fs_dump(struct fs *fs, unsigned int ms);
+
+/** fs_close() - stop all threads and free everything */
+void fs_close(struct fs *fs);
+
+#endif
