@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_MEMBACK_H
+#define VMSHARE_MEMBACK_H
+
+/*
+ * Guest memory as file descriptors: memfd, huge pages or an unlinked file.
+ * Says what is free, what is missing and how to mend it; knows neither QEMU
+ * nor vhost.
+ */
+
+#include "base/base.h"
+
+enum mem_type { MEM_MEMFD, MEM_HUGEPAGES, MEM_FILE };
+
+struct mem_spec {
+	enum mem_type type;
+	uint64_t page_size;	/* huge pages: bytes; 0 is the default size */
+	const char *dir;	/* file: the directory */
+	bool prealloc;
+};
+
+/* Why memory can't be had, in words for the user. */
+struct mem_problem {
+	bool fatal;		/* else a warning */
+	char text[256];		/* names the thing, the value and the limit */
+	char hint[256];		/* the command that mends it, or "" */
+};
+
+#define MEM_MAX_PROBLEMS 8
+
+/**
+ * mem_check() - would @total bytes be had?
+ *
+ * Return: number of problems written to @problems (at most MEM_MAX_PROBLEMS),
+ * none when all is well. Touches nothing.
+ */
+unsigned int mem_check(const struct mem_spec *spec, uint64_t total,
+		       struct mem_problem *problems);
+
+/* Called now and then by mem_create() with bytes claimed so far. */
+typedef void mem_progress_fn(void *ctx, uint64_t done, uint64_t total);
+
+/**
+ * mem_create() - make one node's memory
+ * @size:	bytes, rounded up to the page size
+ * @node:	its number, for the memfd's name
+ * @progress:	told about preallocation; may be NULL
+ * @fd:		the descriptor (CLOEXEC), the caller's to close
+ *
+ * Huge pages are claimed here (parallel fallocate), so that no guest dies of
+ * SIGBUS later; a file is unlinked at once. The memory is sealed against
+ * growing and shrinking where the type allows.
+ * Return: 0, or -errno with @problem filled in.
+ */
+int mem_create(const struct mem_spec *spec, uint64_t size, unsigned int node,
+	       mem_progress_fn *progress, void *ctx, int *fd,
+	       struct mem_problem *problem);
+
+#endif
