@@ -20,11 +20,48 @@
 
 #include <limits.h>
 #include <linux/fuse.h>
+#include <linux/limits.h>
 #include <sys/stat.h>
 
-struct fs_node;
-struct fs_handle;
+struct fs_node;		/* a file the guest knows; nodetab.h */
+struct fs_handle;	/* a file the guest holds open; handle.c */
+struct fs_nodes;
+struct fs_handles;
 struct fs_pool;
+struct fs_locks;
+struct fs_session;
+
+/*
+ * The server. Written by fs_open() and then constant; what changes is behind
+ * the pointers, each with its own locks.
+ */
+struct fs {
+	struct fs_options options;	/* strings are copies */
+	struct fs_place place;
+	struct arena *arena;
+	const struct chain_ops *ops;
+	void *ops_ctx;
+	unsigned int queues;
+	void (*event)(void *ctx, enum fs_event event, const char *text);
+	void *event_ctx;
+	struct fs_nodes *nodes;
+	struct fs_handles *handles;
+	struct fs_locks *locks;		/* lock.c, or NULL when both are off */
+	struct fs_pool *pool;
+	struct fs_session *session;	/* in the arena */
+};
+
+/*
+ * What FUSE_INIT agreed on; survives a worker. Written by INIT, DESTROY and
+ * reset; read at any time, one field at a time.
+ */
+struct fs_session {
+	uint64_t flags;			/* FUSE_* of the INIT reply */
+	uint32_t minor;			/* 0: not initialised */
+	uint32_t max_write;
+	uint32_t max_pages;
+	uint32_t mounted;		/* told by an event */
+};
 
 /* Fixed part of any request's arguments, with two names behind it. */
 #define FS_ARGS_MAX	256
@@ -46,6 +83,7 @@ struct fs_worker {
 	size_t writable_len;		/* payload room in the reply */
 	uint64_t args[FS_ARGS_MAX / 8];	/* the opcode's fixed part */
 	size_t args_len;
+	struct fs_node *node;		/* pinned, where the opcode has one */
 	char name[2][NAME_MAX + 2];	/* checked, NUL-terminated */
 	uint32_t groups[32];		/* supplementary, from FUSE_EXT_GROUPS */
 	unsigned int nr_groups;
@@ -83,6 +121,89 @@ void pool_interrupt(struct fs_pool *pool);
  */
 uint32_t request_run(struct fs_worker *w);
 
+/* The opcode's fixed part: zero-filled behind what the guest sent. */
+static inline const void *request_args(const struct fs_worker *w)
+{
+	return w->args;
+}
+
+/**
+ * reply_put() - append to the reply's payload
+ *
+ * Return: @len, or -EINVAL when the guest left too little room.
+ */
+int reply_put(struct fs_worker *w, const void *data, size_t len);
+
+/* ---- inode.c, nodetab.c, names.c, fdcache.c: what the guest knows -------- */
+
+/*
+ * A pinned node neither goes away nor loses its descriptor. Pins are short:
+ * a request's. What lives longer (a handle, a name below a directory) holds.
+ */
+
+/** node_get() - pin the node of a guest's id; -ESTALE for any other number */
+int node_get(struct fs *fs, uint64_t nodeid, struct fs_node **node);
+void node_put(struct fs *fs, struct fs_node *node);
+uint64_t node_id(const struct fs_node *node);
+/* S_IFMT bits: a node never changes its type. */
+uint32_t node_type(const struct fs_node *node);
+
+/**
+ * node_fd() - the node's O_PATH descriptor, opened now if it has none
+ * @node:	pinned
+ *
+ * Return: a descriptor that stays valid while the node is pinned (not the
+ * caller's to close), or -errno; -ESTALE when the file is no longer to be found.
+ */
+int node_fd(struct fs_worker *w, struct fs_node *node);
+
+/**
+ * node_open() - open a node for I/O
+ * @flags:	open(2) flags; O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
+ *		are added
+ *
+ * Only regular files and directories; what was opened is verified to be the
+ * node. Return: a new descriptor (the caller's to close), or -errno.
+ */
+int node_open(struct fs_worker *w, struct fs_node *node, int flags);
+
+#define PROC_PATH_SIZE 32
+/* "self/fd/N": to be used relative to place.proc, which is also the process's
+ * working directory (for the xattr calls, which take no directory). */
+const char *proc_path(char buf[PROC_PATH_SIZE], int fd);
+
+/* ---- handle.c: what the guest holds open -------------------------------- */
+
+/**
+ * handle_get() - pin the handle of a guest's fh
+ *
+ * Return: 0; -EBADF for any number that is not an open handle, or one of
+ * another node than the request's (w->node) where there is one.
+ */
+int handle_get(struct fs_worker *w, uint64_t fh, struct fs_handle **handle);
+void handle_put(struct fs_worker *w, struct fs_handle *handle);
+int handle_fd(const struct fs_handle *handle);	/* valid while pinned */
+struct fs_node *handle_node(struct fs *fs, const struct fs_handle *handle);
+/* Descriptors outside of nodes and handles (lock owners') are counted too:
+ * 0, or -ENFILE when the budget is used up by what the guest holds open. */
+int fd_charge(struct fs *fs);
+void fd_uncharge(struct fs *fs);
+
+/* ---- lock.c: POSIX and flock locks -------------------------------------- */
+
+int lock_open(struct fs *fs);	/* sets fs->locks */
+void lock_close(struct fs *fs);
+/* The operations; w->node is set. Each returns payload length or -errno. */
+int lock_getlk(struct fs_worker *w);
+int lock_setlk(struct fs_worker *w);	/* SETLK and SETLKW, POSIX and flock */
+/* FLUSH: close(2) by a process; its POSIX locks on the file end. */
+void lock_flush(struct fs_worker *w, uint64_t owner);
+/* RELEASE: the last close of an open file, before its descriptor closes. */
+void lock_release(struct fs_worker *w, struct fs_handle *handle,
+		  uint64_t owner, uint32_t release_flags);
+/* Reset, DESTROY, a new INIT: no lock of that guest stays. */
+void lock_drop_all(struct fs *fs);
+
 /* ---- cred.c: whose name an operation acts in ---------------------------- */
 
 /*
@@ -109,5 +230,18 @@ uint32_t owner_create_mode(struct fs_worker *w, uint32_t mode);
 /* chmod/chown part of SETATTR; FATTR_MODE/UID/GID bits of @valid. */
 int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 		  uint32_t mode, uint32_t uid, uint32_t gid);
+/*
+ * Extended attribute names, in place: 0 with @host filled in, or -errno for
+ * what the guest may not touch (-EPERM, -EOPNOTSUPP, -ENODATA as fits).
+ */
+int owner_xattr_to_host(struct fs_worker *w, const char *guest,
+			char host[XATTR_NAME_MAX + 1], bool set);
+/* Rewrites a listxattr() result for the guest; returns its new length. */
+size_t owner_xattr_list(struct fs_worker *w, char *list, size_t len);
+
+/* ---- seccomp.c ---------------------------------------------------------- */
+
+/* The worker's filter, for all its threads; called at the end of fs_open(). */
+int seccomp_worker(struct fs *fs);
 
 #endif
