@@ -85,18 +85,43 @@ struct fs_place {
 	struct fs_layer layers[FS_LAYER_COUNT];
 };
 
+/* ---- sandbox.c (helper POOL) -------------------------------------------- */
+
+/**
+ * fs_fork() - fork the process that is going to confine itself (a keeper)
+ * @o:		options; sandbox, access and id maps matter
+ *
+ * Like fork(), and to be called by a single-threaded process. Where there are
+ * namespaces the child is PID 1 of a pid namespace of its own (it must reap
+ * whatever is re-parented to it, and all in it die with it; only it can mount
+ * that namespace's procfs), and for an ordinary user in a user namespace
+ * whose map is complete on return. Its next step is fs_confine(). A plain
+ * fork() instead of fs_fork() works too, with a layer less.
+ * Return: 0 in the child, its pid in the parent, -errno.
+ */
+pid_t fs_fork(const struct fs_options *o);
+
+/* Exit status of a process that a system call filter ended: do not restart. */
+#define FS_EXIT_SECCOMP	121
+
 /**
  * fs_confine() - shut the calling process into its share
  * @o:		options; dir, sandbox, access, id maps and readonly matter
- * @keep:	descriptors to keep open, ascending; all others are closed
+ * @keep:	descriptors to keep open, ascending; all others but 0, 1 and 2
+ *		are closed
  * @nr_keep:	how many
- * @place:	what it came to
+ * @place:	what it came to; its descriptors are open in the caller and
+ *		belong to it (and to the workers that share its table)
  * @why:	on failure, one line that names the thing, the value and why
  *
- * Acquire, then drop: opens the share, then namespaces, pivot_root, Landlock
- * and capabilities. The process must be single-threaded. With a pid namespace
- * the *children* of the caller are in it. Seccomp comes later, in fs_open()
- * for a worker and fs_seccomp_keeper() for its keeper.
+ * To be called by the child of fs_fork(), the keeper, before it makes its
+ * first worker with clone(CLONE_FILES | SIGCHLD). Acquire, then drop: opens
+ * the share, then mount, net, ipc and uts namespaces, pivot_root, Landlock,
+ * capabilities, no_new_privs and limits. The process must be single-threaded.
+ * Afterwards the root directory is the share; no path of the host can be
+ * opened. The arena, sockets and log descriptors must be in @keep. Seccomp
+ * comes later: fs_seccomp_keeper() in the keeper before it clones its first
+ * worker (who inherits it), and the narrower one of fs_open() in the worker.
  * Return: 0 or -errno with @why filled in.
  */
 int fs_confine(const struct fs_options *o, const int *keep,
