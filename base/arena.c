@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * State that outlives a worker: one memfd, mapped shared, divided into
+ * regions by a table in its first page. A keeper makes the arena before it
+ * clones its first worker; each worker inherits the mapping, and a binary that
+ * takes over by descriptor maps it anew, elsewhere. So regions are named by
+ * id and their contents by index, never by pointer.
+ *
+ * The file is sparse: its size is address space, not memory. Regions are made
+ * while one thread runs; the table therefore needs no lock. A region's entry
+ * is written before its id is: a process that dies in between has made
+ * nothing. What the regions hold is their owners' business.
+ */
+
+#include "base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ARENA_MAGIC	0x616e657261766d31ull
+#define ARENA_PAGE	4096u
+
+struct arena_entry {
+	uint32_t id;		/* 0: unused; written last */
+	uint32_t version;
+	uint64_t offset, size;
+};
+
+struct arena_header {
+	uint64_t magic;
+	uint64_t size;
+	struct arena_entry entry[ARENA_MAX];
+};
+
+struct arena {
+	struct arena_header *header;
+	uint64_t size;
+	int fd;
+};
+
+_Static_assert(sizeof(struct arena_header) <= ARENA_PAGE, "one page of table");
+
+static int arena_map(struct arena *arena)
+{
+	void *mem = mmap(NULL, arena->size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
+
+	if (mem == MAP_FAILED)
+		return -errno;
+	arena->header = mem;
+	return 0;
+}
+
+int arena_create(struct arena **arena, uint64_t size)
+{
+	struct arena *a = calloc(1, sizeof(*a));
+	int err;
+
+	if (!a)
+		return -ENOMEM;
+	a->size = (size + ARENA_PAGE - 1) & ~(uint64_t)(ARENA_PAGE - 1);
+	a->fd = memfd_create("vmshare-arena", MFD_CLOEXEC);
+	if (a->fd < 0 || ftruncate(a->fd, (off_t)a->size) < 0) {
+		err = -errno;
+		goto fail;
+	}
+	err = arena_map(a);
+	if (err)
+		goto fail;
+	a->header->size = a->size;
+	a->header->magic = ARENA_MAGIC;
+	*arena = a;
+	return 0;
+fail:
+	arena_close(a);
+	return err;
+}
+
+int arena_attach(struct arena **arena, int fd)
+{
+	struct arena *a = calloc(1, sizeof(*a));
+	struct stat st;
+	int err;
+
+	if (!a)
+		return -ENOMEM;
+	a->fd = fd;
+	if (fstat(fd, &st) < 0) {
+		err = -errno;
+		goto fail;
+	}
+	err = -EPROTO;
+	if (st.st_size < ARENA_PAGE)
+		goto fail;
+	a->size = (uint64_t)st.st_size;
+	err = arena_map(a);
+	if (err)
+		goto fail;
+	err = -EPROTO;
+	if (a->header->magic != ARENA_MAGIC || a->header->size != a->size)
+		goto fail;
+	*arena = a;
+	return 0;
+fail:
+	a->fd = -1;	/* stays the caller's */
+	arena_close(a);
+	return err;
+}
+
+void arena_close(struct arena *arena)
+{
+	if (!arena)
+		return;
+	if (arena->header)
+		munmap(arena->header, arena->size);
+	if (arena->fd >= 0)
+		close(arena->fd);
+	free(arena);
+}
+
+int arena_fd(const struct arena *arena)
+{
+	return arena->fd;
+}
+
+/* The entry with @id, or the first unused one, or NULL. */
+static struct arena_entry *arena_find(struct arena *arena, uint32_t id,
+				      uint64_t *end)
+{
+	struct arena_entry *entry = arena->header->entry;
+
+	*end = ARENA_PAGE;
+	for (unsigned int i = 0; i < ARENA_MAX; i++, entry++) {
+		if (entry->id == id || entry->id == 0)
+			return entry;
+		*end = entry->offset + entry->size;
+	}
+	return NULL;
+}
+
+int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
+		 uint64_t *size, void **mem, bool *fresh)
+{
+	uint64_t end, rounded;
+	struct arena_entry *entry = arena_find(arena, (uint32_t)id, &end);
+
+	if (!entry)
+		return -ENOSPC;
+	if (fresh)
+		*fresh = entry->id == 0;
+	if (entry->id == 0) {
+		if (__builtin_add_overflow(*size, ARENA_PAGE - 1, &rounded))
+			return -ENOSPC;
+		rounded &= ~(uint64_t)(ARENA_PAGE - 1);
+		if (rounded > arena->size - end)
+			return -ENOSPC;
+		entry->version = version;
+		entry->offset = end;
+		entry->size = rounded;
+		__atomic_store_n(&entry->id, (uint32_t)id, __ATOMIC_RELEASE);
+	} else if (entry->version != version) {
+		return -EPROTO;
+	}
+	*size = entry->size;
+	*mem = (char *)arena->header + entry->offset;
+	return 0;
+}
+
+void arena_release(struct arena *arena, void *mem, uint64_t len)
+{
+	uint64_t from = (uint64_t)((char *)mem - (char *)arena->header);
+	uint64_t to = from + len;
+
+	from = (from + ARENA_PAGE - 1) & ~(uint64_t)(ARENA_PAGE - 1);
+	to &= ~(uint64_t)(ARENA_PAGE - 1);
+	/* Failure only means that the memory stays in use until it is reused. */
+	if (from < to)
+		(void)fallocate(arena->fd,
+				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				(off_t)from, (off_t)(to - from));
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Words for people. Every line goes to stderr in one write(2), so that lines
+ * of several processes and threads do not mix; stdout belongs to the guest or
+ * to the product that was asked for. The level, the name and the prefix are
+ * set before threads start and only read afterwards: no lock is needed.
+ *
+ * Nothing here allocates, and errno survives each call, so a message can
+ * stand between a failed system call and the code that looks at errno.
+ */
+
+#include "base/base.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static enum log_level log_max = LOG_LEVEL_NOTE;
+static bool log_journal;
+static char log_who[96];
+
+/* syslog(3) priorities, as systemd's sd-daemon(3) prefixes want them. */
+static const struct {
+	const char *word;
+	int priority;
+} log_levels[] = {
+	[LOG_LEVEL_ERROR] = {"error", 3},   [LOG_LEVEL_WARNING] = {"warning", 4},
+	[LOG_LEVEL_NOTE] = {"note", 5},	    [LOG_LEVEL_INFO] = {"info", 6},
+	[LOG_LEVEL_DEBUG] = {"debug", 7},
+};
+
+void log_setup(enum log_level max, bool journal)
+{
+	log_max = max;
+	log_journal = journal;
+}
+
+void log_name(const char *name)
+{
+	if (name)
+		snprintf(log_who, sizeof(log_who), "%s: ", name);
+	else
+		log_who[0] = '\0';
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level <= log_max;
+}
+
+static void log_line(enum log_level level, const char *word, const char *who,
+		     const char *fmt, va_list args) PRINTF_LIKE(4, 0);
+
+static void log_line(enum log_level level, const char *word, const char *who,
+		     const char *fmt, va_list args)
+{
+	int saved = errno;
+	char line[1024], prefix[8] = "";
+	size_t len;
+	int n;
+
+	if (!log_enabled(level))
+		return;
+	if (log_journal)
+		snprintf(prefix, sizeof(prefix), "<%d>",
+			 log_levels[level].priority);
+	n = snprintf(line, sizeof(line) - 1, "%svmshare: %s: %s", prefix, word,
+		     who);
+	len = n < 0 ? 0 : (size_t)n;
+	if (len < sizeof(line) - 1) {
+		errno = saved;	/* for %m */
+		n = vsnprintf(line + len, sizeof(line) - 1 - len, fmt, args);
+		len += n < 0 ? 0 : (size_t)n;
+	}
+	if (len > sizeof(line) - 2) {
+		len = sizeof(line) - 1;
+		memcpy(line + len - 3, "...", 3);
+	}
+	line[len++] = '\n';
+	/* Nobody can be told that stderr is gone. */
+	if (write(STDERR_FILENO, line, len) < 0)
+		errno = saved;
+	errno = saved;
+}
+
+#define LOG_FUNCTION(name, level)                                            \
+	void name(const char *fmt, ...)                                      \
+	{                                                                    \
+		va_list args;                                                \
+                                                                             \
+		va_start(args, fmt);                                         \
+		log_line(level, log_levels[level].word, log_who, fmt, args); \
+		va_end(args);                                                \
+	}
+
+LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
+LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
+LOG_FUNCTION(log_note, LOG_LEVEL_NOTE)
+LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
+LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+
+void log_hint(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_line(LOG_LEVEL_ERROR, "hint", "", fmt, args);
+	va_end(args);
+}
+
+char *log_escape(char *dst, size_t size, const void *src, size_t len)
+{
+	const unsigned char *s = src;
+	size_t out = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		bool plain = s[i] >= 0x20 && s[i] < 0x7f && s[i] != '\\';
+		/* What is written now, the "..." and the NUL must fit. */
+		size_t need = (plain ? 1u : 4u) + (i + 1 < len ? 4u : 1u);
+
+		if (out + need > size) {
+			if (out + 4 <= size) {
+				memcpy(dst + out, "...", 3);
+				out += 3;
+			}
+			break;
+		}
+		if (plain)
+			dst[out++] = (char)s[i];
+		else
+			out += (size_t)sprintf(dst + out, "\\x%02x", s[i]);
+	}
+	if (size)
+		dst[out < size ? out : size - 1] = '\0';
+	return dst;
+}
+
+bool log_allowed(struct log_limit *limit)
+{
+	struct timespec now;
+	int64_t last;
+
+	if (__atomic_load_n(&limit->said, __ATOMIC_RELAXED) < limit->burst &&
+	    __atomic_fetch_add(&limit->said, 1, __ATOMIC_RELAXED) <
+		    limit->burst)
+		return true;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	last = __atomic_load_n(&limit->last, __ATOMIC_RELAXED);
+	if (last && now.tv_sec - last < (int64_t)limit->seconds)
+		return false;
+	return __atomic_compare_exchange_n(&limit->last, &last, now.tv_sec,
+					   false, __ATOMIC_RELAXED,
+					   __ATOMIC_RELAXED) &&
+	       last != 0;
+}

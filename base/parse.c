@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Numbers, sizes and durations as people write them on a command line or in
+ * a file, and the nearest of some words to a mistyped one. Every function is
+ * strict: what does not match as a whole is -EINVAL, what matches and does
+ * not fit is -ERANGE; the result is untouched then. No locale is consulted.
+ */
+
+#include "base/base.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* Digits at @*text, which is moved behind them. */
+static int parse_digits(const char **text, uint64_t *value)
+{
+	const char *p = *text;
+	uint64_t v = 0;
+
+	if (*p < '0' || *p > '9')
+		return -EINVAL;
+	for (; *p >= '0' && *p <= '9'; p++) {
+		if (__builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+			return -ERANGE;
+	}
+	*text = p;
+	*value = v;
+	return 0;
+}
+
+int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+	uint64_t v;
+	int err = parse_digits(&text, &v);
+
+	if (err)
+		return err;
+	if (*text)
+		return -EINVAL;
+	if (v < min || v > max)
+		return -ERANGE;
+	*value = v;
+	return 0;
+}
+
+/* Up to nine digits behind a decimal point, in billionths. */
+static int parse_fraction(const char **text, uint64_t *billionths)
+{
+	uint64_t scale = 100000000, v = 0;
+	const char *p = *text;
+
+	*billionths = 0;
+	if (*p != '.')
+		return 0;
+	p++;
+	if (*p < '0' || *p > '9')
+		return -EINVAL;
+	for (; *p >= '0' && *p <= '9'; p++) {
+		v += scale * (uint64_t)(*p - '0');
+		scale /= 10;
+	}
+	*text = p;
+	*billionths = v;
+	return 0;
+}
+
+int parse_size(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGTPE";
+	uint64_t whole, part, unit = 1, v;
+	const char *u;
+	int err = parse_digits(&text, &whole);
+
+	if (err)
+		return err;
+	err = parse_fraction(&text, &part);
+	if (err)
+		return err;
+	if (*text && *text != 'B') {
+		char c = *text >= 'a' ? (char)(*text - 'a' + 'A') : *text;
+
+		u = strchr(units, c);
+		if (!u)
+			return -EINVAL;
+		unit = (uint64_t)1 << (10 * (u - units + 1));
+		text++;
+		if (text[0] == 'i' && text[1] == 'B')
+			text++;
+	}
+	if (*text == 'B')
+		text++;
+	if (*text || (part && unit == 1))
+		return -EINVAL;
+	/* Exact for each unit: a billionth of 2^60 still fits in 64 bits. */
+	v = (uint64_t)(((unsigned __int128)unit * part) / 1000000000);
+	if (__builtin_mul_overflow(whole, unit, &whole) ||
+	    __builtin_add_overflow(v, whole, &v))
+		return -ERANGE;
+	*bytes = v;
+	return 0;
+}
+
+int parse_duration(const char *text, uint64_t *ms)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = {
+		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
+	};
+	uint64_t v;
+	int err = parse_digits(&text, &v);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(text, units[i].unit) != 0)
+			continue;
+		if (__builtin_mul_overflow(v, units[i].ms, &v))
+			return -ERANGE;
+		*ms = v;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int parse_bool(const char *text, bool *value)
+{
+	static const char *const words[][4] = {
+		{"no", "off", "false", "0"},
+		{"yes", "on", "true", "1"},
+	};
+
+	for (int truth = 0; truth < 2; truth++) {
+		for (int i = 0; i < 4; i++) {
+			if (strcasecmp(text, words[truth][i]) == 0) {
+				*value = truth;
+				return 0;
+			}
+		}
+	}
+	return -EINVAL;
+}
+
+char *format_size(char *buf, size_t size, uint64_t bytes)
+{
+	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB",
+					    "TiB",   "PiB", "EiB"};
+	uint64_t unit = 1, tenths;
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_SIZE(units) && bytes / unit >= 1024) {
+		unit *= 1024;
+		i++;
+	}
+	tenths = (uint64_t)(((unsigned __int128)bytes * 10) / unit);
+	if (tenths % 10)
+		snprintf(buf, size, "%llu.%llu %s",
+			 (unsigned long long)(tenths / 10),
+			 (unsigned long long)(tenths % 10), units[i]);
+	else
+		snprintf(buf, size, "%llu %s",
+			 (unsigned long long)(tenths / 10), units[i]);
+	return buf;
+}
+
+#define NEAREST_MAX 48
+
+/* Levenshtein distance by rows; both words shorter than NEAREST_MAX. */
+static unsigned int edit_distance(const char *a, const char *b)
+{
+	unsigned int row[NEAREST_MAX + 1];
+	size_t la = strlen(a), lb = strlen(b);
+
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = (unsigned int)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = (unsigned int)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned int best = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[lb];
+}
+
+const char *parse_nearest(const char *word, const char *const *names)
+{
+	const char *found = NULL;
+	size_t len = strlen(word);
+	unsigned int best;
+
+	if (len >= NEAREST_MAX)
+		return NULL;
+	best = (unsigned int)len / 3 + 1;
+	for (; *names; names++) {
+		unsigned int distance;
+
+		if (strlen(*names) >= NEAREST_MAX)
+			continue;
+		distance = edit_distance(word, *names);
+		if (distance < best || (distance == best && !found)) {
+			best = distance;
+			found = *names;
+		}
+	}
+	return found;
+}

@@ -1,0 +1,211 @@
+/* rooms: base */
+/* SPDX-License-Identifier: MIT */
+/*
+ * base/: sizes and durations as people write them, cursors over scattered
+ * memory, escaped guest bytes, and an arena that is found again.
+ */
+
+#include "base/base.h"
+#include "tests/c/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void sizes(void)
+{
+	static const struct {
+		const char *text;
+		int err;
+		uint64_t bytes;
+	} cases[] = {
+		{"4096", 0, 4096},
+		{"512M", 0, 512ull << 20},
+		{"512m", 0, 512ull << 20},
+		{"1.5G", 0, 3ull << 29},
+		{"2GiB", 0, 2ull << 30},
+		{"10KB", 0, 10240},
+		{"15E", 0, 15ull << 60},
+		{"16E", -ERANGE, 0},
+		{"99999999999999999999", -ERANGE, 0},
+		{"", -EINVAL, 0},
+		{"-1", -EINVAL, 0},
+		{"1.5", -EINVAL, 0},
+		{"1.G", -EINVAL, 0},
+		{"1Q", -EINVAL, 0},
+		{"1Gx", -EINVAL, 0},
+		{" 1G", -EINVAL, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t v = 77;
+
+		CHECK_EQ(parse_size(cases[i].text, &v), cases[i].err);
+		CHECK_EQ(v, cases[i].err ? 77 : cases[i].bytes);
+	}
+}
+
+static void sizes_back(void)
+{
+	char buf[32];
+
+	CHECK_STR(format_size(buf, sizeof(buf), 2ull << 30), "2 GiB");
+	CHECK_STR(format_size(buf, sizeof(buf), 2040109466), "1.9 GiB");
+	CHECK_STR(format_size(buf, sizeof(buf), 655360), "640 KiB");
+	CHECK_STR(format_size(buf, sizeof(buf), 12), "12 bytes");
+	CHECK_STR(format_size(buf, sizeof(buf), UINT64_MAX), "15.9 EiB");
+}
+
+static void durations(void)
+{
+	uint64_t ms = 0;
+	bool b = false;
+
+	CHECK_EQ(parse_duration("10", &ms), 0);
+	CHECK_EQ(ms, 10000);
+	CHECK_EQ(parse_duration("250ms", &ms), 0);
+	CHECK_EQ(ms, 250);
+	CHECK_EQ(parse_duration("2m", &ms), 0);
+	CHECK_EQ(ms, 120000);
+	CHECK_EQ(parse_duration("2d", &ms), -EINVAL);
+	CHECK_EQ(parse_duration("99999999999999999h", &ms), -ERANGE);
+	CHECK_EQ(parse_bool("On", &b), 0);
+	CHECK(b);
+	CHECK_EQ(parse_bool("no", &b), 0);
+	CHECK(!b);
+	CHECK_EQ(parse_bool("maybe", &b), -EINVAL);
+}
+
+static void numbers(void)
+{
+	uint64_t v = 0;
+
+	CHECK_EQ(parse_u64("64", 1, 64, &v), 0);
+	CHECK_EQ(v, 64);
+	CHECK_EQ(parse_u64("65", 1, 64, &v), -ERANGE);
+	CHECK_EQ(parse_u64("0x10", 0, 64, &v), -EINVAL);
+	CHECK_EQ(parse_u64("18446744073709551615", 0, UINT64_MAX, &v), 0);
+	CHECK_EQ(v, UINT64_MAX);
+}
+
+static void nearest(void)
+{
+	static const char *const names[] = {"queue-size", "queues", "cache",
+					    "memory", NULL};
+
+	CHECK_STR(parse_nearest("qeue-size", names), "queue-size");
+	CHECK_STR(parse_nearest("memroy", names), "memory");
+	CHECK(parse_nearest("zebra", names) == NULL);
+}
+
+static void escapes(void)
+{
+	char buf[16];
+
+	CHECK_STR(log_escape(buf, sizeof(buf), "plain", 5), "plain");
+	CHECK_STR(log_escape(buf, sizeof(buf), "a\x1b[1m", 5), "a\\x1b[1m");
+	CHECK_STR(log_escape(buf, sizeof(buf), "\n\n\n\n\n", 5),
+		  "\\x0a\\x0a\\x0a...");
+	CHECK_STR(log_escape(buf, sizeof(buf), "0123456789abcdefgh", 18),
+		  "0123456789ab...");
+	CHECK_STR(log_escape(buf, sizeof(buf), "0123456789abcde", 15),
+		  "0123456789abcde");
+	CHECK_STR(log_escape(buf, 1, "abc", 3), "");
+}
+
+static void cursors(void)
+{
+	char a[3], b[5], c[4], back[16];
+	struct iovec iov[] = {{a, 3}, {b, 5}, {NULL, 0}, {c, 4}}, out[4];
+	struct iov_cursor cur;
+
+	CHECK_EQ(iov_total(iov, 4), 12);
+	iov_init(&cur, iov, 4);
+	CHECK_EQ(iov_write(&cur, "0123456789abXYZ", 15), 12);
+	CHECK(memcmp(a, "012", 3) == 0 && memcmp(c, "89ab", 4) == 0);
+	iov_init(&cur, iov, 4);
+	CHECK_EQ(iov_skip(&cur, 2), 2);
+	CHECK_EQ(iov_read(&cur, back, 8), 8);
+	CHECK(memcmp(back, "23456789", 8) == 0);
+	CHECK_EQ(iov_slice(&cur, 99, out, 4), 1);
+	CHECK(out[0].iov_base == c + 2 && out[0].iov_len == 2);
+	iov_init(&cur, iov, 4);
+	CHECK_EQ(iov_slice(&cur, 99, out, 1), 1);
+	CHECK_EQ(out[0].iov_len, 3);
+	CHECK_EQ(iov_slice(&cur, 7, out, 4), 2);
+	CHECK_EQ(out[1].iov_len, 2);
+}
+
+static void neighbours(void)
+{
+	char mem[32];
+	struct iovec iov[] = {{mem, 8}, {mem + 8, 8}, {mem + 24, 8}}, out[3];
+	struct iov_cursor cur;
+
+	iov_init(&cur, iov, 3);
+	CHECK_EQ(iov_slice(&cur, 24, out, 3), 2);
+	CHECK_EQ(out[0].iov_len, 16);
+	CHECK(out[1].iov_base == mem + 24);
+}
+
+static void arena_again(void)
+{
+	struct arena *arena = NULL, *other = NULL;
+	uint64_t size = 5000, none = 0;
+	void *mem = NULL, *same = NULL;
+	bool fresh = false;
+	int status;
+	pid_t pid;
+
+	CHECK_EQ(arena_create(&arena, 1ull << 32), 0);
+	CHECK_EQ(arena_region(arena, ARENA_NODES, 3, &size, &mem, &fresh), 0);
+	CHECK(fresh);
+	CHECK_EQ(size, 8192);
+	pid = fork();
+	if (pid == 0) {
+		memcpy(mem, "left behind", 12);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK_EQ(arena_attach(&other, dup(arena_fd(arena))), 0);
+	CHECK_EQ(arena_region(other, ARENA_NODES, 3, &none, &same, &fresh), 0);
+	CHECK(!fresh);
+	CHECK_EQ(none, 8192);
+	CHECK_STR((char *)same, "left behind");
+	CHECK_EQ(arena_region(other, ARENA_NODES, 4, &none, &same, &fresh),
+		 -EPROTO);
+	none = UINT64_MAX;
+	CHECK_EQ(arena_region(other, ARENA_LOCKS, 1, &none, &same, &fresh),
+		 -ENOSPC);
+	CHECK_EQ(arena_region(other, ARENA_NODES, 3, &none, &same, &fresh), 0);
+	arena_release(other, same, 8192);
+	CHECK_STR((char *)mem, "");
+	arena_close(other);
+	arena_close(arena);
+}
+
+static void arena_foreign(void)
+{
+	struct arena *arena = NULL;
+	int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(arena_attach(&arena, fd), -EPROTO);
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{"sizes", sizes},	   {"sizes back", sizes_back},
+		{"durations", durations},  {"numbers", numbers},
+		{"nearest", nearest},	   {"escapes", escapes},
+		{"cursors", cursors},	   {"neighbours", neighbours},
+		{"arena again", arena_again},
+		{"arena foreign", arena_foreign},
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
