@@ -114,27 +114,29 @@ void log_hint(const char *fmt, ...)
 char *log_escape(char *dst, size_t size, const void *src, size_t len)
 {
 	const unsigned char *s = src;
-	size_t out = 0;
+	size_t out = 0, cut = 0;	/* cut: where "..." would still fit */
 
+	if (!size)
+		return dst;
 	for (size_t i = 0; i < len; i++) {
 		bool plain = s[i] >= 0x20 && s[i] < 0x7f && s[i] != '\\';
-		/* What is written now, the "..." and the NUL must fit. */
-		size_t need = (plain ? 1u : 4u) + (i + 1 < len ? 4u : 1u);
+		size_t need = plain ? 1 : 4;
 
-		if (out + need > size) {
-			if (out + 4 <= size) {
-				memcpy(dst + out, "...", 3);
-				out += 3;
-			}
+		if (out + need >= size) {
+			out = cut;
+			for (int dot = 0; dot < 3 && out + 1 < size; dot++)
+				dst[out++] = '.';
 			break;
 		}
 		if (plain)
-			dst[out++] = (char)s[i];
+			dst[out] = (char)s[i];
 		else
-			out += (size_t)sprintf(dst + out, "\\x%02x", s[i]);
+			sprintf(dst + out, "\\x%02x", s[i]);
+		out += need;
+		if (out + 3 < size)
+			cut = out;
 	}
-	if (size)
-		dst[out < size ? out : size - 1] = '\0';
+	dst[out] = '\0';
 	return dst;
 }
 
