@@ -27,15 +27,16 @@ enum {
 	EXIT_QEMU_MISSING = 127,
 };
 
-/* ---- config.c: one key table for flags, file, --help and man page ------- */
+/* ---- config: one key table for flags, file, --help and man page --------- */
 
 /* A [share TAG] section or a --share. Strings live as long as the config. */
 struct share_config {
-	const char *dir, *tag;
+	const char *dir, *tag;		/* dir: NULL for --share-socket */
 	bool ro;
+	bool allow_root;		/* "/" may be written through */
 	const char *cache;		/* auto, always, none */
 	unsigned int queue_size;	/* ring entries, power of two */
-	unsigned int queues;		/* request queues; 0: by vCPUs */
+	unsigned int queues;		/* request queues; 0 (serve): up to 64 */
 	bool xattr, posix_acl, posix_lock, flock, block_locks, writeback;
 	bool inode_handles, direct_io, noatime;
 	bool submounts;
@@ -45,55 +46,76 @@ struct share_config {
 	const char *sandbox;		/* auto, namespace, chroot, none */
 	const char *seccomp;		/* kill, log, none */
 	const char *xattr_map;
-	unsigned int threads, open_files;
+	unsigned int threads, open_files; /* 0: automatic */
 	uint64_t inode_limit;
-	uint64_t timeout_ms;
+	uint64_t timeout_ms;		/* attributes and entries, cache=auto */
 	const char *mount;		/* path in the guest, or NULL */
 	const char *socket;		/* --share-socket: an external server */
 };
 
 struct numa_config {
 	const char *cpus;		/* "0-1" */
-	uint64_t memory;
+	uint64_t memory;		/* bytes */
 };
 
 struct forward_config {
 	bool udp;
-	char addr[46];
+	char addr[46];			/* "127.0.0.1" unless given */
 	uint16_t host, guest;
 };
 
 struct disk_config {
 	const char *path;
-	const char *format;		/* raw, qcow2; by magic when auto */
+	const char *format;		/* raw, qcow2, ...; NULL: by magic */
 };
 
+/*
+ * Resolved: whatever has a default that does not depend on QEMU holds it
+ * after config_parse(). A pointer without a default is NULL when not given.
+ */
 struct config {
 	const char *command;		/* subcommand */
+	const char *file;		/* --config */
 	struct share_config shares[VM_MAX_SHARES];
 	unsigned int nr_shares;
-	uint64_t memory;
+	uint64_t memory;		/* bytes, all nodes */
 	struct mem_spec mem;
+	/* Always one or more, with memory set; numa: the guest sees them. */
 	struct numa_config nodes[VM_MAX_NODES];
 	unsigned int nr_nodes;
+	bool numa;
 	unsigned int cpus;
 	struct disk_config disks[VM_MAX_DISKS];
 	unsigned int nr_disks;
-	const char *disk_format;
+	const char *disk_format;	/* auto, raw, qcow2, ... */
 	bool ephemeral, read_only;
 	const char *kernel, *initrd, *append, *modules;
 	const char *root;		/* --root DIR: guest without a disk */
 	bool root_rw;
+	/*
+	 * The guest is booted by our own initramfs: no --initrd, and no disk
+	 * or a COMMAND for one. Without a disk its root is @root_share.
+	 */
+	bool own_init;
+	bool has_root_share;
+	struct share_config root_share;	/* tag CONFIG_ROOT_TAG */
 	const char *net;		/* user, none */
 	struct forward_config forwards[VM_MAX_LIST];
 	unsigned int nr_forwards;
-	const char *accel, *firmware, *machine, *arch, *console, *qemu;
+	const char *accel;		/* auto, kvm, tcg */
+	const char *firmware;		/* bios, uefi */
+	const char *machine;		/* NULL: chosen by qemu_probe() */
+	const char *arch;		/* x86_64, aarch64 */
+	const char *cpu_model;		/* --cpu-model; NULL: host or max */
+	const char *console;		/* stdio, none, file */
+	const char *console_file;	/* of file=PATH */
+	const char *qemu;
 	const char *qemu_args[VM_MAX_LIST];
 	unsigned int nr_qemu_args;
-	const char *env[VM_MAX_LIST];
+	const char *env[VM_MAX_LIST + 1]; /* NAME=VALUE, NULL-terminated */
 	unsigned int nr_env;
 	const char *user;
-	uint64_t timeout_ms, shutdown_timeout_ms;
+	uint64_t timeout_ms, shutdown_timeout_ms; /* timeout 0: none */
 	int status_fd, ready_fd;	/* -1: none */
 	const char *pidfile;
 	char **guest_argv;		/* after --, NULL-terminated, or NULL */
@@ -108,9 +130,12 @@ struct config {
 	void *storage;
 };
 
+#define CONFIG_ROOT_TAG "vmshare-root"
+
 /**
  * config_parse() - read flags and the file they name
- * @argv:	argv[0] is the subcommand
+ * @c:		filled in; config_free() it whatever is returned
+ * @argv:	argv[0] is the subcommand: run, check, serve or libvirt-xml
  *
  * Prints what is wrong ("error: ..." and a hint), or --help on stdout.
  * Return: 0 to go on, 1 when --help or the like was served (exit 0), -EINVAL
@@ -121,10 +146,20 @@ void config_free(struct config *c);
 
 /* virtiofsd's two dialects into the same struct (issue 4); like above. */
 int config_parse_virtiofsd(struct config *c, int argc, char **argv);
-/* Was the binary called as virtiofsd is called? */
+/* Was the binary called as virtiofsd is called? @argv with the program. */
 bool config_is_virtiofsd(int argc, char **argv);
 
-/* ---- check.c: everything that can be told before anything starts -------- */
+/*
+ * Help, from the key table. @topic is a subcommand of config_parse(), "share"
+ * (the options of a share), "options" (every key), or "--keys" (the table, for
+ * tests: scope, name, letter, argument, default, help; separated by tabs).
+ * 0, or -ENOENT for another topic.
+ */
+int config_help(const char *topic);
+/* Completion for bash, zsh or fish on stdout. 0, or -ENOENT. */
+int config_completion(const char *shell);
+
+/* ---- check: everything that can be told before anything starts ---------- */
 
 struct finding {
 	bool fatal;
@@ -140,38 +175,62 @@ struct findings {
 
 struct qemu_info;		/* what was found out about the QEMU binary */
 
+/**
+ * findings_add() - note a problem
+ * @status:	0 for a warning, else the exit status that it leads to
+ * @hint:	what mends it, or ""
+ */
+void findings_add(struct findings *found, int status, const char *hint,
+		  const char *fmt, ...) PRINTF_LIKE(4, 5);
+
 /*
- * Test all of @c; findings in order. Touches nothing. @qemu may be NULL for
- * serve. 0, or the exit status of the first fatal finding.
+ * Test all of @c; findings in order. Touches nothing. Calls qemu_probe() with
+ * @qemu, which may be NULL for serve. 0, or the exit status of the first
+ * fatal finding.
  */
 int check_run(const struct config *c, struct qemu_info *qemu,
 	      struct findings *found);
+/* All on stderr, warnings too. */
 void findings_print(const struct findings *found);
+/* One object on stdout: {"ok":...,"status":...,"findings":[...]}. */
 void findings_print_json(const struct findings *found, const struct config *c);
 
-/* ---- qemu.c: find, probe, and build its argument vector ----------------- */
+/* ---- qemu: find, probe, and build its argument vector ------------------- */
 
 struct qemu_info {
 	char path[4096];
 	unsigned int major, minor;
 	bool has_vhost_user_fs, has_memory_backend, kvm;
-	const char *machine;		/* q35, microvm, virt */
+	bool has_microvm, has_pvpanic, has_pvpanic_pci, has_sandbox;
+	const char *machine;		/* q35, microvm, virt, or --machine */
 	char accel_note[256];		/* why kvm is not used, or "" */
+	/* firmware=uefi: from QEMU's firmware descriptors, or "" */
+	char uefi_code[1024], uefi_code_format[16];
+	char uefi_vars[1024], uefi_vars_format[16];
+	bool uefi_flash;		/* else loaded with -bios */
 };
 
 /* What a run hands to QEMU besides words. All descriptors are inherited. */
 struct qemu_wiring {
-	int mem_fds[VM_MAX_NODES];
-	int share_fds[VM_MAX_SHARES + 1];	/* one end of a socketpair each */
-	int qmp_fd;				/* QMP monitor */
+	int mem_fds[VM_MAX_NODES];		/* c->nr_nodes of them */
+	/* One end of a socketpair for each of c->shares; then root_share's. */
+	int share_fds[VM_MAX_SHARES + 1];
+	int qmp_fd;				/* QMP monitor, or -1 */
+	const char *kernel;			/* own_init: image, or NULL */
 	int initrd_fd;				/* our initramfs, or -1 */
 	int console_fd;				/* serial console, or -1 */
 	int credentials_fd;			/* SMBIOS type 11, or -1 */
-	int port_fds[8];			/* guest streams; see guest.h */
-	unsigned int nr_ports;
-	char cmdline[4096];			/* guest without a disk */
+	int port_fds[8];			/* by enum guest_port */
+	unsigned int nr_ports;			/* 0 or GUEST_PORTS */
+	char cmdline[4096];			/* own_init: -append */
 };
 
+/**
+ * qemu_probe() - find QEMU, ask it what it can do, choose accelerator, machine
+ * and firmware
+ *
+ * Return: 0, or the exit status of what was added to @found as fatal.
+ */
 int qemu_probe(const struct config *c, struct qemu_info *info,
 	       struct findings *found);
 
@@ -185,6 +244,17 @@ char **qemu_argv(const struct config *c, const struct qemu_info *info,
 		 const struct qemu_wiring *w);
 /* Print @argv so that a shell reads the same words back. */
 void qemu_print(char *const *argv);
+
+/**
+ * qemu_credentials() - memfd with the SMBIOS string that makes systemd (254 or
+ * later) in a self-booting disk mount the shares that have mount=
+ *
+ * Return: a descriptor (CLOEXEC), -ENOENT when nothing is to be told, -errno.
+ */
+int qemu_credentials(const struct config *c);
+
+/** qemu_dry_socket() - the path that --dry-run uses for a share's socket */
+void qemu_dry_socket(char *buf, size_t size, const char *tag);
 
 /* ---- share.c: one share's processes ------------------------------------- */
 
