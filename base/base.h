@@ -194,6 +194,8 @@ struct chain_ops {
 	int (*pop)(void *ctx, unsigned int q, struct chain *c);
 	/* Chains that wait in the ring, as of the last look. */
 	unsigned int (*pending)(void *ctx, unsigned int q);
+	/* Entries of the ring (its size); may be NULL. Any thread. */
+	unsigned int (*size)(void *ctx, unsigned int q);
 	/**
 	 * push() - give a chain back with @len bytes written
 	 *

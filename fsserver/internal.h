@@ -110,6 +110,25 @@ void pool_stop(struct fs_pool *pool, unsigned int queue);
 void pool_will_block(struct fs_worker *w);
 /* Interrupt all threads that sleep in a lock until none does. */
 void pool_interrupt(struct fs_pool *pool);
+/*
+ * Around a wait of unknown length, for a lock (helper POOL): wait_begin counts
+ * the waiter against its ring, -ENOLCK where three quarters of it wait already
+ * or no other thread could go on; INTERRUPT then ends the system call with
+ * EINTR, after which wait_interrupted tells whether to give up.
+ */
+int pool_wait_begin(struct fs_worker *w);
+bool pool_wait_interrupted(const struct fs_worker *w);
+void pool_wait_end(struct fs_worker *w);
+/* Visit each running request: when it began, whether it waits for a lock. */
+void pool_each(struct fs_pool *pool,
+	       void (*visit)(void *ctx, const struct fs_worker *w,
+			     int64_t began, bool waiting),
+	       void *ctx);
+/*
+ * What pool.c needs from fs.c for chain_consumer.reset: nodes, handles, locks
+ * and session of this guest go. Requests may still run; waiters were ended.
+ */
+void fs_drop_guest(struct fs *fs);
 
 /* ---- request.c ---------------------------------------------------------- */
 
@@ -211,6 +230,7 @@ void lock_drop_all(struct fs *fs);
  * groups); nothing when access is not passthrough or ids already fit.
  * cred_leave() returns to the server's own. 0 or -errno.
  */
+void cred_init(struct fs_worker *w);	/* once, in the thread itself */
 int cred_enter(struct fs_worker *w);
 void cred_leave(struct fs_worker *w);
 /* Run without CAP_FSETID, so that the kernel clears set-id bits. */

@@ -1,0 +1,674 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The threads that run requests.
+ *
+ * Leader/followers. Each started queue has one leader: the thread that waits
+ * for the ring, pops chains and runs their requests itself, one after the
+ * other, without a hand-off. What has been completed becomes visible to the
+ * guest when the ring is drained, in ops->wait(). No lock is taken and no
+ * shared line is written between two requests.
+ *
+ * A leader lets go of its queue in three cases:
+ *  - its request is about to sleep (pool_will_block()): what was completed is
+ *    published, and a follower, woken or made now, leads on. The request goes
+ *    on in this thread, which is an idle follower afterwards;
+ *  - the ring holds more work than one thread should do: see overloaded();
+ *  - the queue is stopped.
+ * Where no follower is to be had the queue has no leader for a while, and the
+ * first thread that ends its request takes it (queue 0 before the others).
+ *
+ * Threads are made when they are needed, and end when they were idle for
+ * IDLE_SECONDS. There may be one for each started queue, options.threads more
+ * (blocked or idle), and one for each guest's process that waits for a lock;
+ * those are bounded by MAX_WAITERS and by three quarters of their ring, so
+ * that requests that could end the wait still get through.
+ *
+ * pool->lock protects all that is marked (L). It is a leaf: nothing is called
+ * under it but pthread functions. All signals are blocked in these threads
+ * except what a fault raises, and except INTERRUPT_SIGNAL while one waits for
+ * a lock; its handler does nothing, but ends the system call.
+ */
+
+#include "fsserver/internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A stray one does no harm: it is ignored by default. */
+#define INTERRUPT_SIGNAL SIGURG
+#define IDLE_SECONDS	10
+#define MAX_WAITERS	2048
+#define STACK_SIZE	(256 * 1024)	/* of which a request touches 8 */
+#define CACHE_LINE	64
+#define DEFAULT_RING	128		/* where the ring does not tell */
+
+/*
+ * Waking a thread on another CPU takes 10 to 20 us: sharing work pays where a
+ * request takes longer than that, and when the ring holds enough of them.
+ */
+#define SHARE_MEAN_NS	40000
+#define SHARE_TOTAL_NS	100000
+
+struct pool_queue {
+	unsigned int index;
+	int64_t mean;		/* leader's: recent ns of a request, inline */
+	bool running;		/* (L) between start and stop */
+	bool led;		/* (L) some thread leads it, or is about to */
+	unsigned int slots;	/* (L) ring slots of those waiting for locks */
+} __attribute__((aligned(CACHE_LINE)));
+
+struct pool_thread {
+	struct fs_worker w;	/* first: a worker is its thread */
+	struct fs_pool *pool;
+	pthread_t id;		/* (L) */
+	pthread_cond_t wake;	/* with pool->lock: lead was set, or closing */
+	struct pool_queue *lead; /* (L) what it shall lead */
+	struct pool_queue *queue; /* own: where its request came from */
+	struct pool_thread *next_idle;		/* (L) */
+	struct pool_thread *next, **link;	/* (L) list of all */
+	unsigned int generation; /* own: resets seen when it popped */
+	unsigned int slots;	/* own: what it waits for a lock with */
+	bool waiting;		/* (L) for a lock */
+	bool sharing;		/* own: gave up its queue to share work */
+};
+
+struct fs_pool {
+	struct fs *fs;
+	const struct chain_ops *ops;
+	void *ops_ctx;
+	unsigned int limit;	/* threads beyond leaders and waiters */
+	unsigned int cpus;
+	unsigned int nr_queues;
+	struct pool_queue *queues;
+	unsigned int generation; /* atomic: counts interrupts */
+	unsigned int sharing;	/* atomic: threads that run shared work */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;	/* a queue lost its leader, a thread ended */
+	struct pool_thread *all;	/* (L) */
+	struct pool_thread *idle;	/* (L) last in, first out */
+	struct pool_thread *ended;	/* (L) to be joined by the next */
+	unsigned int threads;		/* (L) */
+	unsigned int started;		/* (L) queues that run */
+	unsigned int waiters;		/* (L) */
+	bool closing;			/* (L) */
+};
+
+static void *thread_main(void *arg);
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static struct pool_thread *thread_of(struct fs_worker *w)
+{
+	return (struct pool_thread *)w;
+}
+
+/* ---- making and ending threads ------------------------------------------ */
+
+static struct pool_thread *thread_alloc(struct fs_pool *pool)
+{
+	struct pool_thread *t;
+	pthread_condattr_t attr;
+	void *mem;
+
+	mem = mmap(NULL, sizeof(*t) + FS_SCRATCH, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	t = mem;
+	t->pool = pool;
+	t->w.fs = pool->fs;
+	t->w.chain.iov = t->w.iov;
+	t->w.scratch = (char *)(t + 1);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	return t;
+}
+
+static void thread_free(struct pool_thread *t)
+{
+	pthread_cond_destroy(&t->wake);
+	munmap(t, sizeof(*t) + FS_SCRATCH);
+}
+
+/* All but what a fault in this very thread raises. */
+static void blocked_signals(sigset_t *set)
+{
+	static const int faults[] = {
+		SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT,
+	};
+
+	sigfillset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(set, faults[i]);
+}
+
+/* pthread_create() with the signals blocked from its first instruction. */
+static int thread_start(struct pool_thread *t)
+{
+	sigset_t blocked, old;
+	pthread_attr_t attr;
+	int err;
+
+	err = pthread_attr_init(&attr);
+	if (err)
+		return -err;
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	blocked_signals(&blocked);
+	pthread_sigmask(SIG_SETMASK, &blocked, &old);
+	err = pthread_create(&t->id, &attr, thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+/*
+ * The calling thread ends. Each joins the one before it, so that at most one
+ * ended thread is left for pool_close(). Called with the lock, returns without.
+ */
+static void thread_end(struct fs_pool *pool, struct pool_thread *t)
+{
+	struct pool_thread *before = pool->ended;
+	pthread_t id = before ? before->id : 0;
+
+	pool->ended = t;
+	*t->link = t->next;
+	if (t->next)
+		t->next->link = t->link;
+	pool->threads--;
+	pthread_cond_broadcast(&pool->changed);
+	pthread_mutex_unlock(&pool->lock);
+	if (before) {
+		pthread_join(id, NULL);
+		thread_free(before);
+	}
+}
+
+/* ---- leadership --------------------------------------------------------- */
+
+static bool may_create(const struct fs_pool *pool)
+{
+	return pool->threads < pool->started + pool->limit + pool->waiters;
+}
+
+/*
+ * Find a follower to lead @q, or make one. Called and left with the lock,
+ * which is dropped while a thread is made.
+ * Return: 0, -EAGAIN when there is none; q->led says so as well.
+ */
+static int appoint(struct fs_pool *pool, struct pool_queue *q)
+{
+	struct pool_thread *t = pool->idle;
+	int err;
+
+	q->led = true;
+	if (t) {
+		pool->idle = t->next_idle;
+		t->lead = q;
+		pthread_cond_signal(&t->wake);
+		return 0;
+	}
+	err = -EAGAIN;
+	if (!may_create(pool) || pool->closing)
+		goto none;
+	pool->threads++;
+	pthread_mutex_unlock(&pool->lock);
+	t = thread_alloc(pool);
+	pthread_mutex_lock(&pool->lock);
+	if (t) {
+		t->lead = q;
+		t->link = &pool->all;
+		t->next = pool->all;
+		/* Its first act is to take the lock: the list is complete. */
+		err = thread_start(t);
+		if (!err) {
+			if (t->next)
+				t->next->link = &t->next;
+			pool->all = t;
+			return 0;
+		}
+		thread_free(t);
+	}
+	pool->threads--;
+none:
+	q->led = false;
+	pthread_cond_broadcast(&pool->changed);
+	return err;
+}
+
+/* A running queue that nobody leads; queue 0 first. Called with the lock. */
+static struct pool_queue *orphan(struct fs_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->nr_queues; i++) {
+		struct pool_queue *q = &pool->queues[i];
+
+		if (q->running && !q->led)
+			return q;
+	}
+	return NULL;
+}
+
+/* The caller no longer leads @q. */
+static void resign(struct fs_pool *pool, struct pool_queue *q)
+{
+	pthread_mutex_lock(&pool->lock);
+	q->led = false;
+	pthread_cond_broadcast(&pool->changed);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/*
+ * Let another thread lead the queue of the worker's request.
+ * @must:	only if there is another
+ *
+ * Return: 0, or -EAGAIN where nobody leads it now (@must: it still does).
+ */
+static int hand_over(struct pool_thread *t, bool must)
+{
+	struct fs_pool *pool = t->pool;
+	struct pool_queue *q = t->queue;
+	int err = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	if (!q->running) {
+		q->led = false;
+		pthread_cond_broadcast(&pool->changed);
+	} else {
+		err = appoint(pool, q);
+		if (err && must && q->running)
+			q->led = true;
+		else if (must)
+			err = 0;
+	}
+	t->w.leading = err && must;
+	pthread_mutex_unlock(&pool->lock);
+	return err;
+}
+
+void pool_will_block(struct fs_worker *w)
+{
+	struct pool_thread *t = thread_of(w);
+	struct fs_pool *pool = t->pool;
+
+	if (t->sharing) {
+		t->sharing = false;
+		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
+	}
+	if (!w->leading)
+		return;
+	pool->ops->flush(pool->ops_ctx, t->queue->index);
+	hand_over(t, false);
+}
+
+/*
+ * Whether the ring holds so much work that another CPU should help. Cheap
+ * requests (in memory, a few us) stay with one thread at any depth.
+ */
+static bool overloaded(const struct fs_pool *pool, const struct pool_queue *q)
+{
+	if (q->mean < SHARE_MEAN_NS)
+		return false;
+	if (pool->ops->pending(pool->ops_ctx, q->index) * q->mean <
+	    SHARE_TOTAL_NS)
+		return false;
+	return __atomic_load_n(&pool->sharing, __ATOMIC_RELAXED) + 1 <
+	       pool->cpus;
+}
+
+static void share_work(struct pool_thread *t)
+{
+	if (hand_over(t, true))
+		return;
+	t->sharing = true;
+	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
+}
+
+/* Run the request in t->w and give its chain back. */
+static void run_one(struct pool_thread *t)
+{
+	struct fs_pool *pool = t->pool;
+	uint32_t len;
+
+	t->generation = __atomic_load_n(&pool->generation, __ATOMIC_RELAXED);
+	t->w.leading = true;
+	if (overloaded(pool, t->queue))
+		share_work(t);
+	len = request_run(&t->w);
+	__atomic_store_n(&t->w.began, 0, __ATOMIC_RELAXED);
+	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
+	if (t->w.leading)
+		return;
+	/* The leader can't know of this one: tell the guest here. */
+	pool->ops->flush(pool->ops_ctx, t->queue->index);
+	if (t->sharing) {
+		t->sharing = false;
+		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
+	}
+}
+
+/* Lead @q until it is stopped or another leads it. */
+static void lead(struct pool_thread *t, struct pool_queue *q)
+{
+	struct fs_pool *pool = t->pool;
+	int64_t began, ended;
+	int rc;
+
+	t->queue = q;
+	t->w.hiprio = q->index == 0;
+	for (;;) {
+		if (pool->ops->wait(pool->ops_ctx, q->index))
+			break;
+		began = now_ns();
+		while ((rc = pool->ops->pop(pool->ops_ctx, q->index,
+					    &t->w.chain)) > 0) {
+			__atomic_store_n(&t->w.began, began, __ATOMIC_RELAXED);
+			run_one(t);
+			if (!t->w.leading)
+				return;
+			ended = now_ns();
+			q->mean += (ended - began - q->mean) / 8;
+			began = ended;
+		}
+		if (rc < 0)
+			break;
+	}
+	resign(pool, q);
+}
+
+/*
+ * Sleep as an idle follower. Called and left with the lock.
+ * Return: the queue to lead, or NULL when the thread shall end.
+ */
+static struct pool_queue *be_idle(struct fs_pool *pool, struct pool_thread *t)
+{
+	struct pool_thread **link;
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_SECONDS;
+	t->lead = NULL;
+	t->next_idle = pool->idle;
+	pool->idle = t;
+	while (!t->lead && !pool->closing && !err)
+		err = pthread_cond_timedwait(&t->wake, &pool->lock, &until);
+	if (t->lead)
+		return t->lead;
+	for (link = &pool->idle; *link != t; link = &(*link)->next_idle)
+		;
+	*link = t->next_idle;
+	return NULL;
+}
+
+static void *thread_main(void *arg)
+{
+	struct pool_thread *t = arg;
+	struct fs_pool *pool = t->pool;
+	struct pool_queue *q;
+
+	cred_init(&t->w);
+	pthread_mutex_lock(&pool->lock);
+	q = t->lead;
+	while (q) {
+		pthread_mutex_unlock(&pool->lock);
+		lead(t, q);
+		pthread_mutex_lock(&pool->lock);
+		q = orphan(pool);
+		if (q)
+			q->led = true;
+		else
+			q = be_idle(pool, t);
+	}
+	thread_end(pool, t);
+	return NULL;
+}
+
+/* ---- waiting for a lock ------------------------------------------------- */
+
+int pool_wait_begin(struct fs_worker *w)
+{
+	struct pool_thread *t = thread_of(w);
+	struct fs_pool *pool = t->pool;
+	struct pool_queue *q = t->queue;
+	unsigned int ring = DEFAULT_RING;
+	sigset_t set;
+	int err = 0;
+
+	if (pool->ops->size)
+		ring = pool->ops->size(pool->ops_ctx, q->index);
+	t->slots = w->chain.nr_desc ? w->chain.nr_desc : 1;
+	pthread_mutex_lock(&pool->lock);
+	if (pool->waiters >= MAX_WAITERS || q->slots + t->slots > ring / 4 * 3)
+		err = -ENOLCK;
+	if (!err) {
+		q->slots += t->slots;
+		pool->waiters++;
+		t->waiting = true;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (err)
+		return err;
+	if (w->leading) {
+		pool->ops->flush(pool->ops_ctx, q->index);
+		if (hand_over(t, true)) {
+			/* Nobody could serve the unlock: do not wait for it. */
+			pool_wait_end(w);
+			return -ENOLCK;
+		}
+	}
+	pool_will_block(w);
+	sigemptyset(&set);
+	sigaddset(&set, INTERRUPT_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	return 0;
+}
+
+bool pool_wait_interrupted(const struct fs_worker *w)
+{
+	const struct pool_thread *t = (const struct pool_thread *)w;
+
+	return t->generation !=
+	       __atomic_load_n(&t->pool->generation, __ATOMIC_RELAXED);
+}
+
+void pool_wait_end(struct fs_worker *w)
+{
+	struct pool_thread *t = thread_of(w);
+	struct fs_pool *pool = t->pool;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, INTERRUPT_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_mutex_lock(&pool->lock);
+	t->queue->slots -= t->slots;
+	pool->waiters--;
+	t->waiting = false;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_interrupt(struct fs_pool *pool)
+{
+	struct timespec pause = { .tv_nsec = 100000 };
+	unsigned int waiting;
+
+	__atomic_fetch_add(&pool->generation, 1, __ATOMIC_RELAXED);
+	for (;;) {
+		waiting = 0;
+		pthread_mutex_lock(&pool->lock);
+		for (struct pool_thread *t = pool->all; t; t = t->next) {
+			if (!t->waiting)
+				continue;
+			/* May come just before it sleeps: hence the loop. */
+			pthread_kill(t->id, INTERRUPT_SIGNAL);
+			waiting++;
+		}
+		pthread_mutex_unlock(&pool->lock);
+		if (!waiting)
+			return;
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < 10000000)
+			pause.tv_nsec *= 2;
+	}
+}
+
+void pool_each(struct fs_pool *pool,
+	       void (*visit)(void *ctx, const struct fs_worker *w,
+			     int64_t began, bool waiting),
+	       void *ctx)
+{
+	pthread_mutex_lock(&pool->lock);
+	for (struct pool_thread *t = pool->all; t; t = t->next) {
+		int64_t began = __atomic_load_n(&t->w.began, __ATOMIC_RELAXED);
+
+		if (began)
+			visit(ctx, &t->w, began, t->waiting);
+	}
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- the pool as a whole ------------------------------------------------ */
+
+static void ignore_signal(int sig)
+{
+	(void)sig;
+}
+
+static unsigned int usable_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return 1;
+	return (unsigned int)CPU_COUNT(&set);
+}
+
+int pool_open(struct fs_pool **out, struct fs *fs)
+{
+	/* Without SA_RESTART: it shall end fcntl(F_OFD_SETLKW) and flock(). */
+	const struct sigaction act = { .sa_handler = ignore_signal };
+	struct fs_pool *pool;
+
+	pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return -ENOMEM;
+	pool->nr_queues = fs->queues;
+	pool->queues = aligned_alloc(CACHE_LINE,
+				     fs->queues * sizeof(*pool->queues));
+	if (!pool->queues) {
+		free(pool);
+		return -ENOMEM;
+	}
+	for (unsigned int i = 0; i < fs->queues; i++)
+		pool->queues[i] = (struct pool_queue){ .index = i };
+	pool->fs = fs;
+	pool->ops = fs->ops;
+	pool->ops_ctx = fs->ops_ctx;
+	pool->cpus = usable_cpus();
+	pool->limit = fs->options.threads;
+	if (!pool->limit)
+		pool->limit = pool->cpus < 4 ? 16 : pool->cpus * 4;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->changed, NULL);
+	sigaction(INTERRUPT_SIGNAL, &act, NULL);
+	*out = pool;
+	return 0;
+}
+
+void pool_close(struct fs_pool *pool)
+{
+	if (!pool)
+		return;
+	pool_interrupt(pool);
+	pthread_mutex_lock(&pool->lock);
+	pool->closing = true;
+	for (struct pool_thread *t = pool->idle; t; t = t->next_idle)
+		pthread_cond_signal(&t->wake);
+	while (pool->threads)
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+	if (pool->ended) {
+		pthread_join(pool->ended->id, NULL);
+		thread_free(pool->ended);
+	}
+	pthread_cond_destroy(&pool->changed);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool->queues);
+	free(pool);
+}
+
+int pool_start(struct fs_pool *pool, unsigned int queue)
+{
+	struct pool_queue *q;
+	int err = 0;
+
+	if (queue >= pool->nr_queues)
+		return -EINVAL;
+	q = &pool->queues[queue];
+	pthread_mutex_lock(&pool->lock);
+	if (!q->running) {
+		q->running = true;
+		pool->started++;
+		err = appoint(pool, q);
+		if (err) {
+			q->running = false;
+			pool->started--;
+		}
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return err;
+}
+
+void pool_stop(struct fs_pool *pool, unsigned int queue)
+{
+	struct pool_queue *q;
+
+	if (queue >= pool->nr_queues)
+		return;
+	q = &pool->queues[queue];
+	pthread_mutex_lock(&pool->lock);
+	if (q->running) {
+		q->running = false;
+		pool->started--;
+	}
+	while (q->led)
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+static int consumer_start(void *ctx, unsigned int q)
+{
+	return pool_start(((struct fs *)ctx)->pool, q);
+}
+
+static void consumer_stop(void *ctx, unsigned int q)
+{
+	pool_stop(((struct fs *)ctx)->pool, q);
+}
+
+static void consumer_reset(void *ctx)
+{
+	struct fs *fs = ctx;
+
+	pool_interrupt(fs->pool);
+	fs_drop_guest(fs);
+}
+
+const struct chain_consumer fs_consumer = {
+	.start = consumer_start,
+	.stop = consumer_stop,
+	.reset = consumer_reset,
+};
