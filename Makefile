@@ -4,12 +4,19 @@
 VERSION   := 0.1.0
 PREFIX    ?= /usr/local
 BINDIR    ?= $(PREFIX)/bin
-MANDIR    ?= $(PREFIX)/share/man
+DATADIR   ?= $(PREFIX)/share
+MANDIR    ?= $(DATADIR)/man
+BASHCOMP  ?= $(DATADIR)/bash-completion/completions
+ZSHCOMP   ?= $(DATADIR)/zsh/site-functions
+FISHCOMP  ?= $(DATADIR)/fish/vendor_completions.d
+INSTALL   ?= install
 CC        ?= cc
 CFLAGS    ?= -O2 -g
 BUILD     ?= build
-LINK      ?= -static-pie
 ROOMS     := base memback vhostuser fsserver launch guest
+
+# With another BUILD the binary stays in it, so that trees do not mix.
+BIN       := $(if $(filter build,$(BUILD)),vmshare,$(BUILD)/bin/vmshare)
 
 WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
              -Wvla -Wconversion
@@ -20,6 +27,17 @@ override CFLAGS += -std=gnu11 -fPIE -pthread -fno-strict-aliasing \
              -ffile-prefix-map=$(CURDIR)=. $(WARN)
 override LDFLAGS += -pthread -Wl,--gc-sections,-z,relro,-z,now
 
+# musl's wrapper sees neither the kernel's headers nor static-pie; the links
+# show it the former and nothing else of glibc's.
+ifneq (,$(findstring musl,$(notdir $(CC))))
+LINK      ?= -static
+KHEADERS  := $(BUILD)/kernel-headers
+override CPPFLAGS += -isystem $(KHEADERS)
+else
+LINK      ?= -static-pie
+KHEADERS  :=
+endif
+
 room_src   = $(sort $(wildcard $(1)/*.c))
 room_obj   = $(patsubst %.c,$(BUILD)/%.o,$(call room_src,$(1)))
 LIB_OBJ   := $(foreach r,$(ROOMS),$(call room_obj,$(r)))
@@ -27,32 +45,110 @@ FE_OBJ    := $(call room_obj,tests/frontend)
 C_TESTS   := $(patsubst tests/c/%.c,%,$(sort $(wildcard tests/c/test_*.c)))
 TEST_BIN  := $(addprefix $(BUILD)/tests/,$(C_TESTS))
 
-all: vmshare
+all: $(BIN) ## build the binary, ./vmshare
 
-vmshare: $(BUILD)/vmshare
+$(BIN): $(BUILD)/vmshare
+	@mkdir -p $(@D)
 	strip -o $@ $<
 
 $(BUILD)/vmshare: $(BUILD)/vmshare.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $^
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(KHEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Objects are made anew when the compiler or its flags change.
+FLAGS     := $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LINK)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+
+$(BUILD)/kernel-headers:
+	@mkdir -p $@
+	ln -sfn /usr/include/linux $@/linux
+	ln -sfn /usr/include/asm-generic $@/asm-generic
+	ln -sfn $(firstword $(wildcard /usr/include/asm \
+		/usr/include/$(shell uname -m)-linux-gnu/asm)) $@/asm
 
 # A test links the rooms it names in a first line like "/* rooms: base */".
 .SECONDEXPANSION:
 test_rooms = $(shell sed -n '1s,/\* rooms: \(.*\) \*/,\1,p' tests/c/$(1).c)
 test_objs  = $(foreach r,$(call test_rooms,$(1)),$(call room_obj,$(r)))
-$(BUILD)/tests/%: $(BUILD)/tests/c/%.o $$(call test_objs,$$*)
+$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/c/%.o $$(call test_objs,$$*)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-c-tests: $(TEST_BIN)
+c-tests: $(TEST_BIN) ## build the test programs in C, run none
 
-clean:
+install: $(BIN) ## install below PREFIX (/usr/local), itself below DESTDIR
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 \
+		$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP) $(DATADIR)/qemu/vhost-user)
+	$(INSTALL) -m 755 $(BIN) \
+		$(DESTDIR)$(BINDIR)/vmshare
+	$(INSTALL) -m 644 vmshare.1 $(DESTDIR)$(MANDIR)/man1/vmshare.1
+	$(abspath $(BIN)) completion bash >$(DESTDIR)$(BASHCOMP)/vmshare
+	$(abspath $(BIN)) completion zsh >$(DESTDIR)$(ZSHCOMP)/_vmshare
+	$(abspath $(BIN)) completion fish >$(DESTDIR)$(FISHCOMP)/vmshare.fish
+	printf '{\n  "description": "%s",\n  "type": "fs",\n  "binary": "%s"\n}\n' \
+		'vmshare vhost-user-fs' '$(BINDIR)/vmshare' \
+		>$(DESTDIR)$(DATADIR)/qemu/vhost-user/40-vmshare.json
+
+uninstall: ## remove what install put there
+	rm -f $(addprefix $(DESTDIR),$(BINDIR)/vmshare $(MANDIR)/man1/vmshare.1 \
+		$(BASHCOMP)/vmshare $(ZSHCOMP)/_vmshare \
+		$(FISHCOMP)/vmshare.fish $(DATADIR)/qemu/vhost-user/40-vmshare.json)
+
+# Whole seconds of the last change, so that packages compare equal.
+EPOCH     := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct \
+             2>/dev/null),0)
+DEB_ARCH   = $(shell dpkg --print-architecture)
+DEB_ROOT  := $(BUILD)/deb
+define DEB_CONTROL
+Package: vmshare
+Version: $(VERSION)
+Architecture: $(DEB_ARCH)
+Maintainer: vmshare maintainers <vmshare@localhost>
+Section: otherosfs
+Priority: optional
+Recommends: qemu-system-x86 | qemu-system-arm
+Description: boot virtual machines that share directories
+ One static binary that makes a guest's memory, serves its files over
+ virtiofs and starts QEMU wired to both.
+endef
+export DEB_CONTROL
+
+deb: $(BIN) ## build a Debian package, build/vmshare_*.deb
+	rm -rf $(DEB_ROOT)
+	$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(DEB_ROOT)
+	$(INSTALL) -d $(DEB_ROOT)/DEBIAN $(DEB_ROOT)/usr/share/doc/vmshare
+	$(INSTALL) -m 644 LICENSE $(DEB_ROOT)/usr/share/doc/vmshare/copyright
+	gzip -9n <CHANGELOG.md >$(DEB_ROOT)/usr/share/doc/vmshare/changelog.gz
+	gzip -9n $(DEB_ROOT)/usr/share/man/man1/vmshare.1
+	printf '%s\n' "$$DEB_CONTROL" >$(DEB_ROOT)/DEBIAN/control
+	chmod -R u+rwX,go+rX,go-w $(DEB_ROOT)
+	SOURCE_DATE_EPOCH=$(EPOCH) dpkg-deb --root-owner-group --build \
+		$(DEB_ROOT) $(BUILD)/vmshare_$(VERSION)_$(DEB_ARCH).deb
+
+DIST      := $(BUILD)/vmshare-$(VERSION).tar.gz
+dist: ## make a reproducible tarball of the last commit, build/vmshare-*.tar.gz
+	@mkdir -p $(BUILD)
+	git archive --format=tar --prefix=vmshare-$(VERSION)/ HEAD | \
+		gzip -n9 >$(DIST)
+
+clean: ## remove all that was built
 	rm -rf $(BUILD) vmshare
 
-.PHONY: all clean c-tests
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | \
+		sort | awk -F'\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+include tests/rules.mk
+-include $(sort $(wildcard tests/*/rules.mk))
+
+FORCE:
+.PHONY: all c-tests install uninstall deb dist clean help FORCE
 .SECONDARY:
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

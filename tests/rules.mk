@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+# The tests. Each suite is a target check-NAME that can be run alone; all of
+# them leave build/tap/NAME.tap, which tests/summary counts.
+
+TAPDIR    ?= $(BUILD)/tap
+# run a suite: $(call suite,NAME,SECONDS,COMMAND)
+suite      = tests/tap -t $(2) $(TAPDIR)/$(1).tap $(3)
+export VMSHARE ?= $(abspath $(BIN))
+
+check test: ## install what is missing, run every suite, count
+	tests/setup test
+	rm -rf $(TAPDIR)
+	mkdir -p $(TAPDIR)
+	@TAP_COLLECT=1 $(MAKE) --no-print-directory -k -j$(shell nproc) \
+		check-all || printf '1..1\nnot ok 1 - make check-all\n' \
+		>$(TAPDIR)/make.tap
+	@tests/summary $(TAPDIR)
+
+demo: ## install what is missing, show a guest that uses a directory
+	tests/setup demo
+	$(MAKE) --no-print-directory
+	tests/demo
+
+# ---- programs in C: as they are, and under the sanitizers ------------------
+
+C_SUITES  := $(C_TESTS:test_%=check-c-%)
+check-c: $(C_SUITES) ## every test program in C
+$(C_SUITES): check-c-%: $(BUILD)/tests/test_%
+	@$(call suite,$(C_PREFIX)c-$*,300,$<)
+
+SANITIZE   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
+	TAPDIR=$(TAPDIR) C_PREFIX=$(1)- LINK= \
+	CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$(2)'
+check-asan: ## the same under the address and undefined behaviour sanitizers
+	@ASAN_OPTIONS=detect_stack_use_after_return=1 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+		$(call SANITIZE,asan,address$(comma)undefined) check-c
+check-tsan: ## the same under the thread sanitizer
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+		$(call SANITIZE,tsan,thread) check-c
+comma     := ,
+
+# ---- sources ---------------------------------------------------------------
+
+lint check-lint: ## style, arrows, words, shell, man page, static analysis
+	@$(call suite,lint,900,tests/lint/run $(CHECKS))
+
+check-build: ## gcc, clang, musl, sizes, reproducible, install, tarball
+	@$(call suite,build,900,tests/lint/build)
+
+# ---- the program, from outside ---------------------------------------------
+
+BATS      := $(patsubst tests/bats/%.bats,%,$(sort $(wildcard tests/bats/*.bats)))
+BATS_SUITES := $(BATS:%=check-%)
+check-bats: $(BATS_SUITES) ## every suite of tests/bats
+$(BATS_SUITES): check-%: tests/bats/%.bats $(BIN)
+	@$(call suite,$*,1500,bats --tap $<)
+
+check-all: check-c check-asan check-tsan check-lint check-build check-bats
+
+.PHONY: check test demo check-all check-c check-asan check-tsan lint \
+	check-lint check-build check-bats $(C_SUITES) $(BATS_SUITES)
