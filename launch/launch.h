@@ -256,6 +256,25 @@ int qemu_credentials(const struct config *c);
 /** qemu_dry_socket() - the path that --dry-run uses for a share's socket */
 void qemu_dry_socket(char *buf, size_t size, const char *tag);
 
+/* ---- guardian.c: what happens when vmshare itself is killed ------------- */
+
+struct guardian;
+
+/**
+ * guardian_start() - fork the process that cleans up after a killed vmshare
+ *
+ * It shares the caller's descriptor table, so call it before anything else is
+ * started, and from the main thread.
+ * Return: 0 or -errno.
+ */
+int guardian_start(struct guardian **guardian);
+
+/** guardian_end() - all was cleaned up in order; NULL is fine */
+void guardian_end(struct guardian *guardian);
+
+/** guardian_file() - remove a file if vmshare is killed; NULL: none any more */
+int guardian_file(struct guardian *guardian, const char *path);
+
 /* ---- share.c: one share's processes ------------------------------------- */
 
 /* One byte each from worker to parent; a guest can cause no others. */
@@ -269,44 +288,70 @@ enum share_event {
 
 /* What vmshare.c supplies: the rooms that launch does not know. */
 struct share_ops {
+	/* Like fork(): the child becomes the keeper. */
+	pid_t (*fork)(void *arg);
 	/* In the keeper, single-threaded: confine. 0 or -errno, @why set. */
 	int (*confine)(void *arg, const int *keep, unsigned int nr_keep,
 		       char *why, size_t why_size);
-	/* In each worker: serve @sock until it ends. An exit status. */
-	int (*serve)(void *arg, int sock, int event_fd, struct arena *arena);
 	/* In the keeper, after confine: lock it down further. 0 or -errno. */
 	int (*lock_keeper)(void *arg);
+	/* In each worker: serve @sock until it ends. An exit status. */
+	int (*serve)(void *arg, int sock, int event_fd, struct arena *arena);
+	/*
+	 * Requests answered so far, as the arena says: tells a crash loop
+	 * from a crash. NULL where no worker can adopt what another left: its
+	 * death is the share's then.
+	 */
+	uint64_t (*completed)(void *arg, struct arena *arena);
+	/* This exit status of a worker is never followed by another worker. */
+	int exit_final;
 };
 
 struct share {
 	const struct share_config *config;
 	pid_t keeper;
-	int pidfd;
-	int events;		/* read end, non-blocking */
+	int pidfd;		/* -1: not running */
+	int events;		/* read end, non-blocking; -1: none */
 	bool connected, driver, mounted, ever_mounted, not_shared;
+	struct guardian *guardian;
 };
 
 /**
  * share_start() - start keeper and worker for one share
- * @sock:	connected or listening socket; the share's afterwards
+ * @sock:	connected or listening socket; the share's on success (the
+ *		caller's copy is closed)
  * @why:	on failure, one line for the user
  *
  * Returns when the share is confined and ready to serve.
+ * Return: 0 or -errno.
  */
 int share_start(struct share *s, const struct share_config *config,
 		const struct share_ops *ops, void *arg, int sock,
-		char *why, size_t why_size);
+		struct guardian *guardian, char *why, size_t why_size);
+
 /* Take what is in the event pipe; calls @fn for each. */
 void share_read_events(struct share *s,
 		       void (*fn)(void *ctx, struct share *s, char event),
 		       void *ctx);
 
+/**
+ * share_reap() - after the pidfd became readable
+ *
+ * Return: the keeper's exit status, 128 + n for a signal; 0 is an orderly
+ * end, because the front end left.
+ */
+int share_reap(struct share *s);
+
+/* Kill and reap; nothing when it is not running. */
+void share_stop(struct share *s);
+
 /* ---- supervise.c: from fork to exit status ------------------------------ */
 
 struct supervise_setup {
 	const struct config *config;
+	struct guardian *guardian;
 	char **qemu_argv;
-	const struct qemu_wiring *wiring;
+	struct qemu_wiring *wiring;	/* its descriptors are closed here */
 	struct share *shares;
 	unsigned int nr_shares;
 	int qmp_fd;			/* our end */
@@ -314,7 +359,12 @@ struct supervise_setup {
 	struct guest_streams *streams;	/* guest without a disk, or NULL */
 };
 
-/* Runs QEMU to its end; the exit status of vmshare. */
+/**
+ * supervise_run() - run QEMU to its end
+ *
+ * Return: the exit status of vmshare. All processes are gone and all
+ * descriptors of @s closed.
+ */
 int supervise_run(struct supervise_setup *s);
 
 #endif

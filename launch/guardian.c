@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Nothing may be left over when vmshare is killed, SIGKILL included: no
+ * process, no file, no changed terminal. A parent-death signal alone does not
+ * give that, since it is cleared when a process changes its credentials or
+ * executes a set-id program, and it restores no terminal.
+ *
+ * So the first thing a run forks is a guardian: it sleeps on a pidfd of
+ * vmshare, and when that becomes readable, kills what is registered, removes
+ * the registered files and restores the terminal. It shares vmshare's
+ * descriptor table (CLONE_FILES), so a pidfd that vmshare holds is one that
+ * the guardian holds; numbers go through a page of shared memory, where the
+ * kernel itself stores the pidfd of a cloned child before that child runs.
+ * There is no window and no message.
+ *
+ * The guardian is in a session of its own, with all signals blocked, so that
+ * neither ^C nor a killed process group takes it along. It touches nothing
+ * but that page until vmshare dies. When vmshare ends in order it kills its
+ * guardian. Single-threaded on both sides: fields are written by vmshare, and
+ * read by the guardian only after vmshare is dead.
+ */
+
+#include "launch/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GUARDIAN_FILES	4
+
+struct guardian {
+	int parent;			/* pidfd of vmshare */
+	int self;			/* pidfd of the guardian */
+	int process[GUARDIAN_PROCESSES]; /* pidfds, -1: free */
+	char file[GUARDIAN_FILES][PATH_MAX];
+	int tty;			/* -1: nothing to restore */
+	struct termios saved;
+};
+
+static void guardian_kill(int pidfd)
+{
+	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
+static _Noreturn void guardian_main(struct guardian *g)
+{
+	struct pollfd pfd = {.fd = g->parent, .events = POLLIN};
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setsid();
+	prctl(PR_SET_NAME, "vmshare-guard");
+	while (poll(&pfd, 1, -1) <= 0)
+		;
+	for (unsigned int i = 0; i < GUARDIAN_PROCESSES; i++)
+		if (g->process[i] >= 0)
+			guardian_kill(g->process[i]);
+	if (g->tty >= 0)
+		tcsetattr(g->tty, TCSANOW, &g->saved);
+	for (unsigned int i = 0; i < GUARDIAN_FILES; i++)
+		if (g->file[i][0])
+			unlink(g->file[i]);
+	_exit(0);
+}
+
+int guardian_start(struct guardian **guardian)
+{
+	struct guardian *g = mmap(NULL, sizeof(*g), PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	long pid;
+	int err;
+
+	if (g == MAP_FAILED)
+		return -errno;
+	for (unsigned int i = 0; i < GUARDIAN_PROCESSES; i++)
+		g->process[i] = -1;
+	g->tty = g->self = -1;
+	g->parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (g->parent < 0) {
+		err = -errno;
+		goto fail;
+	}
+	(void)fcntl(g->parent, F_SETFD, FD_CLOEXEC);
+	pid = syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, 0,
+		      &g->self, 0, 0);
+	if (pid == 0)
+		guardian_main(g);
+	if (pid < 0) {
+		err = -errno;
+		close(g->parent);
+		goto fail;
+	}
+	*guardian = g;
+	return 0;
+fail:
+	munmap(g, sizeof(*g));
+	return err;
+}
+
+void guardian_end(struct guardian *g)
+{
+	siginfo_t info;
+
+	if (!g)
+		return;
+	guardian_kill(g->self);
+	while (waitid(P_PIDFD, (id_t)g->self, &info, WEXITED) < 0 &&
+	       errno == EINTR)
+		;
+	close(g->self);
+	close(g->parent);
+	munmap(g, sizeof(*g));
+}
+
+int *guardian_slot(struct guardian *g)
+{
+	for (unsigned int i = 0; i < GUARDIAN_PROCESSES; i++)
+		if (g->process[i] < 0)
+			return &g->process[i];
+	return NULL;
+}
+
+void guardian_forget(struct guardian *g, int pidfd)
+{
+	for (unsigned int i = 0; i < GUARDIAN_PROCESSES; i++)
+		if (g->process[i] == pidfd)
+			g->process[i] = -1;
+}
+
+int guardian_file(struct guardian *g, const char *path)
+{
+	char cwd[PATH_MAX] = "";
+	int n;
+
+	if (!path) {
+		memset(g->file, 0, sizeof(g->file));
+		return 0;
+	}
+	/* It was forked where we are, but we may not stay there. */
+	if (path[0] != '/' && !getcwd(cwd, sizeof(cwd)))
+		return -errno;
+	for (unsigned int i = 0; i < GUARDIAN_FILES; i++) {
+		char buf[PATH_MAX];
+
+		if (g->file[i][0])
+			continue;
+		n = snprintf(buf, sizeof(buf), "%s%s%s", cwd,
+			     cwd[0] ? "/" : "", path);
+		if (n < 0 || (size_t)n >= sizeof(buf))
+			return -ENAMETOOLONG;
+		/* The first byte last: a name is there whole, or not. */
+		memcpy(g->file[i] + 1, buf + 1, (size_t)n);
+		__atomic_store_n(&g->file[i][0], buf[0], __ATOMIC_RELEASE);
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+void guardian_terminal(struct guardian *g, int fd, const struct termios *saved)
+{
+	if (!saved) {
+		__atomic_store_n(&g->tty, -1, __ATOMIC_RELEASE);
+		return;
+	}
+	g->saved = *saved;
+	__atomic_store_n(&g->tty, fd, __ATOMIC_RELEASE);
+}
+
+bool guardian_orphaned(const struct guardian *g)
+{
+	struct pollfd pfd = {.fd = g->parent, .events = POLLIN};
+
+	return poll(&pfd, 1, 0) != 0;
+}
+
+void guardian_leave(struct guardian *g)
+{
+	munmap(g, sizeof(*g));
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The processes of one share:
+ *
+ *	vmshare   starts the keeper, reads events, kills it at the end
+ *	 └ keeper   confines itself; makes the arena; clones workers, waits
+ *	    └ worker   has all threads and reads all that a guest wrote
+ *
+ * The keeper is PID 1 of a pid namespace where there is one, so that its death
+ * is the death of everything in the share. It never reads what a guest wrote.
+ * Keeper and worker share one descriptor table (CLONE_FILES without CLONE_VM):
+ * when a worker dies, its open files, its locks of files, QEMU's socket and
+ * the arena stay, and the next worker goes on with them. waitpid() returns
+ * only when all threads of a worker are gone, so two never run at once.
+ *
+ * Order at the start: vmshare forks and registers the keeper with the
+ * guardian, then says "go"; until then the keeper relies on a parent-death
+ * signal, which confinement clears. The keeper then confines itself, makes the
+ * arena, locks itself down and reports: one byte 0, or 1 and the reason. Only
+ * after that does it clone the first worker: privileges go before any
+ * untrusted byte is read.
+ *
+ * A worker that ends by itself ends the share with its status: 0 when the
+ * front end left in order. A worker that a signal killed is replaced where its
+ * successor can adopt the state, unless five died with no request completed
+ * between: a clone repeats addresses and canaries, so this is a defence too.
+ * A system call filter's victim is never replaced.
+ */
+
+#include "launch/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Address space, not memory; less where a limit forbids that much. */
+#define SHARE_ARENA_MOST	(16ull << 30)
+#define SHARE_ARENA_LEAST	(256ull << 20)
+#define SHARE_DEATHS		5
+#define SHARE_FAILED		1	/* exit status of keeper or worker */
+
+/* What the keeper is given; lives on its stack for good. */
+struct keeper {
+	const struct share_ops *ops;
+	void *arg;
+	int sock, events, ready, go;
+	pid_t self;
+	struct arena *arena;
+};
+
+/* ---- keeper -------------------------------------------------------------- */
+
+static _Noreturn void keeper_refuse(struct keeper *k, const char *why)
+{
+	char line[1024];
+	int n = snprintf(line, sizeof(line), "\1%s", why);
+
+	if (n >= (int)sizeof(line))
+		n = (int)sizeof(line) - 1;
+	(void)!write(k->ready, line, (size_t)n);
+	_exit(SHARE_FAILED);
+}
+
+/* What was inherited and is no business of a file server. */
+static int keeper_settle(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t none;
+
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    dup2(null, STDOUT_FILENO) < 0)
+		return -errno;
+	close(null);
+	setsid();
+	umask(0);
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	return 0;
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static int keeper_arena(struct keeper *k)
+{
+	uint64_t size = SHARE_ARENA_MOST;
+	int err;
+
+	do {
+		err = arena_create(&k->arena, size);
+		size /= 4;
+	} while (err == -ENOMEM && size >= SHARE_ARENA_LEAST);
+	return err;
+}
+
+static void keeper_prepare(struct keeper *k)
+{
+	int keep[3] = {k->sock, k->events, k->ready};
+	char why[768] = "";
+	int err;
+
+	err = keeper_settle();
+	if (err) {
+		snprintf(why, sizeof(why), "can't use /dev/null: %s",
+			 strerror(-err));
+		keeper_refuse(k, why);
+	}
+	qsort(keep, ARRAY_SIZE(keep), sizeof(keep[0]), compare_fds);
+	if (k->ops->confine(k->arg, keep, ARRAY_SIZE(keep), why, sizeof(why)))
+		keeper_refuse(k, why);
+	/* New credentials cleared it. Unlike the guardian it also works when
+	 * the guardian is killed. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	err = keeper_arena(k);
+	if (err) {
+		snprintf(why, sizeof(why), "can't make the arena: %s",
+			 strerror(-err));
+		keeper_refuse(k, why);
+	}
+	err = k->ops->lock_keeper(k->arg);
+	if (err) {
+		snprintf(why, sizeof(why), "can't filter system calls: %s",
+			 strerror(-err));
+		keeper_refuse(k, why);
+	}
+	(void)!write(k->ready, "", 1);
+	close(k->ready);
+}
+
+static _Noreturn void worker_main(struct keeper *k)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != k->self)
+		_exit(SHARE_FAILED);
+	_exit(k->ops->serve(k->arg, k->sock, k->events, k->arena));
+}
+
+/* Start a worker and wait for its end: its wait status, or -errno. */
+static int keeper_work(struct keeper *k)
+{
+	long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	int status;
+	pid_t got;
+
+	if (pid == 0)
+		worker_main(k);
+	if (pid < 0)
+		return -errno;
+	/* PID 1 reaps what is re-parented to it, too. */
+	do
+		got = waitpid(-1, &status, 0);
+	while (got != pid && (got > 0 || errno == EINTR));
+	return got < 0 ? -errno : status;
+}
+
+static int keeper_loop(struct keeper *k)
+{
+	unsigned int deaths = 0;
+	uint64_t before = 0;
+
+	for (;;) {
+		int status = keeper_work(k);
+		uint64_t completed;
+
+		if (status < 0) {
+			errno = -status;
+			log_error("can't start a worker: %m");
+			return SHARE_FAILED;
+		}
+		if (WIFEXITED(status))
+			return WEXITSTATUS(status);
+		log_error("the file server was killed by signal %d (%s)",
+			  WTERMSIG(status), strsignal(WTERMSIG(status)));
+		if (!k->ops->completed)
+			return SHARE_FAILED;
+		completed = k->ops->completed(k->arg, k->arena);
+		deaths = completed != before ? 1 : deaths + 1;
+		before = completed;
+		if (deaths == SHARE_DEATHS) {
+			log_error("it died %u times without completing a "
+				  "request: giving up", deaths);
+			return SHARE_FAILED;
+		}
+	}
+}
+
+static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
+				  const char *tag)
+{
+	char name[96], go;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "vmshare-share");
+	if (guardian_orphaned(guardian))
+		_exit(SHARE_FAILED);
+	guardian_leave(guardian);
+	if (read(k->go, &go, 1) != 1)
+		_exit(SHARE_FAILED);
+	snprintf(name, sizeof(name), "share '%s'", tag);
+	log_name(name);
+	k->self = getpid();
+	keeper_prepare(k);
+	_exit(keeper_loop(k));
+}
+
+/* ---- parent -------------------------------------------------------------- */
+
+/* The keeper's first words: 0, or -errno with @why set. */
+static int read_ready(int fd, char *why, size_t why_size)
+{
+	char line[1024];
+	size_t len = 0;
+	ssize_t n;
+
+	do {
+		n = read(fd, line + len, sizeof(line) - 1 - len);
+		if (n > 0)
+			len += (size_t)n;
+	} while ((n < 0 && errno == EINTR) ||
+		 (n > 0 && len < sizeof(line) - 1));
+	line[len] = '\0';
+	if (len && !line[0])
+		return 0;
+	snprintf(why, why_size, "%s", len ? line + 1 : "the file server died "
+		 "while it was being confined");
+	return -ECANCELED;
+}
+
+static void close_pair(int *fds)
+{
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* Forked: register, let go, wait until it is ready. */
+static int share_adopt(struct share *s, int go, int ready, char *why,
+		       size_t why_size)
+{
+	int *slot = guardian_slot(s->guardian);
+	int fd = (int)syscall(SYS_pidfd_open, s->keeper, 0);
+
+	if (fd < 0 || !slot) {
+		int err = fd < 0 ? -errno : -ENOSPC;
+
+		if (fd >= 0)
+			close(fd);
+		kill(s->keeper, SIGKILL);
+		waitpid(s->keeper, NULL, 0);
+		snprintf(why, why_size, "can't watch the file server: %s",
+			 strerror(-err));
+		return err;
+	}
+	__atomic_store_n(slot, fd, __ATOMIC_RELEASE);
+	s->pidfd = fd;
+	(void)!write(go, "", 1);
+	return read_ready(ready, why, why_size);
+}
+
+int share_start(struct share *s, const struct share_config *config,
+		const struct share_ops *ops, void *arg, int sock,
+		struct guardian *guardian, char *why, size_t why_size)
+{
+	int events[2] = {-1, -1}, ready[2] = {-1, -1}, go[2] = {-1, -1};
+	int err = 0;
+
+	*s = (struct share){.config = config, .pidfd = -1, .events = -1,
+			    .guardian = guardian};
+	if (pipe2(events, O_CLOEXEC | O_NONBLOCK) < 0 ||
+	    pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0) {
+		err = -errno;
+		snprintf(why, why_size, "can't make a pipe: %s",
+			 strerror(-err));
+		goto out;
+	}
+	s->keeper = ops->fork(arg);
+	if (s->keeper == 0) {
+		struct keeper k = {.ops = ops, .arg = arg, .sock = sock,
+				   .events = events[1], .ready = ready[1],
+				   .go = go[0]};
+
+		close(go[1]);
+		keeper_main(&k, guardian, config->tag);
+	}
+	if (s->keeper < 0) {
+		err = s->keeper;
+		snprintf(why, why_size, "can't fork the file server: %s",
+			 strerror(-err));
+		goto out;
+	}
+	close(ready[1]);
+	ready[1] = -1;
+	err = share_adopt(s, go[1], ready[0], why, why_size);
+	if (err)
+		goto out;
+	s->events = events[0];
+	events[0] = -1;
+	close(sock);
+out:
+	close_pair(events);
+	close_pair(ready);
+	close_pair(go);
+	if (err)
+		share_stop(s);
+	return err;
+}
+
+void share_read_events(struct share *s,
+		       void (*fn)(void *ctx, struct share *s, char event),
+		       void *ctx)
+{
+	char bytes[64];
+	ssize_t n;
+
+	if (s->events < 0)
+		return;
+	while ((n = read(s->events, bytes, sizeof(bytes))) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			s->connected |= bytes[i] == SHARE_CONNECTED;
+			s->driver |= bytes[i] == SHARE_DRIVER;
+			s->not_shared |= bytes[i] == SHARE_NOT_SHARED;
+			if (bytes[i] == SHARE_MOUNTED)
+				s->mounted = s->ever_mounted = true;
+			if (bytes[i] == SHARE_UNMOUNTED)
+				s->mounted = false;
+			fn(ctx, s, bytes[i]);
+		}
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	close(s->events);
+	s->events = -1;
+}
+
+int share_reap(struct share *s)
+{
+	siginfo_t info = {0};
+
+	while (waitid(P_PIDFD, (id_t)s->pidfd, &info, WEXITED) < 0 &&
+	       errno == EINTR)
+		;
+	guardian_forget(s->guardian, s->pidfd);
+	close(s->pidfd);
+	s->pidfd = -1;
+	return info.si_code == CLD_EXITED ? info.si_status
+					  : 128 + info.si_status;
+}
+
+void share_stop(struct share *s)
+{
+	if (s->pidfd >= 0) {
+		(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL,
+			      0);
+		(void)share_reap(s);
+	}
+	if (s->events >= 0)
+		close(s->events);
+	s->events = -1;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_LAUNCH_SUPERVISE_H
+#define VMSHARE_LAUNCH_SUPERVISE_H
+
+/*
+ * Between the files of the supervision: who cleans up when vmshare is killed,
+ * the terminal, the guest's console, QEMU's monitor and process, and what is
+ * told to machines. supervise.c drives them all from one poll loop.
+ */
+
+#include "launch/launch.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <termios.h>
+
+/* ---- guardian.c: what happens when vmshare itself is killed -------------- */
+
+#define GUARDIAN_PROCESSES	(VM_MAX_SHARES + 8)
+
+/**
+ * guardian_slot() - where to put a pidfd of a process that must not survive
+ *
+ * For CLONE_PIDFD: the kernel stores the descriptor there before the child
+ * runs, so that there is no moment in which nobody would kill it.
+ * Return: the slot, holding -1; NULL when there are none left.
+ */
+int *guardian_slot(struct guardian *guardian);
+
+/* The process is gone: forget it (the caller closes the pidfd afterwards). */
+void guardian_forget(struct guardian *guardian, int pidfd);
+
+/** guardian_file() - remove a file if vmshare is killed; NULL: no more */
+int guardian_file(struct guardian *guardian, const char *path);
+
+/** guardian_terminal() - these are the settings to restore; NULL: no more */
+void guardian_terminal(struct guardian *guardian, int fd,
+		       const struct termios *saved);
+
+/* In a child just after fork: has vmshare been killed in the meantime? */
+bool guardian_orphaned(const struct guardian *guardian);
+
+/*
+ * In a child that does not exec: unmap the page. Whoever can write to it
+ * decides what the guardian kills and removes.
+ */
+void guardian_leave(struct guardian *guardian);
+
+/* ---- terminal.c ---------------------------------------------------------- */
+
+struct terminal {
+	struct guardian *guardian;
+	int fd;			/* the caller's terminal, or -1 */
+	bool raw;
+	struct termios saved;
+};
+
+/* Take @fd for a terminal if it is one and this is its foreground job. */
+void terminal_open(struct terminal *t, int fd, struct guardian *guardian);
+void terminal_raw(struct terminal *t);
+void terminal_restore(struct terminal *t);
+/* Rows and columns; 0 or -errno. */
+int terminal_size(const struct terminal *t, unsigned short *rows,
+		  unsigned short *cols);
+
+/* ---- console.c: the guest's serial console ------------------------------- */
+
+#define CONSOLE_FDS	3
+#define CONSOLE_TAIL	4096
+
+struct console {
+	int guest;		/* our end of the socket, or -1 */
+	int in, out;		/* -1: none */
+	bool escape;		/* ^A x in the input asks to quit */
+	bool quit;		/* it was typed */
+	bool out_failed;
+	/* private */
+	bool after_ctrl_a;
+	unsigned char to_guest[512], to_out[4096];
+	size_t guest_len, guest_off, out_len, out_off;
+	unsigned char tail[CONSOLE_TAIL];
+	size_t tail_len, tail_at;
+};
+
+void console_open(struct console *c, int guest, int in, int out);
+unsigned int console_poll(struct console *c, struct pollfd *fds);
+void console_handle(struct console *c, const struct pollfd *fds,
+		    unsigned int nr);
+/* Write what is left for the output, waiting for at most @ms. */
+void console_drain(struct console *c, int ms);
+/* Print the last @lines lines on stderr, escaped, for an error report. */
+void console_print_tail(const struct console *c, unsigned int lines);
+
+/* ---- qmp.c: QEMU's monitor ----------------------------------------------- */
+
+enum qmp_event {
+	QMP_NONE,
+	QMP_READY,		/* capabilities negotiated: the machine is up */
+	QMP_SHUTDOWN_GUEST,	/* the guest powered itself off */
+	QMP_SHUTDOWN_RESET,	/* it reset, and -no-reboot made that the end */
+	QMP_SHUTDOWN_HOST,	/* asked for from outside */
+	QMP_PANICKED,
+	QMP_RESET,		/* the guest reboots */
+	QMP_CLOSED,
+};
+
+struct qmp {
+	int fd;			/* -1 after QMP_CLOSED */
+	bool ready;
+	bool skipping;		/* in a line that is too long */
+	size_t len;
+	char buf[16384];
+};
+
+void qmp_open(struct qmp *q, int fd);
+
+/**
+ * qmp_next() - what the monitor says
+ *
+ * Call until it returns QMP_NONE after the descriptor became readable.
+ */
+enum qmp_event qmp_next(struct qmp *q);
+
+/* Send a command without arguments; -errno, -EAGAIN before QMP_READY. */
+int qmp_command(struct qmp *q, const char *name);
+
+/**
+ * json_find() - a member of a JSON object in text
+ * @json:	the object, NUL-terminated
+ * @path:	member names with dots between: "data.reason"
+ * @value:	set to the value's first byte
+ *
+ * Return: length of the value's text (a string's without its quotes), or
+ * -ENOENT, or -EINVAL when it is not JSON.
+ */
+ssize_t json_find(const char *json, const char *path, const char **value);
+
+/* ---- spawn.c: QEMU as a child process ------------------------------------ */
+
+struct qemu_process {
+	pid_t pid;
+	int pidfd;
+	int output;		/* its stdout and stderr, non-blocking */
+};
+
+/**
+ * spawn_qemu() - fork and exec with only the descriptors of @w
+ *
+ * Return: 0, or the exit status of vmshare after the reason was printed.
+ */
+int spawn_qemu(struct qemu_process *p, char **argv,
+	       const struct qemu_wiring *w, struct guardian *guardian);
+
+/* ---- report.c: what machines are told ------------------------------------ */
+
+struct report {
+	int status_fd, ready_fd;
+	const char *pidfile;
+	bool ready;
+};
+
+int report_open(struct report *r, const struct config *c,
+		struct guardian *guardian);
+void report_started(struct report *r, pid_t child);
+/* mounted, unmounted and so on, about the share @tag. */
+void report_share(struct report *r, const char *event, const char *tag);
+/* Once: tell systemd and --ready-fd. */
+void report_ready(struct report *r);
+/* @source: "guest" or "vmshare". */
+void report_exit(struct report *r, int status, const char *source);
+/* Send a state to systemd's NOTIFY_SOCKET, if there is one. */
+void report_notify(const char *state);
+
+#endif
