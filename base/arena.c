@@ -45,15 +45,13 @@ struct arena {
 
 _Static_assert(sizeof(struct arena_header) <= ARENA_PAGE, "one page of table");
 
-static int arena_map(struct arena *arena)
+/* NULL and errno on failure. */
+static struct arena_header *arena_map(const struct arena *arena)
 {
 	void *mem = mmap(NULL, arena->size, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
 
-	if (mem == MAP_FAILED)
-		return -errno;
-	arena->header = mem;
-	return 0;
+	return mem == MAP_FAILED ? NULL : mem;
 }
 
 int arena_create(struct arena **arena, uint64_t size)
@@ -69,9 +67,11 @@ int arena_create(struct arena **arena, uint64_t size)
 		err = -errno;
 		goto fail;
 	}
-	err = arena_map(a);
-	if (err)
+	a->header = arena_map(a);
+	if (!a->header) {
+		err = -errno;
 		goto fail;
+	}
 	a->header->size = a->size;
 	a->header->magic = ARENA_MAGIC;
 	*arena = a;
@@ -98,9 +98,11 @@ int arena_attach(struct arena **arena, int fd)
 	if (st.st_size < ARENA_PAGE)
 		goto fail;
 	a->size = (uint64_t)st.st_size;
-	err = arena_map(a);
-	if (err)
+	a->header = arena_map(a);
+	if (!a->header) {
+		err = -errno;
 		goto fail;
+	}
 	err = -EPROTO;
 	if (a->header->magic != ARENA_MAGIC || a->header->size != a->size)
 		goto fail;
