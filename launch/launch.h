@@ -356,7 +356,8 @@ struct supervise_setup {
 	unsigned int nr_shares;
 	int qmp_fd;			/* our end */
 	int console_fd;			/* our end of the serial console, or -1 */
-	struct guest_streams *streams;	/* guest without a disk, or NULL */
+	struct guest_streams *streams;	/* of a command in the guest, or NULL */
+	bool raw;			/* streams: its terminal is ours */
 };
 
 /**

@@ -171,4 +171,50 @@ void report_exit(struct report *r, int status, const char *source);
 /* Send a state to systemd's NOTIFY_SOCKET, if there is one. */
 void report_notify(const char *state);
 
+/* ---- supervise.c's state, and outcome.c, which puts it in words ---------- */
+
+enum cause {
+	CAUSE_NONE,		/* QEMU ended by itself */
+	CAUSE_SIGNAL,		/* one of ours */
+	CAUSE_TIMEOUT,
+	CAUSE_SHARE,		/* a file server failed */
+	CAUSE_QUIT,		/* ^A x */
+	CAUSE_DONE,		/* the command ended, all was unmounted */
+};
+
+enum step { STEP_RUN, STEP_ASKED, STEP_TERM, STEP_KILL };
+
+struct run {
+	struct supervise_setup *s;
+	struct qemu_process qemu;
+	struct terminal terminal;
+	struct console console;
+	struct qmp qmp;
+	struct report report;
+	int signals;
+	enum cause cause;
+	int signal;			/* of CAUSE_SIGNAL */
+	enum step step;
+	int64_t step_deadline;		/* 0: none; ms, CLOCK_MONOTONIC */
+	int64_t timeout, driver_check, left_deadline;
+	bool up;			/* the machine was made */
+	bool panicked, powered_off, reset_off;
+	bool qemu_gone;
+	int qemu_status;		/* exit status, or 128 + n */
+	bool qemu_killed;		/* by a signal */
+	char words[512];		/* a line of QEMU's, so far */
+	size_t words_len;
+	char last_words[256];
+};
+
+/* Warn of a share that the guest has no driver for, or never mounted. */
+void outcome_share(const struct share *share);
+/* The same for all, at the end, where it means something. */
+void outcome_shares(const struct run *r);
+/**
+ * outcome_status() - how the run ended, in words and as an exit status
+ * @source:	set to who chose the status: "guest" or "vmshare"
+ */
+int outcome_status(struct run *r, const char **source);
+
 #endif

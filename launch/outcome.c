@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What came of a run, in words and as an exit status. The first cause decides
+ * (struct run's cause); where there is none QEMU ended by itself, and its exit
+ * status, its monitor and its last words say why. Statuses are those of
+ * launch.h, which containers use as well; a command's own is passed through.
+ *
+ * The three states of a share that nobody used look alike from outside: a
+ * guest without the driver, one that did not mount, one that is done. They are
+ * told apart here, since a silent empty directory is the worst of messages.
+ */
+
+#include "launch/supervise.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define TAIL_LINES	12
+
+void outcome_share(const struct share *share)
+{
+	const char *tag = share->config->tag;
+
+	if (!share->driver) {
+		log_warning("the guest never set up share '%s': its kernel may "
+			    "lack CONFIG_VIRTIO_FS (or have it as a module "
+			    "that is not loaded)", tag);
+	} else if (!share->ever_mounted) {
+		log_note("share '%s' was offered but never mounted; in the "
+			 "guest: mount -t virtiofs %s /mnt", tag, tag);
+	}
+}
+
+/* QEMU ended and nobody asked it to. */
+static int qemu_verdict(struct run *r)
+{
+	if (r->panicked) {
+		log_error("the guest's kernel panicked");
+		console_print_tail(&r->console, TAIL_LINES);
+		return EXIT_GUEST_DIED;
+	}
+	if (r->qemu_killed) {
+		log_error("QEMU was killed by signal %d (%s)%s%s",
+			  r->qemu_status, strsignal(r->qemu_status),
+			  r->last_words[0] ? "; it said: " : "",
+			  r->last_words);
+		return EXIT_GUEST_DIED;
+	}
+	if (r->qemu_status != 0) {
+		log_error("QEMU %s with status %d%s%s",
+			  r->up ? "failed" : "refused to start",
+			  r->qemu_status, r->last_words[0] ? ": " : "",
+			  r->last_words);
+		return r->up ? EXIT_GUEST_DIED : EXIT_REFUSED;
+	}
+	return 0;
+}
+
+/* A guest that runs a command for us: what became of the command. */
+static int command_verdict(struct run *r, const char **source)
+{
+	const struct guest_report *guest = guest_streams_report(r->s->streams);
+	char text[512];
+	int status;
+
+	if (guest->phase == GUEST_FAILED) {
+		log_error("the guest failed: %s",
+			  log_escape(text, sizeof(text), guest->text,
+				     strnlen(guest->text,
+					     sizeof(guest->text))));
+		if (!log_enabled(LOG_LEVEL_INFO))
+			console_print_tail(&r->console, TAIL_LINES);
+		return EXIT_GUEST_DIED;
+	}
+	if (guest->phase >= GUEST_EXITED) {
+		*source = "guest";
+		return guest->status;
+	}
+	status = qemu_verdict(r);
+	if (status)
+		return status;
+	log_error("the guest ended before its command did%s",
+		  guest->phase == GUEST_BOOTING ? " (it never came up)" : "");
+	console_print_tail(&r->console, TAIL_LINES);
+	return EXIT_GUEST_DIED;
+}
+
+int outcome_status(struct run *r, const char **source)
+{
+	const struct guest_report *guest = NULL;
+	int status;
+
+	*source = "vmshare";
+	if (r->s->streams)
+		guest = guest_streams_report(r->s->streams);
+	switch (r->cause) {
+	case CAUSE_SIGNAL:
+		/* A command that took the signal says how it ended. */
+		if (guest && guest->phase >= GUEST_EXITED &&
+		    guest->phase != GUEST_FAILED)
+			return command_verdict(r, source);
+		return 128 + r->signal;
+	case CAUSE_TIMEOUT:
+		return EXIT_TIMEOUT;
+	case CAUSE_SHARE:
+		return EXIT_SERVER_FAILED;
+	case CAUSE_QUIT:
+		return 128 + SIGINT;
+	case CAUSE_DONE:
+	case CAUSE_NONE:
+		break;
+	}
+	if (guest)
+		return command_verdict(r, source);
+	status = qemu_verdict(r);
+	if (!status)
+		*source = "guest";
+	return status;
+}
+
+void outcome_shares(const struct run *r)
+{
+	/* Our own init mounts every share or says why not. */
+	if (r->s->streams || !r->up)
+		return;
+	for (unsigned int i = 0; i < r->s->nr_shares; i++)
+		outcome_share(&r->s->shares[i]);
+}

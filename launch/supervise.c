@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run from QEMU's fork to vmshare's exit status: one thread, one poll loop
+ * over QEMU (pidfd, words, monitor), each share (pidfd, events), the console,
+ * the streams of a command in the guest, and signals.
+ *
+ * How a run ends is decided once, by whatever comes first: the guest powers
+ * off, a signal, the timeout, a share that failed, a command that is done. The
+ * first cause stays (in struct run); what follows is a ladder that each
+ * step leaves after a deadline: ask the guest to power down, SIGTERM to QEMU,
+ * SIGKILL. QEMU's end is the end of the loop in any case, and everything else
+ * is stopped after it.
+ *
+ * What comes from QEMU, the shares and the guest is not trusted: it can choose
+ * how the guest's end is described, and nothing else. Signals are blocked here
+ * and read from a descriptor; during the preparation, before this, they kill
+ * vmshare and the guardian cleans up.
+ */
+
+#include "launch/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TERM_MS		3000	/* from SIGTERM to SIGKILL */
+#define DRIVER_MS	60000	/* then a guest without the driver is named */
+#define LEFT_MS		3000	/* from a share's orderly end to QEMU's */
+#define DRAIN_MS	1000	/* per piece of output left when QEMU is gone */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- the way out --------------------------------------------------------- */
+
+static void qemu_signal(struct run *r, int sig)
+{
+	if (!r->qemu_gone)
+		(void)syscall(SYS_pidfd_send_signal, r->qemu.pidfd, sig, NULL,
+			      0);
+}
+
+/* Go to @step of the ladder, unless it is further already. */
+static void step_to(struct run *r, enum step step)
+{
+	if (step <= r->step)
+		return;
+	r->step = step;
+	r->step_deadline = 0;
+	switch (step) {
+	case STEP_RUN:
+		break;
+	case STEP_ASKED:
+		r->step_deadline = now_ms() +
+			(int64_t)r->s->config->shutdown_timeout_ms;
+		break;
+	case STEP_TERM:
+		qemu_signal(r, SIGTERM);
+		qemu_signal(r, SIGCONT);
+		r->step_deadline = now_ms() + TERM_MS;
+		break;
+	case STEP_KILL:
+		qemu_signal(r, SIGKILL);
+		break;
+	}
+}
+
+static void end_run(struct run *r, enum cause cause, enum step step)
+{
+	if (r->cause == CAUSE_NONE)
+		r->cause = cause;
+	step_to(r, step);
+}
+
+/* INT and TERM: ask first; a second one, and HUP, mean it. */
+static void on_end_signal(struct run *r, int sig)
+{
+	const struct guest_report *guest = NULL;
+	bool asked = false;
+
+	if (r->cause == CAUSE_NONE)
+		r->signal = sig;
+	if (r->step >= STEP_ASKED) {
+		end_run(r, CAUSE_SIGNAL, STEP_TERM);
+		return;
+	}
+	if (r->s->streams)
+		guest = guest_streams_report(r->s->streams);
+	if (guest && guest->phase == GUEST_RUNNING) {
+		/* It is the command's to decide, as without a guest. */
+		guest_streams_signal(r->s->streams, sig);
+		asked = true;
+	} else if (!guest) {
+		asked = qmp_command(&r->qmp, "system_powerdown") == 0;
+	}
+	if (asked)
+		log_info("asked the guest to end; once more ends it at once");
+	end_run(r, CAUSE_SIGNAL, asked ? STEP_ASKED : STEP_TERM);
+}
+
+/* Stopped by the shell: give the terminal back and stop the guest's time. */
+static void on_stop_signal(struct run *r)
+{
+	terminal_restore(&r->terminal);
+	qemu_signal(r, SIGSTOP);
+	raise(SIGSTOP);
+	qemu_signal(r, SIGCONT);
+	terminal_raw(&r->terminal);
+}
+
+static void on_signal(struct run *r)
+{
+	struct signalfd_siginfo info;
+	unsigned short rows, cols;
+
+	if (read(r->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGTSTP:
+		on_stop_signal(r);
+		break;
+	case SIGWINCH:
+		if (r->s->streams &&
+		    terminal_size(&r->terminal, &rows, &cols) == 0)
+			guest_streams_resize(r->s->streams, rows, cols);
+		break;
+	default:
+		on_end_signal(r, (int)info.ssi_signo);
+	}
+}
+
+static int open_signals(void)
+{
+	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP,
+				     SIGWINCH};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		sigaddset(&set, wanted[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* ---- QEMU ---------------------------------------------------------------- */
+
+static void qemu_line(struct run *r)
+{
+	char text[512];
+
+	while (r->words_len && r->words[r->words_len - 1] == '\r')
+		r->words_len--;
+	if (!r->words_len)
+		return;
+	log_escape(text, sizeof(text), r->words, r->words_len);
+	snprintf(r->last_words, sizeof(r->last_words), "%.250s", text);
+	/* What ends it is shown with the reason; the rest is for the curious. */
+	log_info("qemu: %s", text);
+	r->words_len = 0;
+}
+
+static void on_qemu_words(struct run *r)
+{
+	char buf[1024];
+	ssize_t n;
+
+	while ((n = read(r->qemu.output, buf, sizeof(buf))) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			if (buf[i] == '\n') {
+				qemu_line(r);
+				r->words_len = 0;
+			} else if (r->words_len < sizeof(r->words)) {
+				r->words[r->words_len++] = buf[i];
+			}
+		}
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	qemu_line(r);
+	close(r->qemu.output);
+	r->qemu.output = -1;
+}
+
+static void on_qemu_end(struct run *r)
+{
+	siginfo_t info = {0};
+
+	while (waitid(P_PIDFD, (id_t)r->qemu.pidfd, &info, WEXITED) < 0 &&
+	       errno == EINTR)
+		;
+	guardian_forget(r->s->guardian, r->qemu.pidfd);
+	close(r->qemu.pidfd);
+	r->qemu.pidfd = -1;
+	r->qemu_gone = true;
+	r->qemu_killed = info.si_code != CLD_EXITED;
+	r->qemu_status = info.si_status;
+}
+
+static void on_qmp(struct run *r)
+{
+	enum qmp_event event;
+
+	while ((event = qmp_next(&r->qmp)) != QMP_NONE) {
+		switch (event) {
+		case QMP_READY:
+			r->up = true;
+			if (!r->s->nr_shares)
+				report_ready(&r->report);
+			break;
+		case QMP_PANICKED:
+			r->panicked = true;
+			break;
+		case QMP_SHUTDOWN_GUEST:
+			r->powered_off = true;
+			break;
+		case QMP_SHUTDOWN_RESET:
+			r->reset_off = true;
+			break;
+		case QMP_RESET:
+			log_info("the guest reboots");
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* ---- shares -------------------------------------------------------------- */
+
+static void on_share_event(void *ctx, struct share *share, char event)
+{
+	struct run *r = ctx;
+	const char *tag = share->config->tag;
+
+	switch (event) {
+	case SHARE_MOUNTED:
+		log_info("share '%s' is mounted", tag);
+		report_share(&r->report, "mounted", tag);
+		report_ready(&r->report);
+		break;
+	case SHARE_UNMOUNTED:
+		report_share(&r->report, "unmounted", tag);
+		break;
+	case SHARE_NOT_SHARED:
+		log_error("share '%s': the guest's memory is not shared with "
+			  "the file server", tag);
+		log_hint("a --qemu-arg must not change the memory back end");
+		end_run(r, CAUSE_SHARE, STEP_TERM);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_share_end(struct run *r, struct share *share)
+{
+	int status;
+
+	share_read_events(share, on_share_event, r);
+	status = share_reap(share);
+	if (status == 0) {
+		/* QEMU closed its socket: it is on its way out, or should be. */
+		if (!r->left_deadline)
+			r->left_deadline = now_ms() + LEFT_MS;
+		return;
+	}
+	if (r->qemu_gone || r->cause != CAUSE_NONE)
+		return;
+	log_error("share '%s': the file server failed (status %d); ending the "
+		  "guest, which would hang", share->config->tag, status);
+	end_run(r, CAUSE_SHARE, STEP_TERM);
+}
+
+/* ---- the loop ------------------------------------------------------------ */
+
+/* Where each part's descriptors are in the array given to poll(). */
+struct poll_set {
+	struct pollfd fds[5 + CONSOLE_FDS + GUEST_STREAMS_FDS +
+			  2 * (VM_MAX_SHARES + 1)];
+	unsigned int nr, console, nr_console, streams, nr_streams, shares;
+};
+
+static void want(struct poll_set *p, int fd)
+{
+	/* poll() skips negative descriptors. */
+	p->fds[p->nr++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+static void fill_set(struct run *r, struct poll_set *p)
+{
+	struct supervise_setup *s = r->s;
+
+	p->nr = 0;
+	want(p, r->signals);
+	want(p, r->qemu.pidfd);
+	want(p, r->qemu.output);
+	want(p, r->qmp.fd);
+	p->console = p->nr;
+	p->nr_console = console_poll(&r->console, p->fds + p->nr);
+	p->nr += p->nr_console;
+	p->streams = p->nr;
+	p->nr_streams = s->streams ?
+		guest_streams_poll(s->streams, p->fds + p->nr) : 0;
+	p->nr += p->nr_streams;
+	p->shares = p->nr;
+	for (unsigned int i = 0; i < s->nr_shares; i++) {
+		want(p, s->shares[i].pidfd);
+		want(p, s->shares[i].events);
+	}
+}
+
+static void sooner(int64_t *first, int64_t deadline)
+{
+	if (deadline && (!*first || deadline < *first))
+		*first = deadline;
+}
+
+static int poll_timeout(const struct run *r)
+{
+	int64_t first = 0, left;
+
+	sooner(&first, r->step_deadline);
+	sooner(&first, r->timeout);
+	sooner(&first, r->driver_check);
+	sooner(&first, r->left_deadline);
+	if (!first)
+		return -1;
+	left = first - now_ms();
+	if (left < 0)
+		return 0;
+	return left > 1000000 ? 1000000 : (int)left + 1;
+}
+
+static bool passed(int64_t *deadline, int64_t now)
+{
+	if (!*deadline || now < *deadline)
+		return false;
+	*deadline = 0;
+	return true;
+}
+
+static void run_timers(struct run *r)
+{
+	int64_t now = now_ms();
+
+	if (passed(&r->timeout, now)) {
+		log_error("the guest did not end within the timeout of %g s",
+			  (double)r->s->config->timeout_ms / 1000);
+		end_run(r, CAUSE_TIMEOUT, STEP_TERM);
+	}
+	if (passed(&r->driver_check, now)) {
+		for (unsigned int i = 0; i < r->s->nr_shares; i++)
+			if (!r->s->shares[i].driver)
+				outcome_share(&r->s->shares[i]);
+	}
+	if (passed(&r->left_deadline, now) && !r->qemu_gone) {
+		log_error("QEMU left a file server but goes on; ending it");
+		end_run(r, CAUSE_SHARE, STEP_TERM);
+	}
+	if (passed(&r->step_deadline, now))
+		step_to(r, r->step == STEP_ASKED ? STEP_TERM : STEP_KILL);
+}
+
+static void run_streams(struct run *r, const struct pollfd *fds,
+			unsigned int nr)
+{
+	const struct guest_report *guest;
+	int err;
+
+	err = guest_streams_handle(r->s->streams, fds, nr);
+	if (err == -EPROTO)
+		log_warning("the guest sent nonsense on its control port");
+	guest = guest_streams_report(r->s->streams);
+	if (guest->quit)
+		end_run(r, CAUSE_QUIT, STEP_TERM);
+	/* Unmounted, all output written: nothing is lost by a quick end. */
+	if (guest->phase == GUEST_DONE)
+		end_run(r, CAUSE_DONE, STEP_KILL);
+	if (guest->phase >= GUEST_RUNNING && guest->phase != GUEST_FAILED &&
+	    !r->s->nr_shares)
+		report_ready(&r->report);
+}
+
+static void dispatch(struct run *r, const struct poll_set *p)
+{
+	struct supervise_setup *s = r->s;
+
+	if (p->fds[0].revents)
+		on_signal(r);
+	if (p->fds[3].revents)
+		on_qmp(r);
+	if (p->fds[2].revents)
+		on_qemu_words(r);
+	console_handle(&r->console, p->fds + p->console, p->nr_console);
+	if (r->console.quit)
+		end_run(r, CAUSE_QUIT, STEP_TERM);
+	if (s->streams)
+		run_streams(r, p->fds + p->streams, p->nr_streams);
+	for (unsigned int i = 0; i < s->nr_shares; i++) {
+		const struct pollfd *fds = p->fds + p->shares + 2 * i;
+
+		if (fds[1].revents)
+			share_read_events(&s->shares[i], on_share_event, r);
+		if (fds[0].revents)
+			on_share_end(r, &s->shares[i]);
+	}
+	if (p->fds[1].revents)
+		on_qemu_end(r);
+}
+
+static void run_loop(struct run *r)
+{
+	struct poll_set set;
+
+	while (!r->qemu_gone) {
+		fill_set(r, &set);
+		if (poll(set.fds, set.nr, poll_timeout(r)) < 0) {
+			if (errno == EINTR)
+				continue;
+			log_error("poll: %m");
+			end_run(r, CAUSE_SHARE, STEP_KILL);
+			on_qemu_end(r);
+			return;
+		}
+		dispatch(r, &set);
+		run_timers(r);
+	}
+}
+
+/* QEMU is gone: what it and the guest said last is still in the sockets. */
+static void run_drain(struct run *r)
+{
+	struct pollfd fds[GUEST_STREAMS_FDS];
+	unsigned int nr;
+
+	if (r->qmp.fd >= 0)
+		on_qmp(r);
+	if (r->qemu.output >= 0)
+		on_qemu_words(r);
+	console_drain(&r->console, DRAIN_MS);
+	while (r->s->streams && (nr = guest_streams_poll(r->s->streams, fds))) {
+		if (poll(fds, nr, DRAIN_MS) <= 0)
+			break;
+		(void)guest_streams_handle(r->s->streams, fds, nr);
+	}
+	for (unsigned int i = 0; i < r->s->nr_shares; i++)
+		share_read_events(&r->s->shares[i], on_share_event, r);
+}
+
+/* ---- from end to end ----------------------------------------------------- */
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* QEMU has its own copies now. */
+static void close_wiring(struct qemu_wiring *w)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(w->mem_fds); i++)
+		close_fd(&w->mem_fds[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(w->share_fds); i++)
+		close_fd(&w->share_fds[i]);
+	for (unsigned int i = 0; i < w->nr_ports; i++)
+		close_fd(&w->port_fds[i]);
+	close_fd(&w->qmp_fd);
+	close_fd(&w->initrd_fd);
+	close_fd(&w->console_fd);
+	close_fd(&w->credentials_fd);
+}
+
+/* Where the guest's serial console goes: its input and output. 0 or -errno. */
+static int open_console(struct run *r, int *out)
+{
+	const struct config *c = r->s->config;
+	const char *how = c->console ? c->console : "none";
+	int in = -1;
+
+	*out = -1;
+	terminal_open(&r->terminal, STDIN_FILENO, r->s->guardian);
+	if (strcmp(how, "file") == 0) {
+		*out = open(c->console_file, O_WRONLY | O_CREAT | O_TRUNC |
+			    O_CLOEXEC | O_NOCTTY, 0666);
+		if (*out < 0) {
+			log_error("console %s: %m", c->console_file);
+			return -errno;
+		}
+	} else if (strcmp(how, "stdio") == 0 && !r->s->streams) {
+		/* A terminal that another job has is not ours to read. */
+		if (r->terminal.fd >= 0 || !isatty(STDIN_FILENO))
+			in = STDIN_FILENO;
+		*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	} else if (log_enabled(LOG_LEVEL_INFO)) {
+		*out = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	}
+	console_open(&r->console, r->s->console_fd, in, *out);
+	r->console.escape = in >= 0 && r->terminal.fd >= 0;
+	return 0;
+}
+
+static int run_start(struct run *r)
+{
+	struct supervise_setup *s = r->s;
+	const struct config *c = s->config;
+	int status;
+
+	r->signals = open_signals();
+	if (r->signals < 0) {
+		log_error("can't receive signals: %m");
+		return EXIT_REFUSED;
+	}
+	if (report_open(&r->report, c, s->guardian))
+		return EXIT_REFUSED;
+	status = spawn_qemu(&r->qemu, s->qemu_argv, s->wiring, s->guardian);
+	if (status)
+		return status;
+	report_started(&r->report, r->qemu.pid);
+	qmp_open(&r->qmp, s->qmp_fd);
+	if (c->timeout_ms)
+		r->timeout = now_ms() + (int64_t)c->timeout_ms;
+	if (!s->streams && s->nr_shares)
+		r->driver_check = now_ms() + DRIVER_MS;
+	if (r->console.in >= 0 || s->raw)
+		terminal_raw(&r->terminal);
+	return 0;
+}
+
+int supervise_run(struct supervise_setup *s)
+{
+	const char *source = "vmshare";
+	struct run *r = calloc(1, sizeof(*r));
+	int status, out = -1;
+
+	if (!r) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	r->s = s;
+	r->signals = r->qemu.pidfd = r->qemu.output = -1;
+	r->report.status_fd = r->report.ready_fd = -1;
+	r->qmp.fd = s->qmp_fd;
+	status = open_console(r, &out) ? EXIT_REFUSED : run_start(r);
+	close_wiring(s->wiring);
+	if (!status) {
+		run_loop(r);
+		run_drain(r);
+		terminal_restore(&r->terminal);
+		status = outcome_status(r, &source);
+		outcome_shares(r);
+	}
+	for (unsigned int i = 0; i < s->nr_shares; i++)
+		share_stop(&s->shares[i]);
+	report_exit(&r->report, status, source);
+	close_fd(&r->signals);
+	close_fd(&r->qemu.output);
+	close_fd(&r->qmp.fd);
+	close_fd(&r->console.guest);
+	close_fd(&out);
+	free(r);
+	return status;
+}
