@@ -53,6 +53,7 @@
  * request takes longer than that, and when the ring holds enough of them.
  */
 #define SHARE_MEAN_NS	40000
+#define SHARE_CLAMP_NS	(4 * SHARE_MEAN_NS) /* one outlier is no trend */
 #define SHARE_TOTAL_NS	100000
 
 struct pool_queue {
@@ -207,7 +208,9 @@ static bool may_create(const struct fs_pool *pool)
 /*
  * Find a follower to lead @q, or make one. Called and left with the lock,
  * which is dropped while a thread is made.
- * Return: 0, -EAGAIN when there is none; q->led says so as well.
+ * Return: 0; -EBUSY where the limit's threads all run requests, of which the
+ * first to end will take the queue; -EAGAIN where none could be made. q->led
+ * says so as well.
  */
 static int appoint(struct fs_pool *pool, struct pool_queue *q)
 {
@@ -221,9 +224,10 @@ static int appoint(struct fs_pool *pool, struct pool_queue *q)
 		pthread_cond_signal(&t->wake);
 		return 0;
 	}
-	err = -EAGAIN;
+	err = -EBUSY;
 	if (!may_create(pool) || pool->closing)
 		goto none;
+	err = -EAGAIN;
 	pool->threads++;
 	pthread_mutex_unlock(&pool->lock);
 	t = thread_alloc(pool);
@@ -274,7 +278,7 @@ static void resign(struct fs_pool *pool, struct pool_queue *q)
  * Let another thread lead the queue of the worker's request.
  * @must:	only if there is another
  *
- * Return: 0, or -EAGAIN where nobody leads it now (@must: it still does).
+ * Return: 0, or -errno where nobody leads it now (@must: it still does).
  */
 static int hand_over(struct pool_thread *t, bool must)
 {
@@ -328,6 +332,13 @@ static bool overloaded(const struct fs_pool *pool, const struct pool_queue *q)
 	       pool->cpus;
 }
 
+static void update_mean(struct pool_queue *q, int64_t took)
+{
+	if (took > SHARE_CLAMP_NS)
+		took = SHARE_CLAMP_NS;
+	q->mean += (took - q->mean) / 8;
+}
+
 static void share_work(struct pool_thread *t)
 {
 	if (hand_over(t, true))
@@ -379,7 +390,7 @@ static void lead(struct pool_thread *t, struct pool_queue *q)
 			if (!t->w.leading)
 				return;
 			ended = now_ns();
-			q->mean += (ended - began - q->mean) / 8;
+			update_mean(q, ended - began);
 			began = ended;
 		}
 		if (rc < 0)
@@ -623,6 +634,8 @@ int pool_start(struct fs_pool *pool, unsigned int queue)
 		q->running = true;
 		pool->started++;
 		err = appoint(pool, q);
+		if (err == -EBUSY)
+			err = 0;
 		if (err) {
 			q->running = false;
 			pool->started--;

@@ -1,0 +1,470 @@
+/* rooms: base */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pool against a ring made of a mutex and a counter, with requests that
+ * sleep when they are told to. The file under test is included, so that its
+ * neighbours in the room can be replaced.
+ */
+
+#include "fsserver/pool.c"
+
+#include "check.h"
+
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#define QUEUES 4
+
+enum kind { QUICK, BLOCK, BUSY, WAIT_LOCK };
+
+struct ring {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	enum kind kinds[8192];
+	unsigned int head, tail;
+	unsigned int pushed, flushed;
+	bool stopped;
+	int leaders;		/* threads in wait or pop: never two */
+};
+
+static struct ring rings[QUEUES];
+static struct fs server;
+static sem_t gate;
+static atomic_int blocked, ran, waits, refused, two_leaders, dropped;
+static atomic_int seen_threads;
+static _Thread_local bool counted;
+
+void cred_init(struct fs_worker *w)
+{
+	(void)w;
+}
+
+void fs_drop_guest(struct fs *fs)
+{
+	(void)fs;
+	dropped++;
+}
+
+static void run_wait(struct fs_worker *w)
+{
+	int err = pool_wait_begin(w);
+
+	if (err) {
+		refused++;
+		return;
+	}
+	waits++;
+	while (!pool_wait_interrupted(w)) {
+		if (!pause() || errno != EINTR)
+			abort();
+	}
+	waits--;
+	pool_wait_end(w);
+}
+
+uint32_t request_run(struct fs_worker *w)
+{
+	struct timespec busy = { .tv_nsec = 300000 };
+
+	if (!counted) {
+		counted = true;
+		seen_threads++;
+	}
+	switch ((enum kind)w->chain.head) {
+	case BLOCK:
+		pool_will_block(w);
+		pool_will_block(w);
+		blocked++;
+		while (sem_wait(&gate))
+			;
+		blocked--;
+		break;
+	case BUSY:
+		nanosleep(&busy, NULL);
+		break;
+	case WAIT_LOCK:
+		run_wait(w);
+		break;
+	case QUICK:
+		break;
+	}
+	ran++;
+	return 16;
+}
+
+static void enter(struct ring *r)
+{
+	pthread_mutex_lock(&r->lock);
+	if (r->leaders++)
+		two_leaders++;
+}
+
+static void leave(struct ring *r)
+{
+	r->leaders--;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static int ring_wait(void *ctx, unsigned int q)
+{
+	struct ring *r = &rings[q];
+	int rc;
+
+	(void)ctx;
+	enter(r);
+	r->flushed = r->pushed;
+	while (r->head == r->tail && !r->stopped)
+		pthread_cond_wait(&r->cond, &r->lock);
+	rc = r->stopped ? -ESHUTDOWN : 0;
+	leave(r);
+	return rc;
+}
+
+static int ring_pop(void *ctx, unsigned int q, struct chain *c)
+{
+	struct ring *r = &rings[q];
+	int rc = 0;
+
+	(void)ctx;
+	enter(r);
+	if (r->stopped) {
+		rc = -ESHUTDOWN;
+	} else if (r->head != r->tail) {
+		c->queue = (uint16_t)q;
+		c->head = (uint16_t)r->kinds[r->head++];
+		rc = 1;
+	}
+	leave(r);
+	return rc;
+}
+
+static unsigned int ring_pending(void *ctx, unsigned int q)
+{
+	struct ring *r = &rings[q];
+	unsigned int n;
+
+	(void)ctx;
+	pthread_mutex_lock(&r->lock);
+	n = r->tail - r->head;
+	pthread_mutex_unlock(&r->lock);
+	return n;
+}
+
+static void ring_push(void *ctx, struct chain *c, uint32_t len)
+{
+	struct ring *r = &rings[c->queue];
+
+	(void)ctx;
+	pthread_mutex_lock(&r->lock);
+	if (len == 16)
+		r->pushed++;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void ring_flush(void *ctx, unsigned int q)
+{
+	struct ring *r = &rings[q];
+
+	(void)ctx;
+	pthread_mutex_lock(&r->lock);
+	r->flushed = r->pushed;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static unsigned int ring_size(void *ctx, unsigned int q)
+{
+	(void)ctx;
+	(void)q;
+	return 16;
+}
+
+static const struct chain_ops ring_ops = {
+	.wait = ring_wait, .pop = ring_pop, .pending = ring_pending,
+	.push = ring_push, .flush = ring_flush, .size = ring_size,
+};
+
+static void submit(unsigned int q, enum kind kind, unsigned int count)
+{
+	struct ring *r = &rings[q];
+
+	pthread_mutex_lock(&r->lock);
+	while (count--)
+		r->kinds[r->tail++] = kind;
+	pthread_cond_broadcast(&r->cond);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static unsigned int flushed(unsigned int q)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&rings[q].lock);
+	n = rings[q].flushed;
+	pthread_mutex_unlock(&rings[q].lock);
+	return n;
+}
+
+/* Wait up to ten seconds for something to become true. */
+#define SOON(cond)                                                            \
+	({                                                                    \
+		int tries = 10000;                                            \
+		while (!(cond) && tries--)                                    \
+			usleep(1000);                                         \
+		(cond);                                                       \
+	})
+
+static void setup(unsigned int threads)
+{
+	memset(rings, 0, sizeof(rings));
+	for (unsigned int i = 0; i < QUEUES; i++) {
+		pthread_mutex_init(&rings[i].lock, NULL);
+		pthread_cond_init(&rings[i].cond, NULL);
+	}
+	sem_init(&gate, 0, 0);
+	ran = blocked = waits = refused = two_leaders = dropped = 0;
+	seen_threads = 0;
+	memset(&server, 0, sizeof(server));
+	server.ops = &ring_ops;
+	server.queues = QUEUES;
+	server.options.threads = threads;
+	if (pool_open(&server.pool, &server))
+		abort();
+}
+
+static void start(unsigned int q)
+{
+	rings[q].stopped = false;
+	if (fs_consumer.start(&server, q))
+		abort();
+}
+
+static void stop(unsigned int q)
+{
+	pthread_mutex_lock(&rings[q].lock);
+	rings[q].stopped = true;
+	pthread_cond_broadcast(&rings[q].cond);
+	pthread_mutex_unlock(&rings[q].lock);
+	fs_consumer.stop(&server, q);
+}
+
+static void teardown(void)
+{
+	for (unsigned int q = 0; q < QUEUES; q++)
+		stop(q);
+	pool_close(server.pool);
+}
+
+static unsigned int threads_now(void)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&server.pool->lock);
+	n = server.pool->threads;
+	pthread_mutex_unlock(&server.pool->lock);
+	return n;
+}
+
+static void test_inline(void)
+{
+	setup(4);
+	server.pool->cpus = 1;	/* or a busy machine makes them look slow */
+	start(1);
+	submit(1, QUICK, 5000);
+	CHECK(SOON(flushed(1) == 5000));
+	CHECK_EQ(seen_threads, 1);
+	CHECK_EQ(threads_now(), 1);
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+}
+
+/* A request that sleeps holds up neither the next nor those before it. */
+static void test_block(void)
+{
+	setup(4);
+	start(1);
+	submit(1, QUICK, 3);
+	submit(1, BLOCK, 2);
+	submit(1, QUICK, 100);
+	CHECK(SOON(blocked == 2));
+	CHECK(SOON(flushed(1) == 103));
+	sem_post(&gate);
+	sem_post(&gate);
+	CHECK(SOON(flushed(1) == 105));
+	CHECK_EQ(threads_now(), 3);
+	/* What was made is used again. */
+	submit(1, BLOCK, 2);
+	CHECK(SOON(blocked == 2));
+	CHECK_EQ(threads_now(), 3);
+	sem_post(&gate);
+	sem_post(&gate);
+	CHECK(SOON(flushed(1) == 107));
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+}
+
+/* At the limit the ring waits, and goes on as soon as one is free. */
+static void test_limit(void)
+{
+	setup(2);
+	start(0);
+	start(1);
+	submit(1, BLOCK, 5);
+	submit(1, QUICK, 10);
+	CHECK(SOON(blocked == 3));
+	usleep(20000);
+	CHECK_EQ(blocked, 3);
+	CHECK_EQ(threads_now(), 4);
+	submit(0, QUICK, 7);	/* has a thread of its own */
+	CHECK(SOON(flushed(0) == 7));
+	stop(1);		/* nobody leads it: at once */
+	start(1);
+	for (int i = 0; i < 5; i++)
+		sem_post(&gate);
+	CHECK(SOON(flushed(1) == 15));
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+}
+
+static void test_stop_while_blocked(void)
+{
+	setup(4);
+	start(1);
+	submit(1, BLOCK, 1);
+	CHECK(SOON(blocked == 1));
+	stop(1);
+	CHECK_EQ(blocked, 1);
+	start(1);
+	submit(1, QUICK, 4);
+	CHECK(SOON(flushed(1) == 4));
+	sem_post(&gate);
+	CHECK(SOON(flushed(1) == 5));
+	teardown();
+}
+
+/* Three quarters of a ring of 16 may wait; a reset ends them all. */
+static void test_lock_waiters(void)
+{
+	setup(2);
+	start(1);
+	start(2);
+	submit(1, WAIT_LOCK, 14);
+	CHECK(SOON(waits == 12));
+	CHECK(SOON(refused == 2));
+	submit(1, QUICK, 50);
+	CHECK(SOON(flushed(1) == 52));
+	submit(2, WAIT_LOCK, 3);
+	CHECK(SOON(waits == 15));
+	submit(2, BLOCK, 2);
+	submit(2, QUICK, 1);
+	CHECK(SOON(blocked == 2 && flushed(2) == 1));
+	stop(1);
+	stop(2);
+	CHECK_EQ(waits, 15);
+	fs_consumer.reset(&server);
+	CHECK_EQ(waits, 0);
+	CHECK_EQ(dropped, 1);
+	sem_post(&gate);
+	sem_post(&gate);
+	start(1);
+	submit(1, WAIT_LOCK, 1);
+	CHECK(SOON(waits == 1));
+	stop(1);
+	pool_interrupt(server.pool);
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+}
+
+static void test_share(void)
+{
+	setup(4);
+	if (server.pool->cpus < 2) {
+		teardown();
+		SKIP("one CPU");
+	}
+	start(1);
+	submit(1, BUSY, 100);
+	CHECK(SOON(flushed(1) == 100));
+	CHECK(seen_threads >= 2);
+	CHECK(seen_threads <= (int)server.pool->cpus + 2);
+	CHECK_EQ(server.pool->sharing, 0);
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+}
+
+static void visit(void *ctx, const struct fs_worker *w, int64_t began,
+		  bool waiting)
+{
+	int *seen = ctx;
+
+	if (w->fs == &server && began > 0 && !waiting)
+		(*seen)++;
+}
+
+static void test_each(void)
+{
+	int seen = 0;
+
+	setup(4);
+	start(1);
+	submit(1, QUICK, 10);
+	submit(1, BLOCK, 2);
+	CHECK(SOON(blocked == 2));
+	pool_each(server.pool, visit, &seen);
+	CHECK_EQ(seen, 2);
+	sem_post(&gate);
+	sem_post(&gate);
+	teardown();
+}
+
+/* Everything at once; the sanitizers look on. */
+static void test_storm(void)
+{
+	unsigned int sent[QUEUES] = { 0 };
+
+	setup(3);
+	for (unsigned int q = 0; q < QUEUES; q++)
+		start(q);
+	for (unsigned int i = 0; i < 1500; i++) {
+		unsigned int q = i % QUEUES;
+
+		submit(q, i % 7 == 0 ? BLOCK : i % 5 == 0 ? BUSY : QUICK, 1);
+		if (i % 7 == 0)
+			sem_post(&gate);
+		sent[q]++;
+		if (i % 97 == 0) {
+			stop(q);
+			start(q);
+		}
+	}
+	for (unsigned int q = 0; q < QUEUES; q++)
+		CHECK(SOON(flushed(q) == sent[q]));
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+	CHECK_EQ(ran, 1500);
+}
+
+static void test_bad_queue(void)
+{
+	setup(1);
+	CHECK_EQ(pool_start(server.pool, QUEUES), -EINVAL);
+	pool_stop(server.pool, QUEUES);
+	CHECK_EQ(threads_now(), 0);
+	teardown();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "inline", test_inline },
+		{ "block", test_block },
+		{ "limit", test_limit },
+		{ "stop_while_blocked", test_stop_while_blocked },
+		{ "lock_waiters", test_lock_waiters },
+		{ "share", test_share },
+		{ "each", test_each },
+		{ "storm", test_storm },
+		{ "bad_queue", test_bad_queue },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
