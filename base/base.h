@@ -160,6 +160,7 @@ struct chain {
 	uint32_t epoch;		/* ring set-up this chain belongs to */
 	void *map;		/* memory map reference, owned by the ring */
 	uint16_t nr_desc;	/* ring slots to give back (packed rings) */
+	bool again;		/* an earlier worker had taken it as well */
 };
 
 static inline const struct iovec *chain_writable(const struct chain *c)
