@@ -20,6 +20,14 @@ static ssize_t bytes(int ret, size_t got)
 	return ret < 0 ? ret : (ssize_t)got;
 }
 
+/* A call that is answered with data. */
+static ssize_t call_bytes(struct fe *fe, struct fe_call *c)
+{
+	int ret = fe_call(fe, c);
+
+	return bytes(ret, c->got);
+}
+
 static int open_op(struct fe *fe, uint32_t opcode, uint64_t node,
 		   uint32_t flags, uint64_t *fh)
 {
@@ -106,7 +114,7 @@ ssize_t fe_read(struct fe *fe, uint64_t node, uint64_t fh, uint64_t off,
 		.dst_size = len,
 	};
 
-	return bytes(fe_call(fe, &c), c.got);
+	return call_bytes(fe, &c);
 }
 
 ssize_t fe_write(struct fe *fe, uint64_t node, uint64_t fh, uint64_t off,
@@ -283,7 +291,7 @@ ssize_t fe_readdir(struct fe *fe, uint64_t node, uint64_t fh, uint64_t off,
 		.dst_size = size,
 	};
 
-	return bytes(fe_call(fe, &c), c.got);
+	return call_bytes(fe, &c);
 }
 
 int fe_next_dirent(const void *buf, size_t len, bool plus, size_t *pos,
