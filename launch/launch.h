@@ -303,8 +303,6 @@ struct share_ops {
 	 * death is the share's then.
 	 */
 	uint64_t (*completed)(void *arg, struct arena *arena);
-	/* This exit status of a worker is never followed by another worker. */
-	int exit_final;
 };
 
 struct share {
@@ -344,6 +342,50 @@ int share_reap(struct share *s);
 
 /* Kill and reap; nothing when it is not running. */
 void share_stop(struct share *s);
+
+/* ---- prepare.c: what QEMU is wired to, but for the shares --------------- */
+
+/* All descriptors to -1, nothing else set. */
+void wiring_init(struct qemu_wiring *w);
+
+/**
+ * prepare_socketpair() - a connected pair of stream sockets (CLOEXEC)
+ * @ours, @qemus:	set to one end each; unchanged on failure
+ *
+ * Return: 0 or -errno.
+ */
+int prepare_socketpair(int *ours, int *qemus);
+
+/*
+ * Each fills in its part of @w; prints why not. 0, or an exit status.
+ */
+int prepare_memory(const struct config *c, struct qemu_wiring *w);
+/* own_init: kernel, initramfs and command line. */
+int prepare_guest(const struct config *c, struct qemu_wiring *w);
+/* own_init: @streams and its ports, @raw whether they need a raw terminal. */
+int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,
+		    bool *raw);
+/* A share with another server: connect to its socket. */
+int prepare_external(const struct share_config *sc, int *fd);
+
+/* ---- serve.c: the file server alone -------------------------------------- */
+
+/**
+ * serve_listen() - the socket that --socket, --fd or LISTEN_FDS name
+ * @guardian:	told to remove the socket's path
+ * @fd:		set to a socket: listening, or connected where --fd was that
+ *
+ * Prints why not. Return: 0, or an exit status.
+ */
+int serve_listen(const struct config *c, struct guardian *guardian, int *fd);
+
+/**
+ * serve_wait() - until the share ends, or a signal says so
+ *
+ * Return: the exit status of vmshare. The socket's path is removed.
+ */
+int serve_wait(const struct config *c, struct share *share,
+	       struct guardian *guardian);
 
 /* ---- supervise.c: from fork to exit status ------------------------------ */
 

@@ -184,7 +184,7 @@ static int keeper_loop(struct keeper *k)
 			return WEXITSTATUS(status);
 		log_error("the file server was killed by signal %d (%s)",
 			  WTERMSIG(status), strsignal(WTERMSIG(status)));
-		if (!k->ops->completed)
+		if (!k->ops->completed || WTERMSIG(status) == SIGSYS)
 			return SHARE_FAILED;
 		completed = k->ops->completed(k->arg, k->arena);
 		deaths = completed != before ? 1 : deaths + 1;

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a run needs before QEMU can be started, but for the shares: sockets,
+ * guest memory, and for a guest that is booted by our own initramfs its
+ * kernel, that initramfs, its command line and the streams of its command.
+ *
+ * All of it is descriptors that die with their last holder; nothing here
+ * leaves a name behind. Signals still have their default action, so that a
+ * preallocation of minutes can be interrupted.
+ */
+
+#include "launch/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+void wiring_init(struct qemu_wiring *w)
+{
+	memset(w, 0, sizeof(*w));
+	for (size_t i = 0; i < ARRAY_SIZE(w->mem_fds); i++)
+		w->mem_fds[i] = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(w->share_fds); i++)
+		w->share_fds[i] = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(w->port_fds); i++)
+		w->port_fds[i] = -1;
+	w->qmp_fd = w->initrd_fd = w->console_fd = w->credentials_fd = -1;
+}
+
+int prepare_socketpair(int *ours, int *qemus)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	*ours = pair[0];
+	*qemus = pair[1];
+	return 0;
+}
+
+int prepare_external(const struct share_config *sc, int *fd)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	size_t len = strlen(sc->socket);
+	int sock;
+
+	if (len >= sizeof(addr.sun_path)) {
+		log_error("share '%s': socket path is %zu bytes; the limit is "
+			  "%zu", sc->tag, len, sizeof(addr.sun_path) - 1);
+		return EXIT_REFUSED;
+	}
+	memcpy(addr.sun_path, sc->socket, len);
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock < 0 ||
+	    connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		log_error("share '%s': %s: %m", sc->tag, sc->socket);
+		if (sock >= 0)
+			close(sock);
+		return EXIT_REFUSED;
+	}
+	*fd = sock;
+	return 0;
+}
+
+/* ---- memory -------------------------------------------------------------- */
+
+struct progress {
+	time_t began;
+	bool shown;
+};
+
+/* Nothing in the first second: most preallocations need less. */
+static void show_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct progress *p = ctx;
+	char a[32], b[32];
+
+	if (!isatty(STDERR_FILENO) || time(NULL) - p->began < 1)
+		return;
+	p->shown = true;
+	dprintf(STDERR_FILENO, "\rvmshare: memory: %s of %s \033[K",
+		format_size(a, sizeof(a), done),
+		format_size(b, sizeof(b), total));
+}
+
+int prepare_memory(const struct config *c, struct qemu_wiring *w)
+{
+	struct progress p = {.began = time(NULL)};
+	struct mem_problem problem = {0};
+	int err = 0;
+
+	for (unsigned int i = 0; i < c->nr_nodes && !err; i++)
+		err = mem_create(&c->mem, c->nodes[i].memory, i, show_progress,
+				 &p, &w->mem_fds[i], &problem);
+	if (p.shown)
+		dprintf(STDERR_FILENO, "\r\033[K");
+	if (!err)
+		return 0;
+	log_error("%s", problem.text);
+	if (problem.hint[0])
+		log_hint("%s", problem.hint);
+	return EXIT_REFUSED;
+}
+
+/* ---- a guest of our own -------------------------------------------------- */
+
+/* What a guest_spec borrows. */
+struct spec_strings {
+	char mount[VM_MAX_SHARES][PATH_MAX];
+	struct guest_mount mounts[VM_MAX_SHARES];
+	char term[128], lang[128];
+	const char *env[VM_MAX_LIST + 3];
+	char cwd[PATH_MAX];
+};
+
+/* Where the caller's working directory is in the guest, if it is shared. */
+static const char *find_cwd(const struct config *c, struct spec_strings *str)
+{
+	char cwd[PATH_MAX], dir[PATH_MAX];
+	size_t best = 0;
+
+	if (!getcwd(cwd, sizeof(cwd)))
+		return NULL;
+	for (unsigned int i = 0; i < c->nr_shares; i++) {
+		const char *at = str->mounts[i].path;
+		size_t len;
+
+		if (!c->shares[i].dir || !realpath(c->shares[i].dir, dir))
+			continue;
+		len = strcmp(dir, "/") == 0 ? 0 : strlen(dir);
+		if (strncmp(cwd, dir, len) != 0 ||
+		    (cwd[len] && cwd[len] != '/') || len + 1 <= best)
+			continue;
+		if (snprintf(str->cwd, sizeof(str->cwd), "%s%s", at,
+			     cwd + len) < (int)sizeof(str->cwd))
+			best = len + 1;
+	}
+	return best ? str->cwd : NULL;
+}
+
+static void fill_mounts(const struct config *c, struct guest_spec *spec,
+			struct spec_strings *str)
+{
+	for (unsigned int i = 0; i < c->nr_shares; i++) {
+		const struct share_config *sc = &c->shares[i];
+
+		snprintf(str->mount[i], sizeof(str->mount[i]), "/mnt/%s",
+			 sc->tag);
+		str->mounts[i] = (struct guest_mount){
+			.tag = sc->tag,
+			.path = sc->mount ? sc->mount : str->mount[i],
+			.read_only = sc->ro,
+		};
+	}
+	spec->mounts = str->mounts;
+	spec->nr_mounts = c->nr_shares;
+}
+
+/* The caller's TERM and LANG, then what --env says, which wins. */
+static void fill_env(const struct config *c, struct guest_spec *spec,
+		     struct spec_strings *str)
+{
+	const char *term = getenv("TERM"), *lang = getenv("LANG");
+	unsigned int n = 0;
+
+	if (term && snprintf(str->term, sizeof(str->term), "TERM=%s", term) <
+			    (int)sizeof(str->term))
+		str->env[n++] = str->term;
+	if (lang && snprintf(str->lang, sizeof(str->lang), "LANG=%s", lang) <
+			    (int)sizeof(str->lang))
+		str->env[n++] = str->lang;
+	for (unsigned int i = 0; i < c->nr_env; i++)
+		str->env[n++] = c->env[i];
+	str->env[n] = NULL;
+	spec->env = str->env;
+}
+
+/* A terminal that another job has in its foreground is not ours to read. */
+static bool input_usable(void)
+{
+	return !isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
+
+static unsigned int terminals(void)
+{
+	unsigned int tty = 0;
+
+	if (isatty(STDOUT_FILENO))
+		tty |= GUEST_TTY_OUT;
+	if (isatty(STDERR_FILENO))
+		tty |= GUEST_TTY_ERR;
+	/* Its echo has to go somewhere. */
+	if (isatty(STDIN_FILENO) && (tty & GUEST_TTY_OUT) && input_usable())
+		tty |= GUEST_TTY_IN;
+	/* Without keys a terminal has no job to control. */
+	return tty & GUEST_TTY_IN ? tty : 0;
+}
+
+static void fill_spec(const struct config *c, struct guest_spec *spec,
+		      struct spec_strings *str)
+{
+	struct winsize size;
+
+	memset(spec, 0, sizeof(*spec));
+	if (c->has_root_share)
+		spec->root_tag = CONFIG_ROOT_TAG;
+	else
+		spec->root_disk = "";
+	spec->root_mode = GUEST_ROOT_OVERLAY;
+	if (c->root_rw || (c->nr_disks && !c->read_only))
+		spec->root_mode = GUEST_ROOT_RW;
+	fill_mounts(c, spec, str);
+	fill_env(c, spec, str);
+	spec->argv = (const char *const *)c->guest_argv;
+	spec->cwd = find_cwd(c, str);
+	spec->user = c->user;
+	spec->tty = terminals();
+	if (spec->tty && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0) {
+		spec->rows = size.ws_row;
+		spec->cols = size.ws_col;
+	}
+	spec->net = c->net && strcmp(c->net, "user") == 0;
+	spec->verbose = c->verbose > 0;
+	spec->append = c->append;
+}
+
+static int guest_failed(const struct guest_error *err)
+{
+	log_error("%s", err->text);
+	if (err->hint[0])
+		log_hint("%s", err->hint);
+	return EXIT_REFUSED;
+}
+
+static int build_guest(const struct config *c, struct qemu_wiring *w,
+		       struct guest_kernel *k, struct spec_strings *str)
+{
+	struct guest_error err = {0};
+	struct guest_spec spec;
+	int fd;
+
+	fill_spec(c, &spec, str);
+	if (guest_kernel_find(c->kernel, c->modules, k, &err) < 0)
+		return guest_failed(&err);
+	if (k->skipped.text[0]) {
+		log_warning("%s", k->skipped.text);
+		if (k->skipped.hint[0])
+			log_hint("%s", k->skipped.hint);
+	}
+	log_info("kernel %s, modules %s", k->image,
+		 k->modules[0] ? k->modules : "none");
+	fd = guest_initramfs_build(k, &spec, NULL, &err);
+	if (fd < 0)
+		return guest_failed(&err);
+	w->initrd_fd = fd;
+	if (guest_cmdline(&spec, w->cmdline, sizeof(w->cmdline)) < 0) {
+		log_error("--append: the kernel's command line would be too "
+			  "long");
+		return EXIT_REFUSED;
+	}
+	w->kernel = strdup(k->image);
+	return w->kernel ? 0 : EXIT_REFUSED;
+}
+
+int prepare_guest(const struct config *c, struct qemu_wiring *w)
+{
+	struct spec_strings *str = calloc(1, sizeof(*str));
+	struct guest_kernel *k = calloc(1, sizeof(*k));
+	int status = EXIT_REFUSED;
+
+	if (str && k)
+		status = build_guest(c, w, k, str);
+	else
+		log_error("out of memory");
+	free(str);
+	free(k);
+	return status;
+}
+
+int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,
+		    bool *raw)
+{
+	struct guest_streams_config config = {
+		.in = input_usable() ? STDIN_FILENO : -1,
+		.out = STDOUT_FILENO,
+		.err = STDERR_FILENO,
+	};
+	int err;
+
+	*raw = terminals() & GUEST_TTY_IN;
+	config.escape = *raw;
+	err = guest_streams_open(streams, &config, w->port_fds);
+	if (err) {
+		errno = -err;
+		log_error("can't make the guest's streams: %m");
+		return EXIT_REFUSED;
+	}
+	w->nr_ports = GUEST_PORTS;
+	return 0;
+}

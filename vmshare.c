@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program: a table of subcommands, and the order in which a run and a
+ * server come to life. Here, and only here, the rooms meet: a share's section
+ * of the configuration becomes the file server's options, and the ring room's
+ * chains go to the file server through the two structs of callbacks that
+ * base.h defines for them. What each room does is its own business.
+ *
+ * A run: configuration, checks, guardian, kernel and initramfs (without a
+ * disk), memory, a keeper and worker for each share, QEMU, the wait, the exit
+ * status. Whatever fails says so in one line and leaves nothing behind: what
+ * was made so far is descriptors and children of this process, and where this
+ * process is killed its guardian ends the children.
+ *
+ * The process that runs main() is single-threaded, never maps guest memory and
+ * never parses what a guest wrote to a share.
+ */
+
+#include "fsserver/fsserver.h"
+#include "guest/guest.h"
+#include "launch/launch.h"
+#include "memback/memback.h"
+#include "vhostuser/vhostuser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- a share's configuration in the file server's words ------------------ */
+
+/* One share, as its keeper and workers see it. */
+struct server {
+	const struct share_config *config;
+	struct fs_options options;
+	struct fs_place place;
+	unsigned int queues;	/* request queues offered */
+	bool listening;		/* the socket accepts, again and again */
+	bool once;
+	int events;		/* where the worker tells of progress */
+};
+
+static int bad_option(const struct share_config *sc, const char *key,
+		      const char *value, const char *want)
+{
+	log_error("share '%s': %s '%s': %s", sc->tag, key, value, want);
+	return -EINVAL;
+}
+
+/* The index of @word in a NULL-terminated list, or -1. */
+static int find_word(const char *word, const char *const *list)
+{
+	for (int i = 0; list[i]; i++)
+		if (strcmp(word, list[i]) == 0)
+			return i;
+	return -1;
+}
+
+/* "guest:host:count[,...]" */
+static int parse_map(const char *text, struct fs_idrange *map,
+		     unsigned int *count)
+{
+	unsigned int n = 0;
+
+	while (*text) {
+		unsigned int v[3];
+		int used = 0;
+
+		if (n == FS_MAX_IDRANGES)
+			return -E2BIG;
+		if (sscanf(text, "%u:%u:%u%n", &v[0], &v[1], &v[2], &used) !=
+			    3 || !used || !v[2])
+			return -EINVAL;
+		map[n++] = (struct fs_idrange){v[0], v[1], v[2]};
+		text += used;
+		if (*text == ',')
+			text++;
+		else if (*text)
+			return -EINVAL;
+	}
+	*count = n;
+	return 0;
+}
+
+static int set_owners(struct fs_options *o, const struct share_config *sc)
+{
+	static const char *const modes[] = {"passthrough", "squash", "mapped",
+					    NULL};
+	int mode = geteuid() == 0 ? FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
+
+	if (sc->access)
+		mode = find_word(sc->access, modes);
+	if (mode < 0)
+		return bad_option(sc, "access", sc->access,
+				  "passthrough, squash or mapped is wanted");
+	o->access = (enum fs_access)mode;
+	if (sc->squash) {
+		int n = sscanf(sc->squash, "%u:%u", &o->squash_uid,
+			       &o->squash_gid);
+
+		if (n < 1)
+			return bad_option(sc, "squash", sc->squash,
+					  "UID[:GID] is wanted");
+		if (n == 1)
+			o->squash_gid = o->squash_uid;
+		o->squash_set = true;
+	}
+	if (sc->uid_map && parse_map(sc->uid_map, o->uid_map, &o->nr_uid_map))
+		return bad_option(sc, "uid-map", sc->uid_map,
+				  "GUEST:HOST:COUNT[,...] is wanted");
+	if (sc->gid_map && parse_map(sc->gid_map, o->gid_map, &o->nr_gid_map))
+		return bad_option(sc, "gid-map", sc->gid_map,
+				  "GUEST:HOST:COUNT[,...] is wanted");
+	return 0;
+}
+
+static int set_confinement(struct fs_options *o, const struct share_config *sc)
+{
+	static const char *const sandboxes[] = {"auto", "namespace", "chroot",
+						"none", NULL};
+	static const char *const filters[] = {"kill", "log", "none", NULL};
+	int sandbox = FS_SANDBOX_AUTO, filter = 0;
+
+	if (sc->sandbox)
+		sandbox = find_word(sc->sandbox, sandboxes);
+	if (sandbox < 0)
+		return bad_option(sc, "sandbox", sc->sandbox,
+				  "auto, namespace, chroot or none is wanted");
+	if (sc->seccomp)
+		filter = find_word(sc->seccomp, filters);
+	if (filter < 0)
+		return bad_option(sc, "seccomp", sc->seccomp,
+				  "kill, log or none is wanted");
+	o->sandbox = (enum fs_sandbox)sandbox;
+	o->seccomp = filter != 2;
+	o->seccomp_log = filter == 1;
+	return 0;
+}
+
+static int server_setup(struct server *sv, const struct share_config *sc)
+{
+	static const char *const caches[] = {"auto", "always", "none", NULL};
+	struct fs_options *o = &sv->options;
+	int cache = sc->cache ? find_word(sc->cache, caches) : FS_CACHE_AUTO;
+
+	memset(sv, 0, sizeof(*sv));
+	sv->config = sc;
+	sv->queues = sc->queues ? sc->queues : CHAIN_MAX_QUEUES - 1;
+	fs_options_init(o);
+	if (cache < 0)
+		return bad_option(sc, "cache", sc->cache,
+				  "auto, always or none is wanted");
+	o->cache = (enum fs_cache)cache;
+	o->name = sc->tag;
+	o->dir = sc->dir;
+	o->readonly = sc->ro;
+	o->writeback = sc->writeback;
+	o->xattr = sc->xattr;
+	o->posix_acl = sc->posix_acl;
+	o->posix_lock = sc->posix_lock;
+	o->flock = sc->flock;
+	o->block_locks = sc->block_locks;
+	o->submounts = sc->submounts;
+	o->inode_handles = sc->inode_handles;
+	o->allow_direct_io = sc->direct_io;
+	o->noatime = sc->noatime;
+	o->threads = sc->threads;
+	o->open_files = sc->open_files;
+	o->inode_limit = sc->inode_limit;
+	o->timeout_ms = sc->timeout_ms;
+	o->xattr_map = sc->xattr_map;
+	if (set_owners(o, sc) || set_confinement(o, sc))
+		return -EINVAL;
+	return 0;
+}
+
+/* The host's / as a guest's root: what no guest should read, by any request. */
+static void server_hide(struct server *sv)
+{
+	struct fs_options *o = &sv->options;
+
+	for (size_t i = 0; guest_root_hidden[i] && i < FS_MAX_HIDE; i++)
+		o->hide[o->nr_hide++] = guest_root_hidden[i];
+}
+
+/* ---- in keeper and worker ------------------------------------------------ */
+
+static pid_t server_fork(void *arg)
+{
+	struct server *sv = arg;
+
+	return fs_fork(&sv->options);
+}
+
+static int server_confine(void *arg, const int *keep, unsigned int nr_keep,
+			  char *why, size_t why_size)
+{
+	struct server *sv = arg;
+
+	return fs_confine(&sv->options, keep, nr_keep, &sv->place, why,
+			  why_size);
+}
+
+static int server_lock_keeper(void *arg)
+{
+	struct server *sv = arg;
+
+	return sv->options.seccomp ? fs_seccomp_keeper() : 0;
+}
+
+/* One byte to the parent; it is lost rather than waited for. */
+static void tell(const struct server *sv, enum share_event event)
+{
+	char byte = (char)event;
+
+	(void)!write(sv->events, &byte, 1);
+}
+
+static void on_vu_event(void *ctx, enum vu_event event, int queue,
+			const char *text)
+{
+	static struct log_limit limit = {.burst = 5, .seconds = 60};
+	const struct server *sv = ctx;
+
+	switch (event) {
+	case VU_EVENT_CONNECTED:
+		tell(sv, SHARE_CONNECTED);
+		break;
+	case VU_EVENT_DRIVER:
+		tell(sv, SHARE_DRIVER);
+		break;
+	case VU_EVENT_NOT_SHARED:
+		tell(sv, SHARE_NOT_SHARED);
+		break;
+	case VU_EVENT_QUEUE_BROKEN:
+		if (log_allowed(&limit))
+			log_warning("the guest broke queue %d: %s", queue,
+				    text);
+		break;
+	case VU_EVENT_PROTOCOL:
+		if (log_allowed(&limit))
+			log_warning("refused a message: %s", text);
+		break;
+	case VU_EVENT_MEMORY_LOST:
+		if (log_allowed(&limit))
+			log_warning("guest memory is gone: %s", text);
+		break;
+	case VU_EVENT_RESET:
+		log_debug("the guest reset the device");
+		break;
+	}
+}
+
+static void on_fs_event(void *ctx, enum fs_event event, const char *text)
+{
+	static struct log_limit limit = {.burst = 10, .seconds = 60};
+	const struct server *sv = ctx;
+
+	switch (event) {
+	case FS_EVENT_MOUNTED:
+		tell(sv, SHARE_MOUNTED);
+		break;
+	case FS_EVENT_UNMOUNTED:
+		tell(sv, SHARE_UNMOUNTED);
+		break;
+	case FS_EVENT_WARNING:
+		if (log_allowed(&limit))
+			log_warning("%s", text);
+		break;
+	}
+}
+
+/* Serve front ends one after the other until there is a reason to end. */
+static int serve_connections(const struct server *sv, struct vu_device *dev,
+			     int sock)
+{
+	int conn, err;
+
+	if (!sv->listening) {
+		err = vu_run(dev, sock);
+		if (err)
+			log_error("connection to QEMU: %s", strerror(-err));
+		return err ? 1 : 0;
+	}
+	do {
+		conn = accept4(sock, NULL, NULL, SOCK_CLOEXEC);
+		if (conn < 0) {
+			if (errno == EINTR || errno == ECONNABORTED)
+				continue;
+			log_error("accept: %m");
+			return 1;
+		}
+		log_debug("a front end connected");
+		err = vu_run(dev, conn);
+		close(conn);
+		if (err)
+			log_warning("connection: %s", strerror(-err));
+	} while (!sv->once);
+	return 0;
+}
+
+static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
+{
+	struct server *sv = arg;
+	struct vu_config vc = {
+		.request_queues = sv->queues,
+		.consumer = &fs_consumer,
+		.event = on_vu_event,
+		.event_ctx = sv,
+		.arena = arena,
+	};
+	struct fs_setup setup = {
+		.options = &sv->options,
+		.place = &sv->place,
+		.arena = arena,
+		.ops = &vu_chain_ops,
+		.queues = sv->queues + 1,
+		.event = on_fs_event,
+		.event_ctx = sv,
+	};
+	struct vu_device *dev;
+	struct fs *fs;
+	int err, status;
+
+	sv->events = event_fd;
+	err = vu_open(&dev, &vc);
+	if (err) {
+		log_error("can't make the device: %s", strerror(-err));
+		return 1;
+	}
+	setup.ops_ctx = dev;
+	err = fs_open(&fs, &setup);
+	if (err) {
+		log_error("can't start the file server: %s", strerror(-err));
+		vu_close(dev);
+		return 1;
+	}
+	vu_set_consumer_ctx(dev, fs);
+	status = serve_connections(sv, dev, sock);
+	fs_close(fs);
+	vu_close(dev);
+	return status;
+}
+
+static const struct share_ops server_ops = {
+	.fork = server_fork,
+	.confine = server_confine,
+	.lock_keeper = server_lock_keeper,
+	.serve = server_serve,
+};
+
+/* ---- run ----------------------------------------------------------------- */
+
+static void set_log(const struct config *c)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	int level = LOG_LEVEL_NOTE + c->verbose;
+	bool journal = false;
+	struct stat st;
+
+	/* systemd.exec(5): is stderr the journal? */
+	if (stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	    fstat(STDERR_FILENO, &st) == 0)
+		journal = st.st_dev == dev && st.st_ino == ino;
+	if (level > LOG_LEVEL_DEBUG)
+		level = LOG_LEVEL_DEBUG;
+	if (level < LOG_LEVEL_WARNING)
+		level = LOG_LEVEL_WARNING;
+	log_setup((enum log_level)level, journal);
+}
+
+/* Descriptors are a file server's memory: take all we may have. */
+static void raise_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static int start_guardian(struct guardian **guardian)
+{
+	int err = guardian_start(guardian);
+
+	if (!err)
+		return 0;
+	log_error("can't start the guardian process: %s", strerror(-err));
+	return EXIT_REFUSED;
+}
+
+/* What a run holds while it is being set up. */
+struct running {
+	const struct config *c;
+	struct server *servers;
+	struct share shares[VM_MAX_SHARES + 1];
+	struct qemu_wiring wiring;
+	struct supervise_setup setup;
+};
+
+/* One share: our server on a socket pair, or a connection to another's. */
+static int start_share(struct running *r, const struct share_config *sc,
+		       unsigned int slot, bool root)
+{
+	struct server *sv = &r->servers[slot];
+	char why[1024];
+	int sock = -1, err;
+
+	if (sc->socket)
+		return prepare_external(sc, &r->wiring.share_fds[slot]);
+	if (server_setup(sv, sc))
+		return EXIT_REFUSED;
+	if (root)
+		server_hide(sv);
+	err = prepare_socketpair(&sock, &r->wiring.share_fds[slot]);
+	if (err) {
+		log_error("socketpair: %s", strerror(-err));
+		return EXIT_REFUSED;
+	}
+	err = share_start(&r->shares[r->setup.nr_shares], sc, &server_ops, sv,
+			  sock, r->setup.guardian, why, sizeof(why));
+	if (err) {
+		log_error("share '%s': %s", sc->tag, why);
+		close(sock);
+		return EXIT_REFUSED;
+	}
+	r->setup.nr_shares++;
+	return 0;
+}
+
+static int start_shares(struct running *r)
+{
+	const struct config *c = r->c;
+	int status = 0;
+
+	for (unsigned int i = 0; i < c->nr_shares && !status; i++)
+		status = start_share(r, &c->shares[i], i, false);
+	if (!status && c->has_root_share)
+		status = start_share(r, &c->root_share, c->nr_shares,
+				     strcmp(c->root_share.dir, "/") == 0);
+	return status;
+}
+
+static int open_sockets(struct running *r)
+{
+	struct supervise_setup *s = &r->setup;
+	int err = prepare_socketpair(&s->qmp_fd, &r->wiring.qmp_fd);
+
+	if (!err)
+		err = prepare_socketpair(&s->console_fd, &r->wiring.console_fd);
+	if (!err) {
+		r->wiring.credentials_fd = qemu_credentials(r->c);
+		if (r->wiring.credentials_fd < 0 &&
+		    r->wiring.credentials_fd != -ENOENT)
+			err = r->wiring.credentials_fd;
+		if (r->wiring.credentials_fd < 0)
+			r->wiring.credentials_fd = -1;
+	}
+	if (!err)
+		return 0;
+	log_error("can't make what connects us to QEMU: %s", strerror(-err));
+	return EXIT_REFUSED;
+}
+
+static int run_guest(struct running *r, const struct qemu_info *info)
+{
+	const struct config *c = r->c;
+	struct supervise_setup *s = &r->setup;
+	int status = 0;
+
+	if (c->own_init)
+		status = prepare_guest(c, &r->wiring);
+	if (!status)
+		status = prepare_memory(c, &r->wiring);
+	if (!status)
+		status = start_shares(r);
+	if (!status)
+		status = open_sockets(r);
+	if (!status && c->own_init)
+		status = prepare_streams(&r->wiring, &s->streams, &s->raw);
+	if (status)
+		return status;
+	s->qemu_argv = qemu_argv(c, info, &r->wiring);
+	if (!s->qemu_argv) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	return supervise_run(s);
+}
+
+static int run(const struct config *c, const struct qemu_info *info)
+{
+	struct running *r = calloc(1, sizeof(*r));
+	int status = EXIT_REFUSED;
+
+	if (r)
+		r->servers = calloc(VM_MAX_SHARES + 1, sizeof(*r->servers));
+	if (!r || !r->servers) {
+		log_error("out of memory");
+		free(r);
+		return EXIT_REFUSED;
+	}
+	r->c = c;
+	wiring_init(&r->wiring);
+	r->setup = (struct supervise_setup){
+		.config = c, .wiring = &r->wiring, .shares = r->shares,
+		.qmp_fd = -1, .console_fd = -1,
+	};
+	raise_limits();
+	if (start_guardian(&r->setup.guardian) == 0)
+		status = run_guest(r, info);
+	for (unsigned int i = 0; i < r->setup.nr_shares; i++)
+		share_stop(&r->shares[i]);
+	guest_streams_close(r->setup.streams);
+	guardian_end(r->setup.guardian);
+	free(r->setup.qemu_argv);
+	free((char *)r->wiring.kernel);
+	free(r->servers);
+	free(r);
+	return status;
+}
+
+static int print_dry_run(const struct config *c, const struct qemu_info *info)
+{
+	char **argv = qemu_argv(c, info, NULL);
+
+	if (!argv) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	qemu_print(argv);
+	free(argv);
+	return 0;
+}
+
+static int run_checked(const struct config *c, struct qemu_info *info,
+		       struct findings *found)
+{
+	bool check = strcmp(c->command, "check") == 0;
+	int status = check_run(c, info, found);
+
+	if (check && c->json)
+		findings_print_json(found, c);
+	else
+		findings_print(found);
+	if (check || status)
+		return status;
+	return c->dry_run ? print_dry_run(c, info) : run(c, info);
+}
+
+/* run and check: the latter stops after the checks. */
+static int cmd_run(int argc, char **argv)
+{
+	struct findings *found = calloc(1, sizeof(*found));
+	struct qemu_info *info = calloc(1, sizeof(*info));
+	struct config *c = calloc(1, sizeof(*c));
+	int status = EXIT_REFUSED, got;
+
+	if (!found || !info || !c) {
+		log_error("out of memory");
+		goto out;
+	}
+	got = config_parse(c, argc, argv);
+	if (got == 0) {
+		set_log(c);
+		status = run_checked(c, info, found);
+	} else if (got > 0) {
+		status = 0;
+	}
+	config_free(c);
+out:
+	free(c);
+	free(info);
+	free(found);
+	return status;
+}
+
+/* ---- serve --------------------------------------------------------------- */
+
+static bool is_listening(int sock)
+{
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	return getsockopt(sock, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 &&
+	       on;
+}
+
+static int serve_share(const struct config *c, struct server *sv,
+		       struct guardian *guardian)
+{
+	struct share share;
+	char why[1024];
+	int sock = -1, status;
+
+	status = serve_listen(c, guardian, &sock);
+	if (status)
+		return status;
+	sv->listening = is_listening(sock);
+	sv->once = c->once;
+	if (share_start(&share, sv->config, &server_ops, sv, sock, guardian,
+			why, sizeof(why))) {
+		log_error("share '%s': %s", sv->config->tag, why);
+		close(sock);
+		if (c->socket_path && c->listen_fd < 0)
+			unlink(c->socket_path);
+		return EXIT_REFUSED;
+	}
+	return serve_wait(c, &share, guardian);
+}
+
+static int serve(const struct config *c)
+{
+	struct findings *found = calloc(1, sizeof(*found));
+	struct server *sv = calloc(1, sizeof(*sv));
+	struct guardian *guardian = NULL;
+	int status = EXIT_REFUSED;
+
+	if (!found || !sv) {
+		log_error("out of memory");
+		goto out;
+	}
+	status = check_run(c, NULL, found);
+	findings_print(found);
+	if (!status && server_setup(sv, &c->shares[0]))
+		status = EXIT_REFUSED;
+	if (!status) {
+		raise_limits();
+		status = start_guardian(&guardian);
+	}
+	if (!status)
+		status = serve_share(c, sv, guardian);
+	guardian_end(guardian);
+out:
+	free(sv);
+	free(found);
+	return status;
+}
+
+/* @parse: of our own command line, or of virtiofsd's. */
+static int serve_parsed(int argc, char **argv,
+			int (*parse)(struct config *, int, char **))
+{
+	struct config *c = calloc(1, sizeof(*c));
+	int status = EXIT_REFUSED, got;
+
+	if (!c) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	got = parse(c, argc, argv);
+	if (got == 0) {
+		set_log(c);
+		status = serve(c);
+	} else if (got > 0) {
+		status = 0;
+	}
+	config_free(c);
+	free(c);
+	return status;
+}
+
+static int cmd_serve(int argc, char **argv)
+{
+	return serve_parsed(argc, argv, config_parse);
+}
+
+/* ---- the table of subcommands -------------------------------------------- */
+
+static int cmd_help(int argc, char **argv);
+static int cmd_version(int argc, char **argv);
+static int cmd_completion(int argc, char **argv);
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+} commands[] = {
+	{"run", cmd_run, "boot a guest that sees shared directories"},
+	{"serve", cmd_serve, "the file server alone, on a socket"},
+	{"check", cmd_run, "say what would fail, and how to mend it"},
+	{"completion", cmd_completion, "completions for bash, zsh or fish"},
+	{"help", cmd_help, "help for a subcommand"},
+	{"version", cmd_version, "the version"},
+};
+
+static void print_usage(FILE *out)
+{
+	fputs("vmshare run --share .:src disk.img\n\n"
+	      "usage: vmshare COMMAND [OPTION...]\n\n", out);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-11s %s\n", commands[i].name,
+			commands[i].summary);
+	fputs("\n'vmshare help COMMAND' says more; the manual is vmshare(1)\n",
+	      out);
+}
+
+static int cmd_help(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_usage(stdout);
+		return 0;
+	}
+	if (config_help(argv[1]) == 0)
+		return 0;
+	log_error("no help for '%s'", argv[1]);
+	return EXIT_REFUSED;
+}
+
+static int cmd_version(int argc, char **argv)
+{
+	if (argc > 1) {
+		log_error("version takes no arguments: '%s'", argv[1]);
+		return EXIT_REFUSED;
+	}
+	puts("vmshare " VMSHARE_VERSION);
+	return 0;
+}
+
+static int cmd_completion(int argc, char **argv)
+{
+	if (argc == 2 && config_completion(argv[1]) == 0)
+		return 0;
+	log_error("completion: bash, zsh or fish is wanted");
+	return EXIT_REFUSED;
+}
+
+static int unknown_command(const char *word)
+{
+	const char *names[ARRAY_SIZE(commands) + 1] = {NULL}, *nearest;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		names[i] = commands[i].name;
+	nearest = parse_nearest(word, names);
+	log_error("unknown command '%s'", word);
+	if (nearest)
+		log_hint("did you mean '%s'?", nearest);
+	else
+		log_hint("try 'vmshare help'");
+	return EXIT_REFUSED;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+
+	if (config_is_virtiofsd(argc, argv))
+		return serve_parsed(argc, argv, config_parse_virtiofsd);
+	if (!word) {
+		print_usage(stderr);
+		return EXIT_REFUSED;
+	}
+	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		word = "help";
+	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		word = "version";
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(word, commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	return unknown_command(word);
+}
+
+int main(int argc, char **argv)
+{
+	int null, status;
+
+	if (getpid() == 1 && guest_is_init())
+		guest_init_main();
+	/* Descriptors 0 to 2 mean something everywhere below. */
+	do
+		null = open("/dev/null", O_RDWR);
+	while (null >= 0 && null <= STDERR_FILENO);
+	if (null >= 0)
+		close(null);
+	/* What the caller left open is nobody's but for what a flag names. */
+	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+	(void)signal(SIGPIPE, SIG_IGN);
+	status = dispatch(argc, argv);
+	if (fflush(stdout) || ferror(stdout)) {
+		log_error("can't write to stdout: %m");
+		if (!status)
+			status = EXIT_REFUSED;
+	}
+	return status;
+}
