@@ -82,6 +82,7 @@ struct fs_place {
 	int root;		/* O_PATH of the share's root */
 	int proc;		/* O_PATH of a private procfs, or -1 */
 	bool userns;		/* in a user namespace of its own */
+	uint32_t uid, gid;	/* the server's own on the host */
 	struct fs_layer layers[FS_LAYER_COUNT];
 };
 

@@ -92,8 +92,10 @@ struct fs_worker {
 	size_t secctx_len;
 	uint64_t ext[512];		/* extensions, copied once */
 	/* what the thread is on the host just now */
-	uint32_t cur_uid, cur_gid;
+	uint32_t cur_uid, cur_gid;	/* cred.c's, down to no_fsetid */
 	bool cur_groups;
+	bool no_fsetid;
+	uint64_t caps;			/* permitted */
 	char *scratch;			/* FS_SCRATCH bytes */
 	int64_t began;			/* CLOCK_MONOTONIC ns, for the dump */
 };
@@ -239,6 +241,9 @@ void cred_restore_fsetid(struct fs_worker *w);
 
 /* ---- owner.c: access=passthrough|squash|mapped -------------------------- */
 
+/* Ids through uid-map= and gid-map=; -EOVERFLOW for one that has no place. */
+int owner_uid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host);
+int owner_gid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host);
 /* Host attributes as the guest shall see them; @fd and @name as in statx(). */
 int owner_show(struct fs_worker *w, int dirfd, const char *name,
 	       struct statx *stx);
