@@ -128,12 +128,15 @@ struct guest_spec {
 
 	bool net;		/* configure the one network card */
 	bool verbose;		/* kernel messages and init's steps on console */
+	bool tcg;		/* QEMU emulates the processor (no KVM): a must on
+				 * microvm, which else hangs at every other boot */
 	const char *append;	/* more kernel parameters; NULL: none */
 };
 
 /**
  * guest_cmdline() - render the kernel command line
- * @spec:	verbose and append are used; the rest travels in the initramfs
+ * @spec:	verbose, tcg and append are used; the rest travels in the
+ *		initramfs
  * @buf, @size:	where it goes, NUL-terminated
  *
  * Return: length, or -E2BIG where it does not fit (x86 takes 2047 bytes).
