@@ -187,7 +187,7 @@ void console_drain(struct console *c, int ms)
 
 void console_print_tail(const struct console *c, unsigned int lines)
 {
-	char text[CONSOLE_TAIL], escaped[512];
+	char text[CONSOLE_TAIL] = "", escaped[512];
 	size_t start = (c->tail_at + CONSOLE_TAIL - c->tail_len) % CONSOLE_TAIL;
 	size_t len = c->tail_len, from;
 

@@ -84,7 +84,7 @@ static void end_run(struct run *r, enum cause cause, enum step step)
 	step_to(r, step);
 }
 
-/* INT and TERM: ask first; a second one, and HUP, mean it. */
+/* The first one asks the guest, where there is somebody to ask. */
 static void on_end_signal(struct run *r, int sig)
 {
 	const struct guest_report *guest = NULL;

@@ -1,0 +1,542 @@
+/* rooms: base memback guest launch */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervision without QEMU: a shell script stands in for it. What is
+ * checked is what a user sees: exit status, the words on stderr, and that
+ * nothing is left when vmshare is killed.
+ */
+
+#include "launch/supervise.h"
+#include "tests/c/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char words[8192];	/* what a run said on stderr */
+
+/* Run @script as QEMU with @c; the exit status, and @words. */
+static int run_as(struct config *c, char **argv)
+{
+	struct qemu_wiring w;
+	struct supervise_setup s = {
+		.config = c, .qemu_argv = argv, .wiring = &w,
+		.qmp_fd = -1, .console_fd = -1,
+	};
+	char path[] = "/tmp/test-supervise-XXXXXX";
+	int file = mkstemp(path), saved = dup(STDERR_FILENO), status;
+	ssize_t n;
+
+	unlink(path);
+	wiring_init(&w);
+	dup2(file, 8);
+	dup2(file, 9);
+	prepare_socketpair(&s.qmp_fd, &w.qmp_fd);
+	prepare_socketpair(&s.console_fd, &w.console_fd);
+	/* At numbers that a script can name. */
+	dup2(w.qmp_fd, 8);
+	dup2(w.console_fd, 9);
+	close(w.qmp_fd);
+	close(w.console_fd);
+	w.qmp_fd = 8;
+	w.console_fd = 9;
+	if (guardian_start(&s.guardian))
+		return -1;
+	dup2(file, STDERR_FILENO);
+	status = supervise_run(&s);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	guardian_end(s.guardian);
+	n = pread(file, words, sizeof(words) - 1, 0);
+	words[n < 0 ? 0 : n] = '\0';
+	close(file);
+	return status;
+}
+
+static void init_config(struct config *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->status_fd = c->ready_fd = c->listen_fd = -1;
+	c->shutdown_timeout_ms = 300;
+	c->console = "none";
+}
+
+static int run_script(struct config *c, const char *script)
+{
+	char *argv[] = {"/bin/sh", "-c", (char *)script, NULL};
+
+	return run_as(c, argv);
+}
+
+/* A monitor that is up, in a shell's words. */
+#define QMP_UP                                                                \
+	"echo '{\"QMP\": {\"version\": {}}}' >&8; read x <&8; "               \
+	"echo '{\"return\": {}}' >&8; "
+
+static void orderly_end(void)
+{
+	struct config c;
+
+	init_config(&c);
+	CHECK_EQ(run_script(&c, QMP_UP "exit 0"), 0);
+	CHECK_STR(words, "");
+}
+
+static void qemu_refuses(void)
+{
+	struct config c;
+
+	init_config(&c);
+	CHECK_EQ(run_script(&c, "echo no such thing >&2; exit 1"), 125);
+	CHECK(strstr(words, "error: QEMU refused to start with status 1: "
+			    "no such thing\n"));
+}
+
+static void qemu_fails_later(void)
+{
+	struct config c;
+
+	init_config(&c);
+	CHECK_EQ(run_script(&c, QMP_UP "echo 'bad \33[31m' ; sleep 0.1;"
+				       "exit 3"), 122);
+	CHECK(strstr(words, "QEMU failed with status 3: bad \\x1b[31m\n"));
+}
+
+static void qemu_killed(void)
+{
+	struct config c;
+
+	init_config(&c);
+	CHECK_EQ(run_script(&c, QMP_UP "kill -9 $$"), 122);
+	CHECK(strstr(words, "QEMU was killed by signal 9"));
+}
+
+static void guest_panics(void)
+{
+	struct config c;
+
+	init_config(&c);
+	CHECK_EQ(run_script(&c, QMP_UP
+		"printf 'booting\\r\\nKernel panic: \\007 no\\r\\n' >&9;"
+		"echo '{\"event\": \"GUEST_PANICKED\", \"data\": "
+		"{\"action\": \"poweroff\"}}' >&8"), 122);
+	CHECK(strstr(words, "error: the guest's kernel panicked\n"));
+	CHECK(strstr(words, "    | Kernel panic: \\x07 no\n"));
+}
+
+static void timeout(void)
+{
+	struct config c;
+
+	init_config(&c);
+	c.timeout_ms = 200;
+	CHECK_EQ(run_script(&c, "exec sleep 60"), 124);
+	CHECK(strstr(words, "did not end within the timeout of 0.2 s"));
+}
+
+static void timeout_deaf(void)
+{
+	struct config c;
+
+	init_config(&c);
+	c.timeout_ms = 200;
+	/* TERM is not enough for this one. */
+	CHECK_EQ(run_script(&c, "trap '' TERM; while :; do sleep 1; done"),
+		 124);
+}
+
+static void exec_fails(void)
+{
+	char *missing[] = {"/nonexistent/qemu", NULL};
+	char *noexec[] = {"/etc/passwd", NULL};
+	struct config c;
+
+	init_config(&c);
+	CHECK_EQ(run_as(&c, missing), 127);
+	CHECK(strstr(words, "/nonexistent/qemu: can't be executed"));
+	CHECK_EQ(run_as(&c, noexec), 126);
+}
+
+/* A signal to this process @ms from now. */
+static pid_t signal_later(int sig, unsigned int ms)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0) {
+		usleep(ms * 1000);
+		kill(parent, sig);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void first_signal_asks(void)
+{
+	struct config c;
+	pid_t pid;
+
+	init_config(&c);
+	c.shutdown_timeout_ms = 20000;
+	pid = signal_later(SIGINT, 300);
+	/* It powers off in order when asked. */
+	CHECK_EQ(run_script(&c, QMP_UP "read x <&8; case $x in "
+				"*system_powerdown*) exit 0;; esac; exit 9"),
+		 128 + SIGINT);
+	CHECK_STR(words, "");
+	waitpid(pid, NULL, 0);
+}
+
+static void asked_in_vain(void)
+{
+	struct config c;
+	pid_t pid;
+
+	init_config(&c);
+	pid = signal_later(SIGTERM, 300);
+	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 128 + SIGTERM);
+	waitpid(pid, NULL, 0);
+}
+
+static void second_signal_ends(void)
+{
+	struct config c;
+	pid_t first, second;
+
+	init_config(&c);
+	c.shutdown_timeout_ms = 20000;
+	first = signal_later(SIGHUP, 200);
+	second = signal_later(SIGINT, 400);
+	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 10"), 128 + SIGHUP);
+	waitpid(first, NULL, 0);
+	waitpid(second, NULL, 0);
+}
+
+static void only_wanted_descriptors(void)
+{
+	struct config c;
+
+	init_config(&c);
+	/* 0 to 2, QMP and console; the shell's own are closed by then. */
+	CHECK_EQ(run_script(&c, "for f in /proc/$$/fd/*; do case ${f##*/} in "
+				"[01289]) ;; *) test ! -e $f || exit 4;; esac; "
+				"done; exit 0"), 0);
+}
+
+static void status_lines(void)
+{
+	struct config c;
+	int fds[2];
+	char buf[512];
+	ssize_t n;
+
+	init_config(&c);
+	CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
+	c.status_fd = fds[1];
+	CHECK_EQ(run_script(&c, QMP_UP "exit 0"), 0);
+	close(fds[1]);
+	n = read(fds[0], buf, sizeof(buf) - 1);
+	close(fds[0]);
+	CHECK(n > 0);
+	buf[n] = '\0';
+	CHECK(strncmp(buf, "{\"event\":\"started\",\"child-pid\":", 31) == 0);
+	CHECK(strstr(buf, "}\n{\"event\":\"exit\",\"code\":0,"
+			  "\"source\":\"guest\"}\n"));
+}
+
+static void pidfile_goes(void)
+{
+	struct config c;
+
+	init_config(&c);
+	c.pidfile = "/tmp/test-supervise.pid";
+	CHECK_EQ(run_script(&c, "test -s /tmp/test-supervise.pid"), 0);
+	CHECK_EQ(access(c.pidfile, F_OK), -1);
+}
+
+/* ---- the guardian -------------------------------------------------------- */
+
+/* Does a process exist, other than as a zombie? */
+static bool lives(pid_t pid)
+{
+	char path[64], line[256] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	fclose(file);
+	return line[0] && !strstr(line, ") Z ");
+}
+
+static bool gone_soon(pid_t pid)
+{
+	for (int i = 0; i < 200; i++) {
+		if (!lives(pid))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static _Noreturn void guarded_parent(int tell, int tty, const char *path)
+{
+	struct guardian *g;
+	struct terminal t;
+	long pid;
+
+	/* The terminal must be its own to be made raw. */
+	setsid();
+	ioctl(tty, TIOCSCTTY, 0);
+	if (guardian_start(&g))
+		_exit(1);
+	guardian_file(g, path);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, guardian_slot(g), 0,
+		      0);
+	if (pid == 0) {
+		for (;;)
+			pause();
+	}
+	terminal_open(&t, tty, g);
+	terminal_raw(&t);
+	(void)!write(tell, &pid, sizeof(pid));
+	for (;;)
+		pause();
+}
+
+static void killed_parent(void)
+{
+	const char *path = "/tmp/test-supervise.left";
+	struct termios before, raw, after;
+	int master = posix_openpt(O_RDWR | O_NOCTTY), fds[2], tty;
+	long child;
+	pid_t pid;
+
+	grantpt(master);
+	unlockpt(master);
+	tty = open(ptsname(master), O_RDWR | O_NOCTTY);
+	CHECK(tty >= 0);
+	CHECK_EQ(tcgetattr(tty, &before), 0);
+	CHECK_EQ(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0)
+		guarded_parent(fds[1], tty, path);
+	CHECK_EQ(read(fds[0], &child, sizeof(child)), sizeof(child));
+	CHECK_EQ(access(path, F_OK), 0);
+	CHECK_EQ(tcgetattr(tty, &raw), 0);
+	CHECK(!(raw.c_lflag & ICANON));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CHECK(gone_soon((pid_t)child));
+	for (int i = 0; i < 100 && access(path, F_OK) == 0; i++)
+		usleep(10000);
+	CHECK_EQ(access(path, F_OK), -1);
+	CHECK_EQ(tcgetattr(tty, &after), 0);
+	CHECK_EQ(after.c_lflag, before.c_lflag);
+	close(fds[0]);
+	close(fds[1]);
+	close(tty);
+	close(master);
+}
+
+/* ---- JSON and the monitor ------------------------------------------------ */
+
+static void json(void)
+{
+	static const struct {
+		const char *text, *path, *want;	/* NULL: not there */
+	} cases[] = {
+		{"{}", "a", NULL},
+		{"{\"a\": 1}", "a", "1"},
+		{"{\"a\":{\"b\":\"x\"},\"b\":2}", "a.b", "x"},
+		{"{\"a\":{\"b\":\"x\"},\"b\":2}", "b", "2"},
+		{"{\"x\":[{\"a\":1},\"]}\"],\"a\":true}", "a", "true"},
+		{"{\"x\":\"\\\"a\\\":\",\"a\":3}", "a", "3"},
+		{"{\"a\"", "a", NULL},
+		{"{\"a\":", "a", NULL},
+		{"{\"a\":\"", "a", NULL},
+		{"[1]", "a", NULL},
+		{"", "a", NULL},
+		{"}", "a", NULL},
+		{"{\"a\":[}", "a", NULL},
+		{"{\"a\":1}", "a.b", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *value = NULL;
+		ssize_t len = json_find(cases[i].text, cases[i].path, &value);
+
+		if (!cases[i].want) {
+			CHECK(len < 0);
+			continue;
+		}
+		CHECK_EQ(len, strlen(cases[i].want));
+		CHECK(strncmp(value, cases[i].want, (size_t)len) == 0);
+	}
+}
+
+static void json_deep(void)
+{
+	const char *value;
+	char text[4096];
+
+	memset(text, '[', sizeof(text));
+	memcpy(text, "{\"a\":", 5);
+	text[sizeof(text) - 1] = '\0';
+	CHECK(json_find(text, "a", &value) < 0);
+}
+
+static void monitor(void)
+{
+	static const char shutdown[] =
+		"{\"timestamp\": {\"seconds\": 1}, \"event\": \"SHUTDOWN\", "
+		"\"data\": {\"guest\": true, \"reason\": \"guest-shutdown\"}}";
+	static char big[40000];
+	struct qmp q;
+	int fds[2];
+	char buf[256];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	qmp_open(&q, fds[0]);
+	CHECK_EQ(qmp_command(&q, "quit"), -EAGAIN);
+	CHECK_EQ(qmp_next(&q), QMP_NONE);
+	dprintf(fds[1], "{\"QMP\": {}}\r\n");
+	CHECK_EQ(qmp_next(&q), QMP_NONE);
+	CHECK(read(fds[1], buf, sizeof(buf)) > 0);
+	CHECK(strstr(buf, "qmp_capabilities"));
+	dprintf(fds[1], "{\"return\": {}}\r\n%s\r\n", shutdown);
+	CHECK_EQ(qmp_next(&q), QMP_READY);
+	CHECK_EQ(qmp_next(&q), QMP_SHUTDOWN_GUEST);
+	CHECK_EQ(qmp_next(&q), QMP_NONE);
+	/* A line that is too long is skipped, the next one is read. */
+	memset(big, 'x', sizeof(big));
+	CHECK_EQ(write(fds[1], big, sizeof(big)), sizeof(big));
+	CHECK_EQ(qmp_next(&q), QMP_NONE);
+	dprintf(fds[1], "\n{\"event\": \"RESET\"}\n");
+	CHECK_EQ(qmp_next(&q), QMP_RESET);
+	close(fds[1]);
+	CHECK_EQ(qmp_next(&q), QMP_CLOSED);
+	CHECK_EQ(qmp_next(&q), QMP_NONE);
+	CHECK_EQ(q.fd, -1);
+}
+
+/* ---- the console --------------------------------------------------------- */
+
+static void pump(struct console *c)
+{
+	struct pollfd fds[CONSOLE_FDS];
+
+	for (int i = 0; i < 10; i++) {
+		unsigned int nr = console_poll(c, fds);
+
+		if (poll(fds, nr, 20) <= 0)
+			return;
+		console_handle(c, fds, nr);
+	}
+}
+
+static void console_keys(void)
+{
+	int guest[2], in[2], out[2];
+	struct console c;
+	char buf[64];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, guest), 0);
+	CHECK_EQ(pipe(in), 0);
+	CHECK_EQ(pipe(out), 0);
+	console_open(&c, guest[0], in[0], out[1]);
+	c.escape = true;
+	CHECK_EQ(write(in[1], "a\1\1b\1c", 6), 6);
+	CHECK_EQ(write(guest[1], "hello\0\377", 7), 7);
+	pump(&c);
+	CHECK_EQ(read(guest[1], buf, sizeof(buf)), 5);
+	CHECK(memcmp(buf, "a\1b\1c", 5) == 0);
+	CHECK_EQ(read(out[0], buf, sizeof(buf)), 7);
+	CHECK(memcmp(buf, "hello\0\377", 7) == 0);
+	CHECK(!c.quit);
+	CHECK_EQ(write(in[1], "\1x", 2), 2);
+	pump(&c);
+	CHECK(c.quit);
+	for (int i = 0; i < 2; i++) {
+		close(in[i]);
+		close(out[i]);
+	}
+	close(guest[1]);
+	close(c.guest);
+}
+
+/* A reader who does not read stops the guest's output, not us. */
+static void console_backpressure(void)
+{
+	static char block[65536];
+	int guest[2], out[2];
+	struct console c;
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, guest), 0);
+	CHECK_EQ(pipe2(out, O_NONBLOCK), 0);
+	(void)fcntl(out[1], F_SETFL, 0);
+	console_open(&c, guest[0], -1, out[1]);
+	for (int i = 0; i < 60; i++) {
+		n = send(guest[1], block, sizeof(block), MSG_DONTWAIT);
+		if (n > 0)
+			sent += (size_t)n;
+		pump(&c);
+	}
+	CHECK(sent < 2000000);
+	for (int i = 0; i < 4000 && got < sent; i++) {
+		n = read(out[0], block, sizeof(block));
+		if (n > 0)
+			got += (size_t)n;
+		pump(&c);
+	}
+	CHECK_EQ(got, sent);
+	close(guest[1]);
+	close(c.guest);
+	close(out[0]);
+	close(out[1]);
+}
+
+static const struct check_case cases[] = {
+	{"orderly end", orderly_end},
+	{"QEMU refuses to start", qemu_refuses},
+	{"QEMU fails later", qemu_fails_later},
+	{"QEMU is killed", qemu_killed},
+	{"the guest panics", guest_panics},
+	{"timeout", timeout},
+	{"timeout of a QEMU that ignores TERM", timeout_deaf},
+	{"exec fails", exec_fails},
+	{"the first signal asks", first_signal_asks},
+	{"a guest that does not listen is ended", asked_in_vain},
+	{"the second signal ends it", second_signal_ends},
+	{"QEMU gets only its descriptors", only_wanted_descriptors},
+	{"status lines", status_lines},
+	{"the pidfile goes", pidfile_goes},
+	{"nothing is left of a killed parent", killed_parent},
+	{"JSON members", json},
+	{"JSON too deep", json_deep},
+	{"the monitor", monitor},
+	{"console keys", console_keys},
+	{"console backpressure", console_backpressure},
+};
+
+int main(int argc, char **argv)
+{
+	/* The shell of a test is no caller whose keys are wanted. */
+	int null = open("/dev/null", O_RDONLY);
+
+	dup2(null, STDIN_FILENO);
+	close(null);
+	(void)signal(SIGPIPE, SIG_IGN);
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
