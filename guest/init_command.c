@@ -233,6 +233,7 @@ become_command(struct command *c)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	setsid();
 	if (c->slave >= 0 && ioctl(c->slave, TIOCSCTTY, 0) < 0)
 		return;
