@@ -24,15 +24,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,13 +52,23 @@ static int bad_option(const struct share_config *sc, const char *key,
 	return -EINVAL;
 }
 
-/* The index of @word in a NULL-terminated list, or -1. */
-static int find_word(const char *word, const char *const *list)
+/*
+ * Set *@index to where @word is in a NULL-terminated list; NULL leaves it.
+ * @want: the list for people
+ */
+static int set_word(const struct share_config *sc, const char *key,
+		    const char *word, const char *const *list,
+		    const char *want, int *index)
 {
-	for (int i = 0; list[i]; i++)
-		if (strcmp(word, list[i]) == 0)
-			return i;
-	return -1;
+	if (!word)
+		return 0;
+	for (int i = 0; list[i]; i++) {
+		if (strcmp(word, list[i]) == 0) {
+			*index = i;
+			return 0;
+		}
+	}
+	return bad_option(sc, key, word, want);
 }
 
 /* "guest:host:count[,...]" */
@@ -97,11 +103,9 @@ static int set_owners(struct fs_options *o, const struct share_config *sc)
 					    NULL};
 	int mode = geteuid() == 0 ? FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
 
-	if (sc->access)
-		mode = find_word(sc->access, modes);
-	if (mode < 0)
-		return bad_option(sc, "access", sc->access,
-				  "passthrough, squash or mapped is wanted");
+	if (set_word(sc, "access", sc->access, modes,
+		     "passthrough, squash or mapped is wanted", &mode))
+		return -EINVAL;
 	o->access = (enum fs_access)mode;
 	if (sc->squash) {
 		int n = sscanf(sc->squash, "%u:%u", &o->squash_uid,
@@ -130,16 +134,11 @@ static int set_confinement(struct fs_options *o, const struct share_config *sc)
 	static const char *const filters[] = {"kill", "log", "none", NULL};
 	int sandbox = FS_SANDBOX_AUTO, filter = 0;
 
-	if (sc->sandbox)
-		sandbox = find_word(sc->sandbox, sandboxes);
-	if (sandbox < 0)
-		return bad_option(sc, "sandbox", sc->sandbox,
-				  "auto, namespace, chroot or none is wanted");
-	if (sc->seccomp)
-		filter = find_word(sc->seccomp, filters);
-	if (filter < 0)
-		return bad_option(sc, "seccomp", sc->seccomp,
-				  "kill, log or none is wanted");
+	if (set_word(sc, "sandbox", sc->sandbox, sandboxes,
+		     "auto, namespace, chroot or none is wanted", &sandbox) ||
+	    set_word(sc, "seccomp", sc->seccomp, filters,
+		     "kill, log or none is wanted", &filter))
+		return -EINVAL;
 	o->sandbox = (enum fs_sandbox)sandbox;
 	o->seccomp = filter != 2;
 	o->seccomp_log = filter == 1;
@@ -150,15 +149,15 @@ static int server_setup(struct server *sv, const struct share_config *sc)
 {
 	static const char *const caches[] = {"auto", "always", "none", NULL};
 	struct fs_options *o = &sv->options;
-	int cache = sc->cache ? find_word(sc->cache, caches) : FS_CACHE_AUTO;
+	int cache = FS_CACHE_AUTO;
 
 	memset(sv, 0, sizeof(*sv));
 	sv->config = sc;
 	sv->queues = sc->queues ? sc->queues : CHAIN_MAX_QUEUES - 1;
 	fs_options_init(o);
-	if (cache < 0)
-		return bad_option(sc, "cache", sc->cache,
-				  "auto, always or none is wanted");
+	if (set_word(sc, "cache", sc->cache, caches,
+		     "auto, always or none is wanted", &cache))
+		return -EINVAL;
 	o->cache = (enum fs_cache)cache;
 	o->name = sc->tag;
 	o->dir = sc->dir;
@@ -188,7 +187,7 @@ static void server_hide(struct server *sv)
 {
 	struct fs_options *o = &sv->options;
 
-	for (size_t i = 0; guest_root_hidden[i] && i < FS_MAX_HIDE; i++)
+	for (size_t i = 0; i < FS_MAX_HIDE && guest_root_hidden[i]; i++)
 		o->hide[o->nr_hide++] = guest_root_hidden[i];
 }
 
@@ -360,36 +359,6 @@ static const struct share_ops server_ops = {
 
 /* ---- run ----------------------------------------------------------------- */
 
-static void set_log(const struct config *c)
-{
-	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long dev, ino;
-	int level = LOG_LEVEL_NOTE + c->verbose;
-	bool journal = false;
-	struct stat st;
-
-	/* systemd.exec(5): is stderr the journal? */
-	if (stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-	    fstat(STDERR_FILENO, &st) == 0)
-		journal = st.st_dev == dev && st.st_ino == ino;
-	if (level > LOG_LEVEL_DEBUG)
-		level = LOG_LEVEL_DEBUG;
-	if (level < LOG_LEVEL_WARNING)
-		level = LOG_LEVEL_WARNING;
-	log_setup((enum log_level)level, journal);
-}
-
-/* Descriptors are a file server's memory: take all we may have. */
-static void raise_limits(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-		return;
-	files.rlim_cur = files.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &files);
-}
-
 static int start_guardian(struct guardian **guardian)
 {
 	int err = guardian_start(guardian);
@@ -409,7 +378,7 @@ struct running {
 	struct supervise_setup setup;
 };
 
-/* One share: our server on a socket pair, or a connection to another's. */
+/* One share: our server, at the other end of a socket pair. */
 static int start_share(struct running *r, const struct share_config *sc,
 		       unsigned int slot, bool root)
 {
@@ -418,7 +387,7 @@ static int start_share(struct running *r, const struct share_config *sc,
 	int sock = -1, err;
 
 	if (sc->socket)
-		return prepare_external(sc, &r->wiring.share_fds[slot]);
+		return 0;	/* another's server: QEMU connects to it */
 	if (server_setup(sv, sc))
 		return EXIT_REFUSED;
 	if (root)
@@ -452,27 +421,6 @@ static int start_shares(struct running *r)
 	return status;
 }
 
-static int open_sockets(struct running *r)
-{
-	struct supervise_setup *s = &r->setup;
-	int err = prepare_socketpair(&s->qmp_fd, &r->wiring.qmp_fd);
-
-	if (!err)
-		err = prepare_socketpair(&s->console_fd, &r->wiring.console_fd);
-	if (!err) {
-		r->wiring.credentials_fd = qemu_credentials(r->c);
-		if (r->wiring.credentials_fd < 0 &&
-		    r->wiring.credentials_fd != -ENOENT)
-			err = r->wiring.credentials_fd;
-		if (r->wiring.credentials_fd < 0)
-			r->wiring.credentials_fd = -1;
-	}
-	if (!err)
-		return 0;
-	log_error("can't make what connects us to QEMU: %s", strerror(-err));
-	return EXIT_REFUSED;
-}
-
 static int run_guest(struct running *r, const struct qemu_info *info)
 {
 	const struct config *c = r->c;
@@ -486,7 +434,8 @@ static int run_guest(struct running *r, const struct qemu_info *info)
 	if (!status)
 		status = start_shares(r);
 	if (!status)
-		status = open_sockets(r);
+		status = prepare_sockets(c, &r->wiring, &s->qmp_fd,
+					 &s->console_fd);
 	if (!status && c->own_init)
 		status = prepare_streams(&r->wiring, &s->streams, &s->raw);
 	if (status)
@@ -517,7 +466,7 @@ static int run(const struct config *c, const struct qemu_info *info)
 		.config = c, .wiring = &r->wiring, .shares = r->shares,
 		.qmp_fd = -1, .console_fd = -1,
 	};
-	raise_limits();
+	prepare_limits();
 	if (start_guardian(&r->setup.guardian) == 0)
 		status = run_guest(r, info);
 	for (unsigned int i = 0; i < r->setup.nr_shares; i++)
@@ -573,7 +522,7 @@ static int cmd_run(int argc, char **argv)
 	}
 	got = config_parse(c, argc, argv);
 	if (got == 0) {
-		set_log(c);
+		prepare_log(c);
 		status = run_checked(c, info, found);
 	} else if (got > 0) {
 		status = 0;
@@ -636,7 +585,7 @@ static int serve(const struct config *c)
 	if (!status && server_setup(sv, &c->shares[0]))
 		status = EXIT_REFUSED;
 	if (!status) {
-		raise_limits();
+		prepare_limits();
 		status = start_guardian(&guardian);
 	}
 	if (!status)
@@ -661,7 +610,7 @@ static int serve_parsed(int argc, char **argv,
 	}
 	got = parse(c, argc, argv);
 	if (got == 0) {
-		set_log(c);
+		prepare_log(c);
 		status = serve(c);
 	} else if (got > 0) {
 		status = 0;

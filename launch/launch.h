@@ -356,17 +356,23 @@ void wiring_init(struct qemu_wiring *w);
  */
 int prepare_socketpair(int *ours, int *qemus);
 
+/* What is printed, and whether it goes to systemd's journal. */
+void prepare_log(const struct config *c);
+/* Descriptors are a file server's memory: take all we may have. */
+void prepare_limits(void);
+
 /*
  * Each fills in its part of @w; prints why not. 0, or an exit status.
  */
 int prepare_memory(const struct config *c, struct qemu_wiring *w);
+/* QMP, console and SMBIOS strings; our ends are set. */
+int prepare_sockets(const struct config *c, struct qemu_wiring *w, int *qmp,
+		    int *console);
 /* own_init: kernel, initramfs and command line. */
 int prepare_guest(const struct config *c, struct qemu_wiring *w);
 /* own_init: @streams and its ports, @raw whether they need a raw terminal. */
 int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,
 		    bool *raw);
-/* A share with another server: connect to its socket. */
-int prepare_external(const struct share_config *sc, int *fd);
 
 /* ---- serve.c: the file server alone -------------------------------------- */
 

@@ -12,14 +12,14 @@
 #include "launch/launch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,28 +46,54 @@ int prepare_socketpair(int *ours, int *qemus)
 	return 0;
 }
 
-int prepare_external(const struct share_config *sc, int *fd)
+int prepare_sockets(const struct config *c, struct qemu_wiring *w, int *qmp,
+		    int *console)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	size_t len = strlen(sc->socket);
-	int sock;
+	int err = prepare_socketpair(qmp, &w->qmp_fd);
 
-	if (len >= sizeof(addr.sun_path)) {
-		log_error("share '%s': socket path is %zu bytes; the limit is "
-			  "%zu", sc->tag, len, sizeof(addr.sun_path) - 1);
-		return EXIT_REFUSED;
+	if (!err)
+		err = prepare_socketpair(console, &w->console_fd);
+	if (!err) {
+		int fd = qemu_credentials(c);
+
+		if (fd >= 0)
+			w->credentials_fd = fd;
+		else if (fd != -ENOENT)
+			err = fd;
 	}
-	memcpy(addr.sun_path, sc->socket, len);
-	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (sock < 0 ||
-	    connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-		log_error("share '%s': %s: %m", sc->tag, sc->socket);
-		if (sock >= 0)
-			close(sock);
-		return EXIT_REFUSED;
-	}
-	*fd = sock;
-	return 0;
+	if (!err)
+		return 0;
+	log_error("can't make what connects us to QEMU: %s", strerror(-err));
+	return EXIT_REFUSED;
+}
+
+void prepare_log(const struct config *c)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	int level = LOG_LEVEL_NOTE + c->verbose;
+	bool journal = false;
+	struct stat st;
+
+	/* systemd.exec(5): is stderr the journal? */
+	if (stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	    fstat(STDERR_FILENO, &st) == 0)
+		journal = st.st_dev == dev && st.st_ino == ino;
+	if (level > LOG_LEVEL_DEBUG)
+		level = LOG_LEVEL_DEBUG;
+	if (level < LOG_LEVEL_WARNING)
+		level = LOG_LEVEL_WARNING;
+	log_setup((enum log_level)level, journal);
+}
+
+void prepare_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 /* ---- memory -------------------------------------------------------------- */
