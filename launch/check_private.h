@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_CHECK_PRIVATE_H
+#define VMSHARE_CHECK_PRIVATE_H
+
+/* Between the files of the preflight. */
+
+#include "launch/launch.h"
+#include "launch/qemu_private.h"
+
+void check_disk(const struct config *c, const struct disk_config *d,
+		struct findings *found);
+void check_share(const struct config *c, const struct share_config *s,
+		 struct findings *found);
+void check_serve(const struct config *c, struct findings *found);
+
+#endif
