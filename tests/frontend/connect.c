@@ -264,13 +264,12 @@ static int set_up(struct fe *fe)
 	return ret < 0 ? ret : fe_start(fe);
 }
 
-int fe_connect(struct fe **out, const struct fe_opts *opts)
+static struct fe *fe_new(const struct fe_opts *opts)
 {
 	struct fe *fe = calloc(1, sizeof(*fe));
-	int ret;
 
 	if (!fe)
-		return -ENOMEM;
+		return NULL;
 	fe->opts = *opts;
 	fe->sock = -1;
 	fe->pid = (uint32_t)getpid();
@@ -284,10 +283,33 @@ int fe_connect(struct fe **out, const struct fe_opts *opts)
 	if (!fe->opts.timeout_ms)
 		fe->opts.timeout_ms = DEFAULT_TIMEOUT_MS;
 	fe->nr_rings = fe->opts.queues + 1;
+	return fe;
+}
+
+int fe_connect(struct fe **out, const struct fe_opts *opts)
+{
+	struct fe *fe = fe_new(opts);
+	int ret;
+
+	if (!fe)
+		return -ENOMEM;
 	ret = fe->nr_rings > FE_MAX_RINGS ? -EINVAL : set_up(fe);
 	if (ret < 0) {
 		if (!opts->path)
 			fe->sock = -1;	/* stays the caller's */
+		fe_close(fe);
+		return ret;
+	}
+	*out = fe;
+	return 0;
+}
+
+int fe_offline(struct fe **out, const struct fe_opts *opts)
+{
+	struct fe *fe = fe_new(opts);
+	int ret = fe ? fe_memory_init(fe) : -ENOMEM;
+
+	if (ret < 0) {
 		fe_close(fe);
 		return ret;
 	}

@@ -131,6 +131,8 @@ struct fe {
  * @opts:	NULL for the defaults needs a path, so never NULL
  */
 int fe_connect(struct fe **fe, const struct fe_opts *opts);
+/** fe_offline() - guest memory alone, for requests that go nowhere */
+int fe_offline(struct fe **fe, const struct fe_opts *opts);
 /** fe_close() - hang up without ceremony, as a killed QEMU does; NULL is fine */
 void fe_close(struct fe *fe);
 /** fe_fault() - what rule the server broke, "" if none */

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+# The benchmark. `make bench` needs root and the C virtiofsd as a peer.
+
+BENCH_OBJ := $(call room_obj,tests/bench)
+BENCH_DIRS ?= /dev/shm /var/tmp
+
+$(BUILD)/tests/bench/bench: $(BENCH_OBJ) $(call room_obj,tests/frontend)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+bench: vmshare $(BUILD)/tests/bench/bench
+	$(BUILD)/tests/bench/bench $(addprefix --dir ,$(BENCH_DIRS)) \
+		--write tests/bench/RESULTS.md --chart tests/bench/chart.svg
+
+bench-quick: vmshare $(BUILD)/tests/bench/bench
+	$(BUILD)/tests/bench/bench --quick
+
+.PHONY: bench bench-quick
