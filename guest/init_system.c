@@ -38,8 +38,7 @@ init_set_hostname(const char *name)
 /* ---- network -------------------------------------------------------------- */
 
 static int
-net_set_address(int fd, unsigned long request, const char *card,
-		const char *address)
+net_set_address(int fd, const char *card, const char *address, bool mask)
 {
 	struct ifreq req = { .ifr_flags = 0 };
 	struct sockaddr_in in = { .sin_family = AF_INET };
@@ -47,7 +46,8 @@ net_set_address(int fd, unsigned long request, const char *card,
 	inet_pton(AF_INET, address, &in.sin_addr);
 	memcpy(&req.ifr_addr, &in, sizeof(in));
 	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", card);
-	return ioctl(fd, request, &req) < 0 ? -errno : 0;
+	return ioctl(fd, mask ? SIOCSIFNETMASK : SIOCSIFADDR, &req) < 0 ?
+		-errno : 0;
 }
 
 static int
@@ -157,9 +157,9 @@ init_net_up(bool card, struct guest_error *err)
 	net_set_up(fd, "lo");
 	ret = card ? net_find_card(name, sizeof(name)) : -ENODEV;
 	if (ret == 0)
-		ret = net_set_address(fd, SIOCSIFADDR, name, NET_ADDRESS);
+		ret = net_set_address(fd, name, NET_ADDRESS, false);
 	if (ret == 0)
-		ret = net_set_address(fd, SIOCSIFNETMASK, name, NET_MASK);
+		ret = net_set_address(fd, name, NET_MASK, true);
 	if (ret == 0)
 		ret = net_set_up(fd, name);
 	if (ret == 0)

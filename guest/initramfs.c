@@ -143,7 +143,7 @@ initramfs_write(struct cpio *c, const struct guest_kernel *k,
 		return ret;
 	ret = spec_encode(spec, mods, &data, &size);
 	if (ret == 0) {
-		cpio_memory(c, GUEST_SPEC_FILE + 1, 0600, data, size);
+		cpio_memory(c, &GUEST_SPEC_FILE[1], 0600, data, size);
 		ret = cpio_close(c);
 	}
 	free(data);
