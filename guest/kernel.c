@@ -244,8 +244,13 @@ kernel_try(const char *image, const char *modules, struct guest_kernel *k,
 			   image, k->version[0] ? "version " : "of no known",
 			   k->version[0] ? k->version : " version",
 			   modules ? modules : "/lib/modules");
-		guest_hint(err, "name the directory that has its modules.dep "
-			   "with --modules DIR");
+		if (k->version[0] && access(k->modules, F_OK) == 0)
+			guest_hint(err, "no modules.dep there: sudo depmod %s, "
+				   "with -b DIR for a tree elsewhere",
+				   k->version);
+		else
+			guest_hint(err, "name the directory that has its "
+				   "modules.dep with --modules DIR");
 		return ret;
 	}
 	kernel_find_decompress(k);

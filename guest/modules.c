@@ -220,7 +220,9 @@ module_add_file(struct module_index *ix, const char *path, size_t len,
 	if (!module_name(path, len, name, sizeof(name)))
 		return -EINVAL;
 	ret = module_add_softdeps(ix, name);
-	return ret < 0 ? ret : module_append(ix, path, len, optional);
+	if (ret < 0 || module_listed(ix, path, len))
+		return ret;
+	return module_append(ix, path, len, optional);
 }
 
 static int
