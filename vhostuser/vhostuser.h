@@ -74,6 +74,17 @@ int vu_run(struct vu_device *dev, int sock);
 /** vu_stop() - make vu_run() return soon; async-signal-safe, any thread */
 void vu_stop(struct vu_device *dev);
 
+/** vu_close() - free the device; the consumer no longer uses it */
 void vu_close(struct vu_device *dev);
+
+/**
+ * vu_state_fds() - descriptors that the state in an arena stands for
+ * @fds:	room for @max
+ *
+ * For a keeper that closes what a dead worker left behind. Return: how many
+ * there are, more than @max where @fds was too small; -EPROTO for an arena of
+ * another version.
+ */
+int vu_state_fds(struct arena *arena, int *fds, unsigned int max);
 
 #endif

@@ -1,0 +1,575 @@
+/* rooms: base vhostuser tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring room with a front end that behaves: the handshake, traffic in every
+ * shape of ring, hot-plugged memory, stop and resume, reboot, reconnection,
+ * and memory that is not shared. Hostile front ends and crashes have suites of
+ * their own.
+ */
+
+#include "tests/c/vhostuser_rig.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+static struct rig rig;
+
+static void handshake(void)
+{
+	const struct fe_opts opts = { .handshake_only = true };
+	uint64_t value;
+
+	CHECK_EQ(rig_open(&rig, 4), 0);
+	CHECK_EQ(rig_connect(&rig, &opts), 0);
+	CHECK_EQ(rig.fe->max_queues, 5);
+	CHECK_EQ(rig.fe->max_slots, 509);
+	CHECK(rig.fe->offered & VIRTIO_F_VERSION1);
+	CHECK(rig.fe->offered & VIRTIO_F_EVENT_IDX);
+	CHECK(rig.fe->offered & VIRTIO_F_INDIRECT);
+	CHECK(!(rig.fe->pf_offered & VHU_PF_CONFIG));
+	CHECK_EQ(fe_set_features(rig.fe), 0);
+	CHECK_EQ(fe_share_memory(rig.fe), 0);
+	for (unsigned int q = 0; q < rig.fe->nr_rings; q++)
+		CHECK_EQ(fe_ring_init(rig.fe, q), 0);
+	CHECK_EQ(fe_start(rig.fe), 0);
+	CHECK_EQ(RIG_GET(rig.starts), 2);
+	CHECK_EQ(fe_set(rig.fe, VHU_RESET_OWNER, NULL, 0, NULL, 0), 0);
+	CHECK_EQ(fe_get(rig.fe, VHU_GET_FEATURES, &value), 0);
+	CHECK_EQ(fe_stop(rig.fe), 0);
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_CONNECTED]), 1);
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_DRIVER]), 1);
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_PROTOCOL]), 0);
+	CHECK_EQ(rig_hang_up(&rig), 0);
+	rig_close(&rig);
+}
+
+/* @rounds batches of up to @depth on every ring. */
+static int traffic(struct fe *fe, unsigned int rounds, unsigned int depth,
+		   unsigned int pieces, uint32_t len)
+{
+	struct rig_io *io = calloc(depth, sizeof(*io));
+	int r = 0;
+
+	for (unsigned int i = 0; i < depth && r == 0; i++)
+		r = rig_io_new(fe, &io[i], len + i, (uint8_t)i);
+	for (unsigned int n = 0; n < rounds && r == 0; n++) {
+		struct fe_ring *ring = &fe->ring[n % fe->nr_rings];
+		unsigned int batch = 1 + n % depth;
+
+		for (unsigned int i = 0; i < batch && r == 0; i++) {
+			rig_io_fill(&io[i]);
+			r = rig_io_push(ring, &io[i], pieces);
+			/* Some are told at once, some together. */
+			if (r == 0 && (n + i) % 3 == 0)
+				fe_kick(ring);
+		}
+		fe_kick(ring);
+		if (r == 0)
+			r = rig_reap(ring, batch);
+	}
+	for (unsigned int i = 0; i < depth; i++)
+		rig_io_free(fe, &io[i]);
+	free(io);
+	return r;
+}
+
+static int shape(const struct fe_opts *opts, unsigned int rounds,
+		 unsigned int depth, unsigned int pieces)
+{
+	int r = rig_open(&rig, opts->queues ? opts->queues : 1);
+
+	if (r == 0)
+		r = rig_connect(&rig, opts);
+	if (r == 0)
+		r = traffic(rig.fe, rounds, depth, pieces, 100);
+	if (r < 0)
+		printf("# ring of %u: %d, %s\n", opts->ring_size, r,
+		       rig.fe ? fe_fault(rig.fe) : "");
+	if (r == 0 && RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]))
+		r = -EPROTO;
+	rig_close(&rig);
+	return r;
+}
+
+static void shapes(bool packed)
+{
+	static const unsigned int sizes[] = { 2, 4, 64, 256, 1024 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		for (unsigned int k = 0; k < 4; k++) {
+			struct fe_opts o = {
+				.ring_size = sizes[i],
+				.no_indirect = k & 1,
+				.no_event_idx = k & 2,
+				.packed = packed,
+			};
+			unsigned int fit = o.no_indirect ? sizes[i] / 2
+							 : sizes[i];
+			unsigned int pieces = o.no_indirect ? 1 : 3;
+
+			CHECK_EQ(shape(&o, 300, fit < 32 ? fit : 32, pieces),
+				 0);
+		}
+	}
+}
+
+static void ring_shapes(void)
+{
+	shapes(false);
+}
+
+static void packed_shapes(void)
+{
+	shapes(true);
+}
+
+static void long_chains(void)
+{
+	struct fe_opts direct = { .ring_size = 64, .no_indirect = true };
+	struct fe_opts tables = { .ring_size = 64 };
+
+	CHECK_EQ(shape(&direct, 200, 2, 16), 0);
+	CHECK_EQ(shape(&tables, 200, 8, 32), 0);
+	direct.packed = tables.packed = true;
+	CHECK_EQ(shape(&direct, 200, 2, 16), 0);
+	CHECK_EQ(shape(&tables, 200, 8, 32), 0);
+}
+
+static void index_wraps(void)
+{
+	struct fe_opts o = { .ring_size = 8, .queues = 1 };
+
+	/* Well over 65,536 completions on each of the two rings. */
+	CHECK_EQ(shape(&o, 34000, 8, 1), 0);
+	/* A packed ring need not be a power of two. */
+	o.packed = true;
+	o.ring_size = 11;
+	CHECK_EQ(shape(&o, 5000, 11, 1), 0);
+}
+
+static void many_queues(void)
+{
+	const struct fe_opts o = { .ring_size = 16, .queues = 64 };
+
+	CHECK_EQ(shape(&o, 1300, 8, 2), 0);
+}
+
+static void regions(void)
+{
+	const struct fe_opts apart = { .regions = 8, .scatter = true };
+	const struct fe_opts slots = { .regions = 5, .mem_slots = true };
+	struct fe_opts o = { .regions = 2, .adjacent = true,
+			     .mem_size = 4 << 20 };
+	struct rig_io io = { .len = 8192, .salt = 9 };
+	struct fe_region *low;
+
+	CHECK_EQ(shape(&apart, 100, 8, 4), 0);
+	CHECK_EQ(shape(&slots, 100, 8, 4), 0);
+	/* A buffer that begins in one region and ends in the next. */
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	low = &rig.fe->region[0];
+	io.in.gpa = low->gpa + low->size - 4096;
+	CHECK_EQ(io.in.gpa + 4096, rig.fe->region[1].gpa);
+	CHECK_EQ(fe_alloc(rig.fe, io.len, &io.out), 0);
+	io.in.p = malloc(io.len);
+	rig_io_fill(&io);
+	memcpy(low->map + low->size - 4096, io.in.p, 4096);
+	memcpy(rig.fe->region[1].map, (char *)io.in.p + 4096, 4096);
+	CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+	fe_kick(&rig.fe->ring[1]);
+	CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
+	free(io.in.p);
+	rig_close(&rig);
+}
+
+/* Memory comes and goes under running rings. */
+static void hot_plug(void)
+{
+	const struct fe_opts o = { .mem_size = 8 << 20 };
+	struct vhu_mem_reg reg = { 0 };
+	struct rig_io io = { .len = 4096, .salt = 77 };
+	const size_t size = 2 << 20;
+	char *map;
+	int fd;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	fd = memfd_create("plug", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(map != MAP_FAILED);
+	reg.region.gpa = 1ull << 40;
+	reg.region.size = size;
+	reg.region.user = (uint64_t)(uintptr_t)map;
+	for (int round = 0; round < 20; round++) {
+		CHECK_EQ(fe_set(rig.fe, VHU_ADD_MEM_REG, &reg, sizeof(reg),
+				&fd, 1), 0);
+		/* Twice is refused, and changes nothing. */
+		CHECK_EQ(fe_set(rig.fe, VHU_ADD_MEM_REG, &reg, sizeof(reg),
+				&fd, 1), -EREMOTEIO);
+		io.in.p = map;
+		io.in.gpa = reg.region.gpa;
+		io.out.p = map + 4096;
+		io.out.gpa = reg.region.gpa + 4096;
+		rig_io_fill(&io);
+		CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+		fe_kick(&rig.fe->ring[1]);
+		CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
+		CHECK_EQ(fe_set(rig.fe, VHU_REM_MEM_REG, &reg, sizeof(reg),
+				NULL, 0), 0);
+		CHECK_EQ(fe_set(rig.fe, VHU_REM_MEM_REG, &reg, sizeof(reg),
+				NULL, 0), -EREMOTEIO);
+		CHECK_EQ(rig_echo_once(rig.fe, 1, 100), 0);
+	}
+	CHECK_EQ(RIG_GET(rig.starts), 2);
+	/* The whole table anew: mappings are used again, rings go on. */
+	CHECK_EQ(fe_share_memory(rig.fe), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, 100), 0);
+	CHECK_EQ(RIG_GET(rig.starts), 2);
+	munmap(map, size);
+	close(fd);
+	rig_close(&rig);
+}
+
+/* A chain keeps its memory until it is pushed. */
+static void unplug_in_use(void)
+{
+	const struct fe_opts o = { .mem_size = 8 << 20 };
+	struct vhu_mem_reg reg = { 0 };
+	struct rig_io io = { .len = 4096, .salt = 3 };
+	const size_t size = 1 << 20;
+	char *map;
+	int fd;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	fd = memfd_create("plug", MFD_CLOEXEC);
+	CHECK(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(map != MAP_FAILED);
+	reg.region.gpa = 1ull << 40;
+	reg.region.size = size;
+	reg.region.user = (uint64_t)(uintptr_t)map;
+	CHECK_EQ(fe_set(rig.fe, VHU_ADD_MEM_REG, &reg, sizeof(reg), &fd, 1),
+		 0);
+	io.in.p = map;
+	io.in.gpa = reg.region.gpa;
+	io.out.p = map + 4096;
+	io.out.gpa = reg.region.gpa + 4096;
+	rig_io_fill(&io);
+	RIG_SET(rig.hold, true);
+	CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+	fe_kick(&rig.fe->ring[1]);
+	RIG_UNTIL(rig_held_now(&rig) == 1);
+	CHECK_EQ(fe_set(rig.fe, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0),
+		 0);
+	usleep(200000);
+	rig_release(&rig);
+	CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
+	munmap(map, size);
+	close(fd);
+	rig_close(&rig);
+}
+
+static void stop_and_resume(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	struct rig_io io[3];
+	uint32_t base;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(traffic(rig.fe, 50, 8, 1, 64), 0);
+	RIG_SET(rig.hold, true);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(rig_io_new(rig.fe, &io[i], 500, (uint8_t)i), 0);
+		CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io[i], 1), 0);
+	}
+	fe_kick(&rig.fe->ring[1]);
+	RIG_UNTIL(rig_held_now(&rig) == 3);
+	/* Stopped with three that run: they are parked, not waited for. */
+	CHECK_EQ(fe_ring_stop(rig.fe, 1, &base), 0);
+	rig_release(&rig);
+	usleep(20000);
+	CHECK_EQ(io[0].done, false);
+	CHECK_EQ(((uint8_t *)io[0].out.p)[0], RIG_XOR);
+	CHECK_EQ(fe_ring_start(rig.fe, 1), 0);
+	CHECK_EQ(rig_reap(&rig.fe->ring[1], 3), 0);
+	CHECK_EQ(traffic(rig.fe, 50, 8, 1, 64), 0);
+	CHECK_EQ(RIG_GET(rig.resets), 0);
+	rig_close(&rig);
+}
+
+static void disable_and_enable(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	struct vhu_state off = { .index = 1, .num = 0 };
+	struct vhu_state on = { .index = 1, .num = 1 };
+	struct rig_io io;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(traffic(rig.fe, 20, 8, 1, 64), 0);
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_ENABLE, &off, sizeof(off), NULL,
+			0), 0);
+	CHECK_EQ(rig_io_new(rig.fe, &io, 10, 1), 0);
+	CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+	fe_kick_always(&rig.fe->ring[1]);
+	usleep(20000);
+	CHECK_EQ(((uint8_t *)io.out.p)[0], 0);
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_ENABLE, &on, sizeof(on), NULL,
+			0), 0);
+	CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
+	CHECK_EQ(RIG_GET(rig.resets), 0);
+	rig_close(&rig);
+}
+
+/* The driver starts over: what still runs is forgotten, the rest is fresh. */
+static int reboot(struct fe *fe)
+{
+	int r = fe_stop(fe);
+
+	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++) {
+		struct fe_ring *ring = &fe->ring[q];
+
+		close(ring->kick);
+		close(ring->call);
+		close(ring->err);
+		free(ring->slot);
+		for (int i = 0; i < 3; i++)
+			fe_free(fe, &ring->mem[i]);
+		memset(ring, 0, sizeof(*ring));
+		r = fe_ring_init(fe, q);
+	}
+	if (r == 0)
+		r = fe_set_features(fe);
+	if (r == 0)
+		r = fe_share_memory(fe);
+	return r < 0 ? r : fe_start(fe);
+}
+
+static void guest_reboots(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .queues = 3 };
+	struct rig_io io;
+
+	CHECK_EQ(rig_open(&rig, 3), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	for (unsigned int i = 1; i <= 3; i++) {
+		CHECK_EQ(traffic(rig.fe, 40, 8, 1, 64), 0);
+		RIG_SET(rig.hold, true);
+		CHECK_EQ(rig_io_new(rig.fe, &io, 100, 5), 0);
+		CHECK_EQ(rig_io_push(&rig.fe->ring[2], &io, 1), 0);
+		fe_kick(&rig.fe->ring[2]);
+		RIG_UNTIL(rig_held_now(&rig) == 1);
+		CHECK_EQ(reboot(rig.fe), 0);
+		CHECK_EQ(RIG_GET(rig.resets), i);
+		CHECK_EQ(RIG_GET(rig.events[VU_EVENT_RESET]), i);
+		CHECK_EQ(RIG_GET(rig.events[VU_EVENT_DRIVER]), i + 1);
+		/* Late: its ring is another one now. */
+		rig_release(&rig);
+		CHECK_EQ(fe_reap(&rig.fe->ring[2], NULL, NULL), 0);
+	}
+	CHECK_EQ(traffic(rig.fe, 40, 8, 1, 64), 0);
+	rig_close(&rig);
+}
+
+static void device_reset(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(traffic(rig.fe, 20, 8, 1, 64), 0);
+	CHECK_EQ(fe_reset_device(rig.fe), 0);
+	CHECK_EQ(RIG_GET(rig.resets), 1);
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_RESET]), 1);
+	CHECK_EQ(reboot(rig.fe), 0);
+	CHECK_EQ(RIG_GET(rig.resets), 1);
+	CHECK_EQ(traffic(rig.fe, 20, 8, 1, 64), 0);
+	rig_close(&rig);
+}
+
+static void reconnects(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	for (int i = 0; i < 5; i++) {
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		CHECK_EQ(traffic(rig.fe, 30, 8, 1, 64), 0);
+		CHECK_EQ(rig_hang_up(&rig), 0);
+	}
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_CONNECTED]), 5);
+	CHECK_EQ(RIG_GET(rig.resets), 5);
+	rig_close(&rig);
+}
+
+static void stopped_by_us(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(traffic(rig.fe, 5, 8, 1, 64), 0);
+	vu_stop(rig.dev);
+	pthread_join(rig.thread, NULL);
+	rig.running = false;
+	CHECK_EQ(rig.result, 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, 10), -ECONNRESET);
+	rig_close(&rig);
+}
+
+/* MSI-X masking: the call descriptor changes under traffic. */
+static void call_changes(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	uint64_t index = 1, nofd = 1 | 0x100;
+	struct rig_io io;
+	int other;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	CHECK(other >= 0);
+	for (int i = 0; i < 50; i++) {
+		CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_CALL, &index,
+				sizeof(index), &other, 1), 0);
+		CHECK_EQ(rig_io_new(rig.fe, &io, 64, 1), 0);
+		CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+		fe_kick(&rig.fe->ring[1]);
+		/* Unmasked: what was completed meanwhile is signalled. */
+		CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_CALL, &index,
+				sizeof(index), &rig.fe->ring[1].call, 1), 0);
+		CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
+		rig_io_free(rig.fe, &io);
+	}
+	/* No call at all: the driver looks for itself. */
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_CALL, &nofd, sizeof(nofd), NULL,
+			0), 0);
+	CHECK_EQ(rig_io_new(rig.fe, &io, 64, 1), 0);
+	CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+	fe_kick(&rig.fe->ring[1]);
+	RIG_UNTIL(rig.fe->ring[1].used->idx == rig.fe->ring[1].next_avail);
+	CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
+	close(other);
+	rig_close(&rig);
+}
+
+static void kick_changes(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	uint64_t index = 1, nofd = 1 | 0x100;
+	int other, mine;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	mine = rig.fe->ring[1].kick;
+	other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	CHECK(other >= 0);
+	for (int i = 0; i < 20; i++) {
+		CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_KICK, &index,
+				sizeof(index), &other, 1), 0);
+		rig.fe->ring[1].kick = other;
+		CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
+		CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_KICK, &index,
+				sizeof(index), &mine, 1), 0);
+		rig.fe->ring[1].kick = mine;
+		CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
+	}
+	/* Without one the ring is looked at now and then. */
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_KICK, &nofd, sizeof(nofd), NULL,
+			0), 0);
+	rig.fe->ring[1].kick = other;
+	CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
+	rig.fe->ring[1].kick = mine;
+	close(other);
+	rig_close(&rig);
+}
+
+/* The front end maps its memory privately: we see none of it. */
+static void not_shared(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .mem_size = 8 << 20 };
+	struct fe_region *m;
+	struct rig_io io;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	m = &rig.fe->region[0];
+	CHECK(mmap(m->map, m->size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_FIXED, m->fd, 0) == m->map);
+	CHECK(ftruncate(m->fd, 0) == 0);
+	CHECK(ftruncate(m->fd, (off_t)m->size) == 0);
+	CHECK_EQ(rig_io_new(rig.fe, &io, 64, 1), 0);
+	CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
+	for (int i = 0; i < 45; i++) {
+		fe_kick_always(&rig.fe->ring[1]);
+		usleep(100000);
+	}
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_NOT_SHARED]), 1);
+	rig_close(&rig);
+}
+
+/* QEMU kicks before the driver has put anything there. */
+static void early_kick(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .mem_size = 8 << 20 };
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	/* A guest's memory is never all zero. */
+	memcpy(rig.fe->region[0].map + (1 << 20), "kernel", 6);
+	for (int i = 0; i < 2; i++) {
+		fe_kick_always(&rig.fe->ring[1]);
+		usleep(1250000);
+	}
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_NOT_SHARED]), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
+	rig_close(&rig);
+}
+
+static void no_descriptors(void)
+{
+	const struct fe_opts o = { .handshake_only = true };
+	struct vhu_mem_table table = { .nr = 1 };
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	table.region[0].size = 4096;
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(fe_set(rig.fe, VHU_SET_MEM_TABLE, &table, 40, NULL,
+				0), -EREMOTEIO);
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_NOT_SHARED]), 1);
+	rig_close(&rig);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "handshake", handshake },
+		{ "ring shapes", ring_shapes },
+		{ "packed ring shapes", packed_shapes },
+		{ "long chains", long_chains },
+		{ "index wraps", index_wraps },
+		{ "many queues", many_queues },
+		{ "regions", regions },
+		{ "hot plug", hot_plug },
+		{ "unplug in use", unplug_in_use },
+		{ "stop and resume", stop_and_resume },
+		{ "disable and enable", disable_and_enable },
+		{ "guest reboots", guest_reboots },
+		{ "device reset", device_reset },
+		{ "reconnects", reconnects },
+		{ "stopped by us", stopped_by_us },
+		{ "call changes", call_changes },
+		{ "kick changes", kick_changes },
+		{ "not shared", not_shared },
+		{ "early kick", early_kick },
+		{ "no descriptors", no_descriptors },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A device and its connection: open, run, close.
+ *
+ * vu_run() is the connection's thread. It sleeps on the socket and on one
+ * eventfd of our own, through which others reach it: vu_stop(), a leader that
+ * suspects memory not to be shared, the SIGBUS handler. It receives a message,
+ * has it handled, replies; between messages it does what has to wait: unmaps
+ * memory that became free, mends memory that was lost.
+ *
+ * The state is in the arena. A device opened on an arena whose worker died in
+ * the middle finds "connected" there, maps what the descriptors in the state
+ * stand for (they outlived the worker in the keeper's table), and goes on with
+ * the message, the reply and the rings that were in work. When the front end
+ * goes away in order, the state is wiped, and the next vu_run() starts afresh.
+ */
+
+#include "vhostuser/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/membarrier.h>
+
+/* A ring that was kicked and does not move for so long is looked into. */
+#define SUSPECT_MS	2000
+/* How often memory that chains still point into is tried again. */
+#define RECLAIM_MS	50
+/* How long the end of a connection waits for the last chains. */
+#define DRAIN_MS	200
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- open ------------------------------------------------------------------- */
+
+static void state_init(struct vu_state *s)
+{
+	s->inflight_fd = -1;
+	s->exchange.reply_fd = -1;
+	s->exchange.io.msg_len = VU_UNMOVED;
+	for (unsigned int i = 0; i < CHAIN_MAX_QUEUES; i++)
+		s->vring[i].kick = s->vring[i].call = s->vring[i].err = -1;
+	for (unsigned int i = 0; i < 2; i++)
+		for (unsigned int j = 0; j < VU_MAX_SLOTS; j++)
+			s->table[i].region[j].fd = -1;
+	vu_commit();
+	s->ready = true;
+}
+
+static int open_arena(struct vu_device *dev)
+{
+	uint64_t size = sizeof(struct vu_state);
+	uint64_t rings = VU_RING_STRIDE * CHAIN_MAX_QUEUES;
+	void *state, *mem;
+	int r;
+
+	r = arena_region(dev->config.arena, ARENA_DEVICE, VU_STATE_VERSION,
+			 &size, &state, NULL);
+	if (r < 0)
+		return r;
+	r = arena_region(dev->config.arena, ARENA_RINGS, VU_RINGS_VERSION,
+			 &rings, &mem, NULL);
+	if (r < 0)
+		return r;
+	if (size < sizeof(struct vu_state) ||
+	    rings < VU_RING_STRIDE * CHAIN_MAX_QUEUES)
+		return -EPROTO;
+	dev->state = state;
+	dev->rings = mem;
+	if (!dev->state->ready)
+		state_init(dev->state);
+	return 0;
+}
+
+static int open_descriptors(struct vu_device *dev)
+{
+	dev->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (dev->wake < 0)
+		return -errno;
+	dev->null = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (dev->null < 0)
+		return -errno;
+	return 0;
+}
+
+/* Map what an earlier worker had; its rings go on in vu_run(). */
+static int adopt_state(struct vu_device *dev)
+{
+	struct vu_state *s = dev->state;
+	int r;
+
+	dev->adopted = true;
+	r = vu_mem_adopt(dev);
+	if (r == 0 && s->inflight_fd >= 0)
+		r = vu_inflight_map(dev);
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		dev->queue[i].adopt = s->vring[i].used_once ||
+				      s->vring[i].running;
+		dev->queue[i].epoch = s->vring[i].epoch;
+	}
+	return r;
+}
+
+static bool several_processors(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	return CPU_COUNT(&set) > 1;
+}
+
+int vu_open(struct vu_device **out, const struct vu_config *config)
+{
+	unsigned int n = config->request_queues + 1;
+	struct vu_device *dev;
+	int r;
+
+	if (n < 2 || n > CHAIN_MAX_QUEUES)
+		return -EINVAL;
+	/* Not calloc(): most of it is for rings that are never that large. */
+	dev = mmap(NULL, sizeof(*dev) + n * sizeof(dev->queue[0]),
+		   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (dev == MAP_FAILED)
+		return -ENOMEM;
+	dev->size = sizeof(*dev) + n * sizeof(dev->queue[0]);
+	dev->config = *config;
+	dev->consumer_ctx = config->consumer_ctx;
+	dev->sock = dev->wake = dev->null = -1;
+	dev->broken_limit = (struct log_limit){ .burst = 4, .seconds = 10 };
+	dev->protocol_limit = (struct log_limit){ .burst = 4, .seconds = 10 };
+	dev->several = several_processors();
+	dev->membarrier =
+		syscall(SYS_membarrier,
+			MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+	r = open_arena(dev);
+	if (r == 0)
+		r = open_descriptors(dev);
+	if (r == 0)
+		r = vu_bus_open();
+	for (unsigned int i = 0; i < n && r == 0; i++, dev->nr_queues++)
+		r = vu_queue_open(dev, i);
+	if (r == 0 && dev->state->connected)
+		r = adopt_state(dev);
+	if (r < 0) {
+		vu_close(dev);
+		return r;
+	}
+	*out = dev;
+	return 0;
+}
+
+void vu_set_consumer_ctx(struct vu_device *dev, void *ctx)
+{
+	dev->consumer_ctx = ctx;
+}
+
+/* ---- run -------------------------------------------------------------------- */
+
+void vu_stop(struct vu_device *dev)
+{
+	static const uint64_t one = 1;
+
+	__atomic_store_n(&dev->stop, true, __ATOMIC_RELEASE);
+	if (write(dev->wake, &one, sizeof(one)) < 0) {
+		/* EAGAIN: it is awake. */
+	}
+}
+
+/**
+ * vu_device_reset() - stop all rings and forget how they were set up
+ *
+ * Memory, and the features agreed on until others are, stay.
+ */
+void vu_device_reset(struct vu_device *dev)
+{
+	bool used = false;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		used |= dev->state->vring[i].used_once;
+		vu_queue_stop(&dev->queue[i]);
+	}
+	if (used)
+		dev->config.consumer->reset(dev->consumer_ctx);
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		vu_queue_forget(&dev->queue[i]);
+	dev->state->driver = false;
+}
+
+/* Is it the guest's memory that we look at? Asked some time after a kick. */
+static void suspect_check(struct vu_device *dev)
+{
+	bool moved = false;
+
+	dev->suspect_since = 0;
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		moved |= vu_load(&dev->queue[i].moved);
+		vu_store(&dev->queue[i].kick_told, false);
+	}
+	if (moved || dev->state->warned || !vu_mem_untouched(dev->table))
+		return;
+	dev->state->warned = true;
+	vu_tell(dev, VU_EVENT_NOT_SHARED, -1,
+		"the guest notifies, but its memory stays empty here");
+}
+
+/* What others asked of this thread, and what is due; ms until more is, or -1. */
+static int run_chores(struct vu_device *dev)
+{
+	int64_t left = -1;
+
+	if (__atomic_exchange_n(&dev->memory_lost, false, __ATOMIC_ACQ_REL)) {
+		vu_mem_mend(dev);
+		vu_tell(dev, VU_EVENT_MEMORY_LOST, -1,
+			"a file of guest memory was cut; zeros are read now");
+	}
+	if (__atomic_exchange_n(&dev->suspect, false, __ATOMIC_ACQ_REL) &&
+	    !dev->suspect_since && !dev->state->warned)
+		dev->suspect_since = now_ms();
+	if (dev->suspect_since) {
+		left = dev->suspect_since + SUSPECT_MS - now_ms();
+		if (left <= 0)
+			suspect_check(dev);
+	}
+	if (vu_mem_reclaim(dev))
+		return RECLAIM_MS;
+	return left > 0 ? (int)left : -1;
+}
+
+/* One step of the message in work: 1 when there may be more, 0 when not. */
+static int run_message(struct vu_device *dev, int sock)
+{
+	struct vu_exchange *x = &dev->state->exchange;
+	int r;
+
+	switch (x->stage) {
+	case VU_STAGE_RECEIVE:
+		r = vu_proto_receive(x, sock);
+		if (r == 1 && !dev->state->greeted) {
+			dev->state->greeted = true;
+			vu_tell(dev, VU_EVENT_CONNECTED, -1, "");
+		}
+		return r;
+	case VU_STAGE_HANDLE:
+		r = vu_message_handle(dev, x);
+		return r < 0 ? r : 1;
+	case VU_STAGE_REPLY:
+		r = vu_proto_reply(x, sock);
+		return r < 0 ? r : 1;
+	default:
+		vu_proto_done(x);
+		return 1;
+	}
+}
+
+static int run_loop(struct vu_device *dev, int sock)
+{
+	struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
+			       { .fd = dev->wake, .events = POLLIN } };
+	uint64_t count;
+	int r, timeout;
+
+	for (;;) {
+		do {
+			if (__atomic_load_n(&dev->stop, __ATOMIC_ACQUIRE))
+				return 0;
+			r = run_message(dev, sock);
+		} while (r > 0);
+		if (r == -ESHUTDOWN)
+			return 0;
+		if (r < 0)
+			return r;
+		timeout = run_chores(dev);
+		r = poll(p, 2, timeout);
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0 && p[1].revents &&
+		    read(dev->wake, &count, sizeof(count)) < 0) {
+			/* EAGAIN: nothing to clear. */
+		}
+	}
+}
+
+/* Rings that an earlier worker served go on before anything else. */
+static int run_adopted(struct vu_device *dev)
+{
+	int r, err = 0;
+
+	dev->adopted = false;
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		if (!dev->state->vring[i].running)
+			continue;
+		r = vu_queue_try_start(&dev->queue[i]);
+		err = err ? err : r;
+	}
+	return err;
+}
+
+static void run_end(struct vu_device *dev)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct vu_state *s = dev->state;
+
+	vu_device_reset(dev);
+	vu_proto_done(&s->exchange);
+	vu_mem_clear(dev);
+	vu_inflight_drop(dev);
+	s->protocol = 0;
+	s->greeted = s->warned = false;
+	memset(&s->inflight, 0, sizeof(s->inflight));
+	vu_commit();
+	s->connected = false;
+	dev->suspect_since = 0;
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		dev->queue[i].moved = dev->queue[i].kick_told = false;
+	for (int i = 0; i < DRAIN_MS && vu_mem_reclaim(dev); i++)
+		nanosleep(&pause, NULL);
+}
+
+int vu_run(struct vu_device *dev, int sock)
+{
+	int r = 0;
+
+	dev->state->connected = true;
+	if (dev->adopted)
+		r = run_adopted(dev);
+	if (r == 0)
+		r = run_loop(dev, sock);
+	if (r == -ECONNRESET || r == -EPIPE)
+		r = 0;		/* killed, which is an end like another */
+	run_end(dev);
+	__atomic_store_n(&dev->stop, false, __ATOMIC_RELEASE);
+	return r;
+}
+
+/* ---- close ------------------------------------------------------------------ */
+
+void vu_close(struct vu_device *dev)
+{
+	if (!dev)
+		return;
+	vu_mem_close(dev);
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		struct vu_queue *q = &dev->queue[i];
+
+		vu_queue_close(q);
+		if (!dev->state->connected && q->st->call >= 0) {
+			close(q->st->call);
+			q->st->call = -1;
+		}
+		pthread_mutex_destroy(&q->lock);
+	}
+	if (dev->wake >= 0)
+		close(dev->wake);
+	if (dev->null >= 0)
+		close(dev->null);
+	munmap(dev, dev->size);
+}
+
+int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
+{
+	uint64_t size = sizeof(struct vu_state);
+	unsigned int n = 0;
+	struct vu_state *s;
+	void *mem;
+	int r;
+
+	r = arena_region(arena, ARENA_DEVICE, VU_STATE_VERSION, &size, &mem,
+			 NULL);
+	if (r < 0)
+		return r;
+	s = mem;
+#define NOTE(fd)                                  \
+	do {                                      \
+		if (s->ready && (fd) >= 0) {      \
+			if (n < max)              \
+				fds[n] = (fd);    \
+			n++;                      \
+		}                                 \
+	} while (0)
+	NOTE(s->inflight_fd);
+	NOTE(s->exchange.reply_fd);
+	for (unsigned int i = 0; i < s->exchange.nr_fds; i++)
+		NOTE(s->exchange.fds[i]);
+	for (unsigned int i = 0; i < s->table[s->active].nr; i++)
+		NOTE(s->table[s->active].region[i].fd);
+	for (unsigned int i = 0; i < CHAIN_MAX_QUEUES; i++) {
+		NOTE(s->vring[i].kick);
+		NOTE(s->vring[i].call);
+		NOTE(s->vring[i].err);
+	}
+#undef NOTE
+	return (int)n;
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_VHOSTUSER_INTERNAL_H
+#define VMSHARE_VHOSTUSER_INTERNAL_H
+
+/*
+ * What the files of this room share. Who may touch what:
+ *
+ * - the connection's thread (vu_run) alone changes struct vu_state, the memory
+ *   table and which rings run;
+ * - a queue's leader alone reads its available ring (first part of struct
+ *   vu_queue), between consumer->start() and the return of consumer->stop();
+ * - whoever holds vu_queue.lock writes its used ring (second part).
+ *
+ * There is one kind of lock, vu_queue.lock, so there is no order. It is held
+ * for a few stores, never across a system call.
+ */
+
+#include "base/base.h"
+#include "vhostuser/vhostuser.h"
+
+#include <endian.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include <linux/virtio_ring.h>
+
+#define VU_MAX_RING	CHAIN_MAX_DESC
+#define VU_MAX_SLOTS	509	/* memory regions, as other back ends offer */
+#define VU_MAX_FDS	8	/* with one message */
+
+/* Feature bits that no header of this age has under one name. */
+#define VU_F_VERSION_1		32
+#define VU_F_RING_PACKED	34
+#define VU_F_PROTOCOL_FEATURES	30
+
+/* Between threads, or between us and a guest, where order is said elsewhere. */
+#define vu_load(p)	__atomic_load_n(p, __ATOMIC_RELAXED)
+#define vu_store(p, v)	__atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+/* ---- messages ------------------------------------------------------------ */
+
+enum vu_request {
+	VU_GET_FEATURES = 1,
+	VU_SET_FEATURES = 2,
+	VU_SET_OWNER = 3,
+	VU_RESET_OWNER = 4,
+	VU_SET_MEM_TABLE = 5,
+	VU_SET_VRING_NUM = 8,
+	VU_SET_VRING_ADDR = 9,
+	VU_SET_VRING_BASE = 10,
+	VU_GET_VRING_BASE = 11,
+	VU_SET_VRING_KICK = 12,
+	VU_SET_VRING_CALL = 13,
+	VU_SET_VRING_ERR = 14,
+	VU_GET_PROTOCOL_FEATURES = 15,
+	VU_SET_PROTOCOL_FEATURES = 16,
+	VU_GET_QUEUE_NUM = 17,
+	VU_SET_VRING_ENABLE = 18,
+	VU_GET_INFLIGHT_FD = 31,
+	VU_SET_INFLIGHT_FD = 32,
+	VU_RESET_DEVICE = 34,
+	VU_GET_MAX_MEM_SLOTS = 36,
+	VU_ADD_MEM_REG = 37,
+	VU_REM_MEM_REG = 38,
+	VU_REQUEST_COUNT
+};
+
+#define VU_FLAG_VERSION		0x1u
+#define VU_FLAG_VERSION_MASK	0x3u
+#define VU_FLAG_REPLY		0x4u
+#define VU_FLAG_NEED_REPLY	0x8u
+
+/* The u64 of SET_VRING_KICK, _CALL and _ERR. */
+#define VU_VRING_INDEX_MASK	0xffu
+#define VU_VRING_NOFD		0x100u
+
+struct vu_header {
+	uint32_t request;
+	uint32_t flags;
+	uint32_t size;
+};
+
+struct vu_vring_number {
+	uint32_t index;
+	uint32_t num;
+};
+
+struct vu_vring_addr {
+	uint32_t index;
+	uint32_t flags;
+	uint64_t desc;		/* front end's user addresses */
+	uint64_t used;
+	uint64_t avail;
+	uint64_t log;
+};
+
+struct vu_memory_region {
+	uint64_t gpa;		/* guest-physical */
+	uint64_t size;
+	uint64_t uva;		/* in the front end */
+	uint64_t offset;	/* in its file */
+};
+
+struct vu_memory {
+	uint32_t nr;
+	uint32_t padding;
+	struct vu_memory_region region[VU_MAX_FDS];
+};
+
+struct vu_memory_single {
+	uint64_t padding;
+	struct vu_memory_region region;
+};
+
+struct vu_inflight_message {
+	uint64_t mmap_size;
+	uint64_t mmap_offset;
+	uint16_t num_queues;
+	uint16_t queue_size;
+};
+
+union vu_payload {
+	uint64_t u64;
+	struct vu_vring_number vring;
+	struct vu_vring_addr addr;
+	struct vu_memory memory;
+	struct vu_memory_single single;
+	struct vu_inflight_message inflight;
+};
+
+struct vu_message {
+	struct vu_header head;
+	union vu_payload payload;
+} __attribute__((packed, aligned(4)));
+
+/* ---- state that outlives a worker (ARENA_DEVICE) -------------------------- */
+
+#define VU_STATE_VERSION 1
+
+/* Where the one message in work stands. */
+enum vu_stage {
+	VU_STAGE_RECEIVE,	/* "got" bytes of it are here */
+	VU_STAGE_HANDLE,	/* complete; handlers can be run twice */
+	VU_STAGE_REPLY,		/* done; a reply is owed */
+	VU_STAGE_DONE,		/* to be forgotten */
+};
+
+#define VU_UNMOVED (~0u)	/* in io.msg_len: no bytes moved yet */
+
+/*
+ * The kernel stores io.msg_len in the same system call that moves the bytes,
+ * so a worker that was killed at any instruction leaves behind whether they
+ * moved. The pointers in io are valid during the call only.
+ */
+struct vu_exchange {
+	uint32_t stage;
+	uint32_t got;		/* bytes of message received */
+	uint32_t base;		/* "got" before the receive under way */
+	uint32_t nr_fds;
+	int32_t fds[VU_MAX_FDS]; /* -1: taken by its handler */
+	uint64_t seq;		/* counts messages */
+	struct vu_message message;
+	struct vu_message reply;
+	uint32_t sent;		/* bytes of reply sent */
+	uint32_t sent_base;
+	int32_t reply_fd;	/* closed once sent */
+	struct mmsghdr io;
+	_Alignas(8) char control[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
+};
+
+struct vu_region_state {
+	struct vu_memory_region at;
+	int32_t fd;
+	uint32_t padding;
+};
+
+/* A memory table; the one that is not active is rewritten, then activated. */
+struct vu_table_state {
+	uint64_t seq;		/* message that made it */
+	uint32_t nr;
+	uint32_t padding;
+	struct vu_region_state region[VU_MAX_SLOTS];
+};
+
+struct vu_vring_state {
+	struct vu_vring_addr addr;
+	uint32_t num;
+	bool have_num, have_addr, have_kick;
+	bool have_base;		/* SET_VRING_BASE came since the last start */
+	bool enabled;
+	bool running;		/* as the front end sees it */
+	bool broken;		/* until it is set up anew */
+	bool call_on;		/* call leads to the front end's descriptor */
+	bool used_once;		/* resume_* describe an earlier run */
+	int32_t kick;		/* -1: none, the ring is polled */
+	int32_t call;		/* fixed number, replaced by dup3() */
+	int32_t err;
+	uint32_t base;		/* next available index when it starts */
+	uint32_t skew;		/* available - used - in flight, at start */
+	uint32_t epoch;		/* set-ups so far */
+	/* What must be unchanged for a stopped ring to be resumed. */
+	struct vu_vring_addr resume_addr;
+	uint32_t resume_num;
+	uint32_t resume_base;
+	/* Packed ring only: where the device writes next, bit 15 the wrap. */
+	uint32_t packed_used;
+};
+
+struct vu_state {
+	bool ready;		/* initialised */
+	bool connected;		/* a front end is being served */
+	bool greeted;		/* VU_EVENT_CONNECTED was told */
+	bool driver;		/* VU_EVENT_DRIVER was told */
+	bool warned;		/* VU_EVENT_NOT_SHARED was told */
+	uint64_t features;
+	uint64_t protocol;
+	uint32_t active;	/* memory table in use */
+	int32_t inflight_fd;	/* front end's in-flight table or -1 */
+	struct vu_inflight_message inflight;
+	struct vu_exchange exchange;
+	struct vu_table_state table[2];
+	struct vu_vring_state vring[CHAIN_MAX_QUEUES];
+};
+
+/* ---- progress of a ring (ARENA_RINGS or the front end's in-flight table) -- */
+
+/*
+ * The split layout of VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD, its padding used
+ * for what we know besides. One 64-bit store moves a head from one state to
+ * the next:
+ *	bits  0-7	1 in flight, 0 the guest's
+ *	bits  8-15	enum vu_progress
+ *	bits 16-47	length written, once done
+ *	bits 48-63	used index it has, once done ("next" in the standard)
+ */
+enum vu_progress {
+	VU_TAKEN,		/* popped, not pushed */
+	VU_DONE,		/* pushed, its used element is written */
+	VU_PARKED,		/* pushed while the ring was stopped */
+};
+
+struct vu_head {
+	uint64_t word;
+	uint64_t counter;	/* order of taking */
+};
+
+struct vu_inflight {
+	uint64_t features;
+	uint16_t version;
+	uint16_t num;
+	uint16_t last_batch;	/* of the standard; unused here */
+	uint16_t used_idx;	/* all before it is, or is to be, published */
+	struct vu_head head[VU_MAX_RING];
+};
+
+#define VU_INFLIGHT_BYTES(num) \
+	(offsetof(struct vu_inflight, head) + (num) * sizeof(struct vu_head))
+#define VU_RINGS_VERSION 1
+
+/* What the arena keeps for a queue. */
+struct vu_progress_area {
+	struct vu_inflight inflight;
+	/* Packed ring: descriptors of chains in flight, see there. */
+	struct vring_packed_desc saved[2 * VU_MAX_RING];
+};
+
+#define VU_RING_STRIDE \
+	((sizeof(struct vu_progress_area) + 63) & ~(size_t)63)
+
+static inline uint64_t vu_word(enum vu_progress p, uint32_t len, uint16_t used)
+{
+	return 1u | (uint64_t)p << 8 | (uint64_t)len << 16 |
+	       (uint64_t)used << 48;
+}
+
+static inline enum vu_progress vu_word_progress(uint64_t word)
+{
+	return (enum vu_progress)(word >> 8 & 0xff);
+}
+
+static inline uint32_t vu_word_len(uint64_t word)
+{
+	return (uint32_t)(word >> 16);
+}
+
+static inline uint16_t vu_word_used(uint64_t word)
+{
+	return (uint16_t)(word >> 48);
+}
+
+/*
+ * Orders stores for whoever reads the arena after this thread was killed: the
+ * processor retires a thread's instructions in order, so only the compiler
+ * has to be told.
+ */
+static inline void vu_commit(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* ---- guest memory --------------------------------------------------------- */
+
+/* One mapped region; tables share it, the connection's thread counts them. */
+struct vu_region {
+	struct vu_memory_region at;
+	char *host;		/* of at.gpa */
+	void *map;
+	size_t map_len;
+	size_t block;		/* page size of its file */
+	unsigned int tables;
+	unsigned int bus;	/* entry in the SIGBUS table */
+	dev_t st_dev;
+	ino_t st_ino;
+};
+
+struct vu_span {
+	uint64_t gpa, size;
+	char *host;
+};
+
+/* Immutable once published; sorted by gpa. */
+struct vu_table {
+	struct vu_table *next;	/* retired after it */
+	unsigned int unseen;	/* parities not yet seen idle since retired */
+	unsigned int nr;
+	struct vu_region **region;
+	struct vu_span span[];
+};
+
+/* Where a ring is mapped. */
+struct vu_ring_map {
+	void *desc, *driver, *device;
+};
+
+/* ---- queues --------------------------------------------------------------- */
+
+struct vu_queue {
+	struct vu_device *dev;
+	unsigned int index;
+	struct vu_vring_state *st;
+	struct vu_inflight *inflight;	/* changed under lock */
+	struct vring_packed_desc *saved;
+	int epoll, wake;
+
+	/* Fixed while the ring runs. */
+	struct vu_ring_map map;
+	unsigned int num;
+	bool packed, event_idx, indirect;
+	struct vring_desc *desc;
+	struct vring_packed_desc *pdesc;
+	uint16_t *avail_flags, *avail_idx, *avail_ring, *used_event;
+	uint16_t *used_flags, *used_idx_mem, *avail_event;
+	struct vring_used_elem *used_ring;
+	struct vring_packed_desc_event *driver_event, *device_event;
+	uint32_t epoch;
+	bool adopt;		/* heads in flight are an earlier worker's */
+
+	/* The connection's thread tells the leader. */
+	_Alignas(64) bool stopping;	/* atomic */
+	bool broken;			/* atomic; set by the leader too */
+
+	/* The leader's. */
+	_Alignas(64) uint16_t last_avail;	/* next to take */
+	uint16_t shadow_avail;		/* available index last read */
+	bool moved;			/* something was ever taken */
+	bool kick_told;
+	uint64_t counter;
+	uint32_t taken[2];		/* atomic; chains by parity */
+	unsigned int nr_again, next_again;
+	uint16_t again[VU_MAX_RING];	/* heads to hand out once more */
+	unsigned int ahead;		/* packed: descriptors known to wait */
+	struct vring_packed_desc scratch[VU_MAX_RING];	/* packed: a chain */
+
+	/* Under lock. */
+	_Alignas(64) pthread_mutex_t lock;
+	bool running;
+	bool signalled_valid;
+	uint16_t used_next;		/* used index of the next push */
+	uint16_t used_idx;		/* published */
+	uint16_t signalled;		/* used index last looked at */
+	unsigned int nr_pending;
+	unsigned int weight;		/* of what is pending */
+	uint32_t done[2];		/* atomic; chains by parity */
+	uint16_t pending[VU_MAX_RING];	/* heads pushed, not published */
+	unsigned int nr_nodes;		/* packed: free nodes of saved */
+	uint16_t nodes[VU_MAX_RING];
+	uint16_t slots[VU_MAX_RING];	/* packed: descriptors of each id */
+};
+
+struct vu_device {
+	size_t size;			/* of this structure */
+	struct vu_config config;
+	void *consumer_ctx;
+	struct vu_state *state;		/* in the arena */
+	char *rings;			/* in the arena */
+	unsigned int nr_queues;
+	int sock;
+	int wake;			/* eventfd of the connection's thread */
+	int null;			/* where absent call descriptors lead */
+	bool stop;			/* atomic */
+	bool adopted;			/* the state is an earlier worker's */
+	bool membarrier;
+	bool several;			/* processors */
+	bool suspect;			/* atomic; a kick on an unused ring */
+	bool memory_lost;		/* atomic; set in the SIGBUS handler */
+	int64_t suspect_since;		/* ms */
+	char *inflight_map;		/* front end's table */
+	size_t inflight_len;
+	unsigned int inflight_bus;
+	struct log_limit broken_limit, protocol_limit;
+	/* Atomic pointer; NULL without memory. */
+	struct vu_table *table;
+	struct vu_table *retired;
+	/* Atomic; which of taken[] and done[] new chains count in. */
+	unsigned int parity;
+	struct vu_queue queue[];
+};
+
+static inline void vu_tell(struct vu_device *dev, enum vu_event event,
+			   int queue, const char *text)
+{
+	if (dev->config.event)
+		dev->config.event(dev->config.event_ctx, event, queue, text);
+}
+
+/* proto.c */
+int vu_proto_receive(struct vu_exchange *x, int sock);
+int vu_proto_reply(struct vu_exchange *x, int sock);
+void vu_proto_done(struct vu_exchange *x);
+
+/* message.c */
+int vu_message_handle(struct vu_device *dev, struct vu_exchange *x);
+uint64_t vu_features(const struct vu_device *dev);
+void vu_inflight_drop(struct vu_device *dev);
+int vu_inflight_map(struct vu_device *dev);
+struct vu_inflight *vu_inflight_of(struct vu_device *dev, unsigned int q,
+				   unsigned int num);
+
+/* device.c */
+void vu_device_reset(struct vu_device *dev);
+
+/* memmap.c */
+int vu_mem_set(struct vu_device *dev, const struct vu_memory *m,
+	       struct vu_exchange *x);
+int vu_mem_add(struct vu_device *dev, const struct vu_memory_region *at,
+	       struct vu_exchange *x);
+int vu_mem_remove(struct vu_device *dev, const struct vu_memory_region *at,
+		  struct vu_exchange *x);
+void vu_mem_close(struct vu_device *dev);
+void vu_mem_clear(struct vu_device *dev);
+int vu_mem_adopt(struct vu_device *dev);
+bool vu_mem_reclaim(struct vu_device *dev);
+void *vu_mem_user(const struct vu_table *t, uint64_t uva, uint64_t len);
+void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len);
+bool vu_mem_untouched(const struct vu_table *t);
+void vu_mem_mend(struct vu_device *dev);
+int vu_bus_open(void);
+int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
+	       unsigned int *slot);
+void vu_bus_del(unsigned int slot);
+
+/* queue.c */
+int vu_queue_open(struct vu_device *dev, unsigned int q);
+void vu_queue_forget(struct vu_queue *q);
+void vu_queue_close(struct vu_queue *q);
+int vu_queue_try_start(struct vu_queue *q);
+void vu_queue_stop(struct vu_queue *q);
+void vu_queue_kick_changed(struct vu_queue *q, int fd);
+int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set);
+void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
+	PRINTF_LIKE(2, 3);
+void vu_queue_signal_again(struct vu_queue *q);
+void vu_queue_wake(struct vu_queue *q);
+
+#endif

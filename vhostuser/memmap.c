@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's memory: which file holds which guest-physical addresses, where
+ * it is mapped here, and when it may be unmapped.
+ *
+ * The connection's thread makes tables; leaders read the current one while
+ * they turn descriptors into iovecs. A table is immutable, published by one
+ * store. Regions that old and new table agree on keep their mapping, so that
+ * hot-plug does not disturb running rings.
+ *
+ * A retired table, and with it the mappings only it had, goes when no chain
+ * that may point into it is left. Counting chains per table would be one
+ * contended atomic operation each; instead every queue counts chains taken and
+ * done under the device's "parity", with plain stores of its leader and of
+ * whoever holds its lock. After a new table is published, membarrier() makes
+ * sure that each leader either counted its chain already or will see the new
+ * table; then a parity whose counts are equal once has no chain of before.
+ * Both parities have to be seen so; new chains are steered to the other one
+ * meanwhile. Where membarrier() is not to be had, old tables go when no ring
+ * runs and nothing is in flight.
+ *
+ * A front end can cut its file while we use it. SIGBUS on an address in the
+ * table below maps zero pages over the block that failed and notes it for the
+ * connection's thread; any other SIGBUS is what it was. System calls get EFAULT
+ * instead of a signal, and the request fails by itself.
+ */
+
+#include "vhostuser/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/membarrier.h>
+
+/* ---- SIGBUS ---------------------------------------------------------------- */
+
+#define BUS_SLOTS 2048
+#define BUS_NONE  (~0u)
+
+/* start is published last and cleared first; 0 is a free slot. */
+struct bus_slot {
+	uintptr_t start;
+	size_t len, block;
+	bool *flag;
+	int wake;
+};
+
+static struct bus_slot bus_slots[BUS_SLOTS];
+static unsigned int bus_used;	/* atomic; slots beyond were never used */
+static pthread_mutex_t bus_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction bus_before;
+static bool bus_ready;
+
+static bool bus_mend(uintptr_t addr)
+{
+	static const uint64_t one = 1;
+	unsigned int n = __atomic_load_n(&bus_used, __ATOMIC_ACQUIRE);
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct bus_slot *s = &bus_slots[i];
+		uintptr_t start = __atomic_load_n(&s->start, __ATOMIC_ACQUIRE);
+
+		if (!start || addr < start || addr - start >= s->len)
+			continue;
+		addr &= ~(uintptr_t)(s->block - 1);
+		if (mmap((void *)addr, s->block, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			 0) == MAP_FAILED)
+			return false;
+		__atomic_store_n(s->flag, true, __ATOMIC_RELEASE);
+		if (write(s->wake, &one, sizeof(one)) < 0) {
+			/* It is noticed at the next message at the latest. */
+		}
+		return true;
+	}
+	return false;
+}
+
+static void bus_handler(int sig, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	(void)context;
+	/* si_code > 0: a fault, not somebody's kill(). */
+	if (info->si_code <= 0 || !bus_mend((uintptr_t)info->si_addr)) {
+		/* Not ours: let the access fault again as it would have. */
+		sigaction(sig, &bus_before, NULL);
+		if (info->si_code <= 0)
+			raise(sig);
+	}
+	errno = saved;
+}
+
+/** vu_bus_open() - install the SIGBUS handler, once in a process */
+int vu_bus_open(void)
+{
+	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
+	int r = 0;
+
+	sigemptyset(&sa.sa_mask);
+	sa.sa_sigaction = bus_handler;
+	pthread_mutex_lock(&bus_lock);
+	if (!bus_ready && sigaction(SIGBUS, &sa, &bus_before) < 0)
+		r = -errno;
+	else
+		bus_ready = true;
+	pthread_mutex_unlock(&bus_lock);
+	return r;
+}
+
+/**
+ * vu_bus_add() - let a mapping survive the loss of its file
+ * @block:	page size of the file, a power of two
+ * @flag:	set when a page was lost; then @wake, an eventfd, is written
+ * @slot:	for vu_bus_del()
+ */
+int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
+	       unsigned int *slot)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&bus_lock);
+	for (i = 0; i < BUS_SLOTS && bus_slots[i].start; i++)
+		;
+	if (i < BUS_SLOTS) {
+		bus_slots[i].len = len;
+		bus_slots[i].block = block;
+		bus_slots[i].flag = flag;
+		bus_slots[i].wake = wake;
+		__atomic_store_n(&bus_slots[i].start, (uintptr_t)map,
+				 __ATOMIC_RELEASE);
+		if (i >= bus_used)
+			__atomic_store_n(&bus_used, i + 1, __ATOMIC_RELEASE);
+		*slot = i;
+	}
+	pthread_mutex_unlock(&bus_lock);
+	return i < BUS_SLOTS ? 0 : -ENOSPC;
+}
+
+void vu_bus_del(unsigned int slot)
+{
+	if (slot == BUS_NONE)
+		return;
+	pthread_mutex_lock(&bus_lock);
+	__atomic_store_n(&bus_slots[slot].start, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&bus_lock);
+}
+
+/* ---- regions --------------------------------------------------------------- */
+
+static bool region_sane(const struct vu_memory_region *at)
+{
+	uint64_t end;
+
+	return at->size &&
+	       !__builtin_add_overflow(at->gpa, at->size - 1, &end) &&
+	       !__builtin_add_overflow(at->uva, at->size - 1, &end) &&
+	       !__builtin_add_overflow(at->offset, at->size, &end) &&
+	       end <= INT64_MAX;
+}
+
+static bool ranges_overlap(uint64_t a, uint64_t a_len, uint64_t b,
+			   uint64_t b_len)
+{
+	return a < b ? b - a < a_len : a - b < b_len;
+}
+
+static bool regions_overlap(const struct vu_memory_region *a,
+			    const struct vu_memory_region *b)
+{
+	return ranges_overlap(a->gpa, a->size, b->gpa, b->size) ||
+	       ranges_overlap(a->uva, a->size, b->uva, b->size);
+}
+
+static void region_free(struct vu_region *r)
+{
+	vu_bus_del(r->bus);
+	munmap(r->map, r->map_len);
+	free(r);
+}
+
+/* Map @at of @fd, which stays the caller's. */
+static int region_map(struct vu_device *dev, const struct vu_memory_region *at,
+		      int fd, struct vu_region **out)
+{
+	size_t block = (size_t)sysconf(_SC_PAGESIZE), slack;
+	struct vu_region *r;
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* Beyond the end of a file every access is SIGBUS: refuse it now. */
+	if (S_ISREG(st.st_mode) &&
+	    at->offset + at->size > (uint64_t)st.st_size)
+		return -EFBIG;
+	/* A huge page file wants offset and length in units of its pages. */
+	if (st.st_blksize > (blksize_t)block &&
+	    !(st.st_blksize & (st.st_blksize - 1)) && st.st_blksize <= 1 << 30)
+		block = (size_t)st.st_blksize;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	slack = at->offset & (block - 1);
+	r->at = *at;
+	r->block = block;
+	r->bus = BUS_NONE;
+	r->st_dev = st.st_dev;
+	r->st_ino = st.st_ino;
+	r->map_len = (at->size + slack + block - 1) & ~(block - 1);
+	r->map = mmap(NULL, r->map_len, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_NORESERVE, fd,
+		      (off_t)(at->offset - slack));
+	if (r->map == MAP_FAILED) {
+		err = -errno;
+		free(r);
+		return err;
+	}
+	r->host = (char *)r->map + slack;
+	madvise(r->map, r->map_len, MADV_DONTDUMP);
+	err = vu_bus_add(r->map, r->map_len, block, &dev->memory_lost,
+			 dev->wake, &r->bus);
+	if (err < 0)
+		region_free(r);
+	else
+		*out = r;
+	return err;
+}
+
+/* ---- tables ---------------------------------------------------------------- */
+
+static struct vu_table *table_alloc(unsigned int max)
+{
+	struct vu_table *t;
+
+	t = calloc(1, sizeof(*t) + max * sizeof(t->span[0]));
+	if (!t)
+		return NULL;
+	t->region = calloc(max ? max : 1, sizeof(*t->region));
+	if (!t->region) {
+		free(t);
+		return NULL;
+	}
+	return t;
+}
+
+static void table_free(struct vu_table *t)
+{
+	for (unsigned int i = 0; i < t->nr; i++)
+		if (!--t->region[i]->tables)
+			region_free(t->region[i]);
+	free(t->region);
+	free(t);
+}
+
+/* Insert by guest-physical address. */
+static void table_insert(struct vu_table *t, struct vu_region *r)
+{
+	unsigned int i = t->nr++;
+
+	for (; i && t->region[i - 1]->at.gpa > r->at.gpa; i--) {
+		t->region[i] = t->region[i - 1];
+		t->span[i] = t->span[i - 1];
+	}
+	t->region[i] = r;
+	t->span[i].gpa = r->at.gpa;
+	t->span[i].size = r->at.size;
+	t->span[i].host = r->host;
+	r->tables++;
+}
+
+/* The mapping of an old table where it is that of the same file. */
+static struct vu_region *table_same(const struct vu_table *t,
+				    const struct vu_region_state *s)
+{
+	struct stat st;
+
+	if (!t || fstat(s->fd, &st) < 0)
+		return NULL;
+	for (unsigned int i = 0; i < t->nr; i++) {
+		struct vu_region *r = t->region[i];
+
+		if (!memcmp(&r->at, &s->at, sizeof(r->at)) &&
+		    r->st_dev == st.st_dev && r->st_ino == st.st_ino)
+			return r;
+	}
+	return NULL;
+}
+
+/* Map what @s says; mappings of the current table are used again. */
+static int table_build(struct vu_device *dev, const struct vu_table_state *s,
+		       struct vu_table **out)
+{
+	struct vu_table *t = table_alloc(s->nr);
+	struct vu_region *r;
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < s->nr; i++) {
+		const struct vu_region_state *rs = &s->region[i];
+
+		err = region_sane(&rs->at) ? 0 : -EINVAL;
+		for (unsigned int j = 0; j < i && !err; j++)
+			if (regions_overlap(&rs->at, &s->region[j].at))
+				err = -EEXIST;
+		r = err ? NULL : table_same(dev->table, rs);
+		if (!err && !r)
+			err = region_map(dev, &rs->at, rs->fd, &r);
+		if (err < 0) {
+			table_free(t);
+			return err;
+		}
+		table_insert(t, r);
+	}
+	*out = t;
+	return 0;
+}
+
+static bool parity_idle(struct vu_device *dev, unsigned int p)
+{
+	/*
+	 * done first: a count that is behind makes this false, never true.
+	 * Pairs with the release in push: what its chain did is over.
+	 */
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		struct vu_queue *q = &dev->queue[i];
+		uint32_t done = __atomic_load_n(&q->done[p], __ATOMIC_ACQUIRE);
+
+		if (__atomic_load_n(&q->taken[p], __ATOMIC_ACQUIRE) != done)
+			return false;
+	}
+	return true;
+}
+
+static bool rings_stopped(struct vu_device *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		if (dev->queue[i].running)
+			return false;
+	return true;
+}
+
+/**
+ * vu_mem_reclaim() - unmap what no chain can point into any more
+ *
+ * Return: whether something is left to be tried again later.
+ */
+bool vu_mem_reclaim(struct vu_device *dev)
+{
+	unsigned int idle = 0, now = vu_load(&dev->parity), wanted = 0;
+	struct vu_table **p, *t;
+
+	if (!dev->retired)
+		return false;
+	for (unsigned int i = 0; i < 2; i++)
+		if (parity_idle(dev, i))
+			idle |= 1u << i;
+	if (!dev->membarrier && (idle != 3 || !rings_stopped(dev)))
+		return true;
+	for (p = &dev->retired; (t = *p);) {
+		t->unseen &= ~idle;
+		wanted |= t->unseen;
+		if (t->unseen) {
+			p = &t->next;
+			continue;
+		}
+		*p = t->next;
+		table_free(t);
+	}
+	/* Steer new chains away from the parity that has to become idle. */
+	if (wanted & 1u << now && idle & 1u << !now)
+		vu_store(&dev->parity, !now);
+	return dev->retired;
+}
+
+/* Make @t, or none, the table; the old one goes when its chains are gone. */
+static void table_publish(struct vu_device *dev, struct vu_table *t)
+{
+	struct vu_table *old = dev->table;
+
+	__atomic_store_n(&dev->table, t, __ATOMIC_RELEASE);
+	if (!old)
+		return;
+	if (dev->membarrier)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	old->unseen = 3;
+	old->next = dev->retired;
+	dev->retired = old;
+}
+
+/*
+ * Go over to the table that was prepared in the inactive half of the state.
+ * Rings that move or vanish with it are stopped before and started after.
+ */
+static int table_switch(struct vu_device *dev, struct vu_exchange *x)
+{
+	struct vu_state *s = dev->state;
+	struct vu_table_state *next = &s->table[!s->active];
+	bool moved[CHAIN_MAX_QUEUES] = { false };
+	struct vu_table *t;
+	int r;
+
+	r = table_build(dev, next, &t);
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		struct vu_queue *q = &dev->queue[i];
+
+		if (q->running && vu_queue_map(q, t, false) < 0) {
+			moved[i] = true;
+			vu_queue_stop(q);
+		}
+	}
+	next->seq = x->seq;
+	vu_commit();
+	s->active = !s->active;
+	vu_commit();
+	for (unsigned int i = 0; i < x->nr_fds; i++)
+		x->fds[i] = -1;
+	table_publish(dev, t);
+	vu_mem_reclaim(dev);
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		if (moved[i] && vu_queue_try_start(&dev->queue[i]) < 0)
+			vu_queue_break(&dev->queue[i],
+				       "its ring is outside the memory");
+	return 0;
+}
+
+/* Close what the table before the switch had and the active one has not. */
+static void close_dropped(struct vu_state *s)
+{
+	const struct vu_table_state *now = &s->table[s->active];
+	struct vu_table_state *old = &s->table[!s->active];
+	unsigned int j;
+
+	for (unsigned int i = 0; i < old->nr; i++) {
+		int fd = old->region[i].fd;
+
+		for (j = 0; j < now->nr && now->region[j].fd != fd; j++)
+			;
+		if (j < now->nr)
+			continue;
+		old->region[i].fd = -1;
+		vu_commit();
+		if (fd >= 0)
+			close(fd);
+	}
+	old->nr = 0;
+}
+
+/* A message that made the active table before a crash is not done again. */
+static bool already_done(const struct vu_state *s, struct vu_exchange *x)
+{
+	if (s->table[s->active].seq != x->seq)
+		return false;
+	for (unsigned int i = 0; i < x->nr_fds; i++)
+		x->fds[i] = -1;
+	return true;
+}
+
+/** vu_mem_set() - SET_MEM_TABLE: these regions and no others */
+int vu_mem_set(struct vu_device *dev, const struct vu_memory *m,
+	       struct vu_exchange *x)
+{
+	struct vu_state *s = dev->state;
+	struct vu_table_state *next = &s->table[!s->active];
+	int r;
+
+	if (already_done(s, x))
+		return 0;
+	for (unsigned int i = 0; i < m->nr; i++) {
+		next->region[i].at = m->region[i];
+		next->region[i].fd = x->fds[i];
+	}
+	next->nr = m->nr;
+	r = table_switch(dev, x);
+	if (r == 0)
+		close_dropped(s);
+	return r;
+}
+
+/** vu_mem_add() - ADD_MEM_REG: one more */
+int vu_mem_add(struct vu_device *dev, const struct vu_memory_region *at,
+	       struct vu_exchange *x)
+{
+	struct vu_state *s = dev->state;
+	const struct vu_table_state *now = &s->table[s->active];
+	struct vu_table_state *next = &s->table[!s->active];
+
+	if (already_done(s, x))
+		return 0;
+	if (now->nr == VU_MAX_SLOTS)
+		return -ENOSPC;
+	memcpy(next->region, now->region, now->nr * sizeof(now->region[0]));
+	next->region[now->nr].at = *at;
+	next->region[now->nr].fd = x->fds[0];
+	next->nr = now->nr + 1;
+	return table_switch(dev, x);
+}
+
+/** vu_mem_remove() - REM_MEM_REG: the one with this address and size */
+int vu_mem_remove(struct vu_device *dev, const struct vu_memory_region *at,
+		  struct vu_exchange *x)
+{
+	struct vu_state *s = dev->state;
+	const struct vu_table_state *now = &s->table[s->active];
+	struct vu_table_state *next = &s->table[!s->active];
+	struct vu_exchange none = { .seq = x->seq };
+	int r;
+
+	/* A descriptor may come with it and is of no use. */
+	if (s->table[s->active].seq == x->seq)
+		return 0;
+	next->nr = 0;
+	for (unsigned int i = 0; i < now->nr; i++) {
+		const struct vu_memory_region *a = &now->region[i].at;
+
+		if (a->gpa != at->gpa || a->uva != at->uva ||
+		    a->size != at->size)
+			next->region[next->nr++] = now->region[i];
+	}
+	if (next->nr == now->nr)
+		return -ENOENT;
+	r = table_switch(dev, &none);
+	if (r == 0)
+		close_dropped(s);
+	return r;
+}
+
+/** vu_mem_clear() - the front end is gone; no ring runs */
+void vu_mem_clear(struct vu_device *dev)
+{
+	struct vu_state *s = dev->state;
+
+	table_publish(dev, NULL);
+	s->table[!s->active].nr = 0;
+	vu_commit();
+	s->active = !s->active;
+	close_dropped(s);
+	s->table[0].seq = s->table[1].seq = 0;
+	vu_mem_reclaim(dev);
+}
+
+/** vu_mem_close() - unmap everything; no thread uses the device any more */
+void vu_mem_close(struct vu_device *dev)
+{
+	struct vu_table *t = dev->table;
+
+	if (t) {
+		t->next = dev->retired;
+		dev->retired = t;
+		dev->table = NULL;
+	}
+	while ((t = dev->retired)) {
+		dev->retired = t->next;
+		table_free(t);
+	}
+}
+
+/** vu_mem_adopt() - map the regions of an earlier worker */
+int vu_mem_adopt(struct vu_device *dev)
+{
+	struct vu_table *t;
+	int r;
+
+	r = table_build(dev, &dev->state->table[dev->state->active], &t);
+	if (r == 0)
+		table_publish(dev, t);
+	return r;
+}
+
+/* ---- addresses ------------------------------------------------------------- */
+
+/**
+ * vu_mem_guest() - host address of guest-physical memory
+ * @len:	bytes wanted; cut to what lies in one region
+ *
+ * Return: NULL where there is no memory.
+ */
+void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len)
+{
+	unsigned int lo = 0, hi = t->nr;
+
+	/* The last region that starts at or below gpa. */
+	while (hi - lo > 1) {
+		unsigned int mid = (lo + hi) / 2;
+
+		if (t->span[mid].gpa <= gpa)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	if (!t->nr || gpa - t->span[lo].gpa >= t->span[lo].size)
+		return NULL;
+	gpa -= t->span[lo].gpa;
+	if (*len > t->span[lo].size - gpa)
+		*len = t->span[lo].size - gpa;
+	return t->span[lo].host + gpa;
+}
+
+/** vu_mem_user() - host address of @len bytes at the front end's @uva */
+void *vu_mem_user(const struct vu_table *t, uint64_t uva, uint64_t len)
+{
+	for (unsigned int i = 0; t && i < t->nr; i++) {
+		const struct vu_region *r = t->region[i];
+
+		if (uva >= r->at.uva && uva - r->at.uva < r->at.size &&
+		    len <= r->at.size - (uva - r->at.uva))
+			return r->host + (uva - r->at.uva);
+	}
+	return NULL;
+}
+
+static bool all_zero(const char *p, size_t len)
+{
+	const volatile uint64_t *w = (const volatile uint64_t *)(const void *)p;
+
+	for (size_t i = 0; i < len / sizeof(*w); i++)
+		if (w[i])
+			return false;
+	return true;
+}
+
+/**
+ * vu_mem_untouched() - whether guest memory looks never written to
+ *
+ * A guest whose driver runs has written its low memory and its kernel. Where
+ * all of that reads as zero, the front end maps the file privately and what we
+ * see is not the guest's memory. Looks at the first 640 KiB of every region and
+ * at a page each MiB of the first 64.
+ */
+bool vu_mem_untouched(const struct vu_table *t)
+{
+	const uint64_t page = 4096, low = 640 << 10, mib = 1 << 20;
+
+	for (unsigned int i = 0; t && i < t->nr; i++) {
+		const struct vu_span *s = &t->span[i];
+
+		for (uint64_t off = 0; off + page <= s->size && off < 64 * mib;
+		     off += off < low ? page : mib - off % mib)
+			if (!all_zero(s->host + off, page))
+				return false;
+	}
+	return true;
+}
+
+/**
+ * vu_mem_mend() - after SIGBUS: put zero pages over all that its file lost
+ *
+ * So that not every single page of it is a signal and a mapping.
+ */
+void vu_mem_mend(struct vu_device *dev)
+{
+	const struct vu_table_state *s = &dev->state->table[dev->state->active];
+
+	for (unsigned int i = 0; i < s->nr; i++) {
+		struct vu_region *r = table_same(dev->table, &s->region[i]);
+		struct stat st;
+		uint64_t keep;
+
+		if (!r || fstat(s->region[i].fd, &st) < 0 ||
+		    !S_ISREG(st.st_mode))
+			continue;
+		keep = (uint64_t)st.st_size;
+		keep -= keep < r->at.offset ? keep : r->at.offset;
+		/* From the start of the mapping, in whole blocks. */
+		keep += r->at.offset & (r->block - 1);
+		keep = (keep + r->block - 1) & ~(uint64_t)(r->block - 1);
+		if (keep >= r->map_len)
+			continue;
+		mmap((char *)r->map + keep, r->map_len - keep,
+		     PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	}
+}

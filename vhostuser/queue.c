@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a queue: start, wait, take, give back, signal, stop, park.
+ *
+ * Consumers' threads come in through vu_chain_ops; the connection's thread
+ * starts and stops. A leader sleeps in one epoll instance per queue that holds
+ * the front end's kick and an eventfd of our own, both edge-triggered: nothing
+ * is ever read and no flag of a front end's descriptor is touched (its open
+ * file is shared with QEMU, which relies on O_NONBLOCK).
+ *
+ * What was pushed is published in batches: when the leader finds the ring
+ * empty (wait flushes), when the consumer says so before it blocks (flush), and
+ * when enough has gathered that the other side had better start on it. The
+ * signal is written outside the lock to a fixed descriptor number; the front
+ * end's changes of it (MSI-X masking) are dup3() over that number, so no thread
+ * can ever write into a number that was closed and used again.
+ *
+ * A stopped ring gives requests that still run a short time, then leaves them:
+ * they are parked. Their push finds the ring stopped and is noted with the
+ * head; when the ring resumes where it was, they are published, when it is set
+ * up anew, they are forgotten (epoch).
+ */
+
+#include "vhostuser/ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * Completions gathered before they are shown to a guest that runs on another
+ * processor, and how many bytes weigh as much as one completion.
+ */
+#define BATCH_CHAINS	8
+#define BATCH_BYTES	32768
+/* A ring without a kick descriptor is looked at this often. */
+#define POLL_MS		1
+/* How long a stop waits for requests that run, before it parks them. */
+#define STOP_MS		100
+
+enum { WOKEN_BY_US, WOKEN_BY_KICK };
+
+static const uint64_t one = 1;
+
+static struct vu_queue *queue_of(void *ctx, unsigned int q)
+{
+	return &((struct vu_device *)ctx)->queue[q];
+}
+
+/* ---- both layouts ----------------------------------------------------------- */
+
+static bool ring_arm(struct vu_queue *q)
+{
+	return q->packed ? vu_packed_arm(q) : vu_split_arm(q);
+}
+
+static void ring_disarm(struct vu_queue *q)
+{
+	if (q->packed)
+		vu_packed_disarm(q);
+	else
+		vu_split_disarm(q);
+}
+
+static bool ring_publish(struct vu_queue *q)
+{
+	q->weight = 0;
+	return q->packed ? vu_packed_publish(q) : vu_split_publish(q);
+}
+
+/* ---- signals ---------------------------------------------------------------- */
+
+static void queue_signal(struct vu_queue *q)
+{
+	if (!__atomic_load_n(&q->st->call_on, __ATOMIC_ACQUIRE))
+		return;		/* the driver polls */
+	if (write(vu_load(&q->st->call), &one, sizeof(one)) < 0) {
+		/* EAGAIN: so many signals are due that one more is none. */
+	}
+}
+
+/** vu_queue_signal_again() - publish, and signal whether asked or not */
+void vu_queue_signal_again(struct vu_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	if (q->running)
+		ring_publish(q);
+	pthread_mutex_unlock(&q->lock);
+	queue_signal(q);
+}
+
+/**
+ * vu_queue_break() - the guest broke this ring: no more of it
+ * @fmt:	how, in our words and its numbers
+ */
+void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
+{
+	char text[128];
+	va_list ap;
+	int err;
+
+	if (__atomic_exchange_n(&q->broken, true, __ATOMIC_ACQ_REL))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&q->lock);
+	q->st->broken = true;
+	err = q->st->err;
+	if (err >= 0 && write(err, &one, sizeof(one)) < 0) {
+		/* As above. Under lock, so that nobody closes it meanwhile. */
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (log_allowed(&q->dev->broken_limit))
+		vu_tell(q->dev, VU_EVENT_QUEUE_BROKEN, (int)q->index, text);
+}
+
+/* ---- what consumers call ---------------------------------------------------- */
+
+static void ops_flush(void *ctx, unsigned int index)
+{
+	struct vu_queue *q = queue_of(ctx, index);
+	bool signal = false;
+
+	pthread_mutex_lock(&q->lock);
+	if (q->running && q->nr_pending)
+		signal = ring_publish(q);
+	pthread_mutex_unlock(&q->lock);
+	if (signal)
+		queue_signal(q);
+}
+
+static void ops_push(void *ctx, struct chain *c, uint32_t len)
+{
+	struct vu_queue *q = queue_of(ctx, c->queue);
+	unsigned int p = (unsigned int)(uintptr_t)c->map;
+	bool signal = false;
+
+	pthread_mutex_lock(&q->lock);
+	if (c->epoch != q->epoch) {
+		/* Its ring was set up anew: nobody waits for it. */
+	} else if (!q->running) {
+		vu_store(&q->inflight->head[c->head].word,
+			 vu_word(VU_PARKED, len, 0));
+	} else {
+		if (q->packed)
+			vu_packed_push(q, c->head, len);
+		else
+			vu_split_push(q, c->head, len);
+		q->weight += BATCH_BYTES + len + (uint32_t)c->readable;
+		if (q->dev->several && q->weight >= BATCH_CHAINS * BATCH_BYTES)
+			signal = ring_publish(q);
+	}
+	/* Pairs with the acquire in memmap: the chain's memory is let go. */
+	__atomic_store_n(&q->done[p], q->done[p] + 1, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&q->lock);
+	if (signal)
+		queue_signal(q);
+}
+
+static bool queue_over(const struct vu_queue *q)
+{
+	return __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
+}
+
+static int ops_pop(void *ctx, unsigned int index, struct chain *c)
+{
+	struct vu_queue *q = queue_of(ctx, index);
+	int r;
+
+	if (queue_over(q))
+		return -ESHUTDOWN;
+	r = q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c);
+	if (r == 1 && !vu_load(&q->moved))
+		vu_store(&q->moved, true);
+	return r;
+}
+
+static unsigned int ops_pending(void *ctx, unsigned int index)
+{
+	struct vu_queue *q = queue_of(ctx, index);
+	unsigned int again = q->nr_again - q->next_again;
+
+	if (q->packed)
+		return again + vu_packed_pending(q);
+	return again + (uint16_t)(q->shadow_avail - q->last_avail);
+}
+
+/*
+ * A kick on a ring that was never used is QEMU's at start-up, or the memory we
+ * look at is not the guest's: the connection's thread will find out.
+ */
+static void queue_suspect(struct vu_queue *q)
+{
+	if (vu_load(&q->moved) || vu_load(&q->kick_told))
+		return;
+	vu_store(&q->kick_told, true);
+	__atomic_store_n(&q->dev->suspect, true, __ATOMIC_RELEASE);
+	if (write(q->dev->wake, &one, sizeof(one)) < 0) {
+		/* EAGAIN: it is awake. */
+	}
+}
+
+static int ops_wait(void *ctx, unsigned int index)
+{
+	struct vu_queue *q = queue_of(ctx, index);
+	struct epoll_event ev = { 0 };
+	int n;
+
+	ops_flush(ctx, index);
+	for (;;) {
+		if (queue_over(q))
+			return -ESHUTDOWN;
+		if (ring_arm(q))
+			break;
+		n = epoll_wait(q->epoll, &ev, 1,
+			       vu_load(&q->st->kick) < 0 ? POLL_MS : -1);
+		if (n > 0 && ev.data.u32 == WOKEN_BY_KICK && !ring_arm(q))
+			queue_suspect(q);
+	}
+	ring_disarm(q);
+	return 0;
+}
+
+const struct chain_ops vu_chain_ops = {
+	.wait = ops_wait,
+	.pop = ops_pop,
+	.pending = ops_pending,
+	.push = ops_push,
+	.flush = ops_flush,
+};
+
+/* ---- start ------------------------------------------------------------------ */
+
+/* Translate the addresses of a split ring; NULL members on failure. */
+static bool map_split(const struct vu_vring_state *st,
+		      const struct vu_table *t, struct vu_ring_map *m)
+{
+	uint64_t num = st->num;
+
+	m->desc = vu_mem_user(t, st->addr.desc, 16 * num);
+	m->driver = vu_mem_user(t, st->addr.avail, 6 + 2 * num);
+	m->device = vu_mem_user(t, st->addr.used, 6 + 8 * num);
+	return m->desc && m->driver && m->device &&
+	       !((uintptr_t)m->desc & 15) && !((uintptr_t)m->driver & 1) &&
+	       !((uintptr_t)m->device & 3);
+}
+
+static bool map_packed(const struct vu_vring_state *st,
+		       const struct vu_table *t, struct vu_ring_map *m)
+{
+	m->desc = vu_mem_user(t, st->addr.desc, 16 * (uint64_t)st->num);
+	m->driver = vu_mem_user(t, st->addr.avail, 4);
+	m->device = vu_mem_user(t, st->addr.used, 4);
+	return m->desc && m->driver && m->device &&
+	       !((uintptr_t)m->desc & 15) && !((uintptr_t)m->driver & 3) &&
+	       !((uintptr_t)m->device & 3);
+}
+
+/**
+ * vu_queue_map() - find a ring in memory
+ * @t:		table to look in
+ * @set:	use what was found; else only say whether it is what is used
+ *
+ * Return: 0, -EFAULT when it is not all there (or, without @set, elsewhere).
+ */
+int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set)
+{
+	uint64_t features = q->dev->state->features;
+	bool packed = features & 1ull << VU_F_RING_PACKED;
+	unsigned int num = q->st->num;
+	struct vu_ring_map m;
+	uint16_t *avail, *used;
+
+	if (packed ? !map_packed(q->st, t, &m) : !map_split(q->st, t, &m))
+		return -EFAULT;
+	if (!set)
+		return memcmp(&m, &q->map, sizeof(m)) ? -EFAULT : 0;
+	q->map = m;
+	q->num = num;
+	q->packed = packed;
+	q->event_idx = features & 1ull << VIRTIO_RING_F_EVENT_IDX;
+	q->indirect = features & 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+	if (packed) {
+		q->pdesc = m.desc;
+		q->driver_event = m.driver;
+		q->device_event = m.device;
+		return 0;
+	}
+	avail = m.driver;
+	used = m.device;
+	q->desc = m.desc;
+	q->avail_flags = avail;
+	q->avail_idx = avail + 1;
+	q->avail_ring = avail + 2;
+	q->used_event = avail + 2 + num;
+	q->used_flags = used;
+	q->used_idx_mem = used + 1;
+	q->used_ring = (struct vring_used_elem *)(void *)(used + 2);
+	q->avail_event = (uint16_t *)(void *)(q->used_ring + num);
+	return 0;
+}
+
+static int queue_descriptors(struct vu_queue *q)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
+				  .data.u32 = WOKEN_BY_US };
+
+	if (q->epoll >= 0)
+		return 0;
+	q->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->wake < 0)
+		return -errno;
+	q->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (q->epoll >= 0 &&
+	    epoll_ctl(q->epoll, EPOLL_CTL_ADD, q->wake, &ev) == 0)
+		return 0;
+	vu_queue_close(q);
+	return -EMFILE;
+}
+
+static bool other_runs(const struct vu_queue *q)
+{
+	const struct vu_device *dev = q->dev;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		if (dev->queue[i].running && &dev->queue[i] != q)
+			return true;
+	return false;
+}
+
+/* Whether a ring that starts is the one that was stopped. */
+static bool queue_resumes(const struct vu_queue *q)
+{
+	const struct vu_vring_state *st = q->st;
+
+	if (!st->used_once || st->num != st->resume_num ||
+	    (st->have_base && st->base != st->resume_base) ||
+	    memcmp(&st->addr, &st->resume_addr, sizeof(st->addr)) != 0)
+		return false;
+	return q->packed || le16toh(vu_load(q->used_idx_mem)) ==
+				    q->inflight->used_idx;
+}
+
+/* Whether the front end's table says that another process left chains undone. */
+static bool inflight_left(struct vu_queue *q)
+{
+	if (!q->dev->inflight_map || q->st->used_once)
+		return false;
+	for (unsigned int i = 0; i < q->num; i++) {
+		if (q->inflight->head[i].word & 1) {
+			q->st->skew = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A ring is set up anew. The first one after all had stopped means that the
+ * guest's driver starts over: what the consumer had for it is of no use now.
+ */
+static void queue_anew(struct vu_queue *q)
+{
+	struct vu_device *dev = q->dev;
+
+	if (q->st->used_once && !other_runs(q)) {
+		vu_tell(dev, VU_EVENT_RESET, (int)q->index, "");
+		dev->state->driver = false;
+		dev->config.consumer->reset(dev->consumer_ctx);
+	}
+	q->st->broken = false;
+}
+
+static void queue_recover(struct vu_queue *q, bool resume)
+{
+	bool signal;
+
+	pthread_mutex_lock(&q->lock);
+	if (!resume && !q->adopt)
+		q->st->epoch++;
+	q->epoch = q->st->epoch;
+	if (q->packed)
+		vu_packed_recover(q, resume);
+	else
+		vu_split_recover(q, resume);
+	q->running = true;
+	ring_publish(q);
+	/* Once for sure: who knows what was signalled before. */
+	signal = resume || q->adopt;
+	q->adopt = false;
+	pthread_mutex_unlock(&q->lock);
+	if (signal)
+		queue_signal(q);
+}
+
+static void queue_told(struct vu_queue *q)
+{
+	struct vu_device *dev = q->dev;
+
+	if (!q->index || dev->state->driver)
+		return;
+	dev->state->driver = true;
+	vu_tell(dev, VU_EVENT_DRIVER, (int)q->index, "");
+}
+
+/**
+ * vu_queue_try_start() - start a ring if all that it needs is there
+ *
+ * Return: 0, also when something is still missing; -EFAULT when the ring is
+ * not in memory; what the consumer's start returned.
+ */
+int vu_queue_try_start(struct vu_queue *q)
+{
+	struct vu_vring_state *st = q->st;
+	bool resume = false;
+	int r;
+
+	if (q->running || !st->have_num || !st->have_addr || !st->have_kick ||
+	    !st->enabled)
+		return 0;
+	r = vu_queue_map(q, q->dev->table, true);
+	if (r == 0)
+		r = queue_descriptors(q);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&q->lock);
+	q->inflight = vu_inflight_of(q->dev, q->index,
+				     q->packed ? ~0u : q->num);
+	pthread_mutex_unlock(&q->lock);
+	if (!q->adopt || !st->running) {
+		resume = queue_resumes(q);
+		q->adopt = resume ? q->adopt : inflight_left(q);
+	}
+	if (!resume && !q->adopt)
+		queue_anew(q);
+	vu_store(&q->broken, st->broken);
+	vu_store(&q->stopping, false);
+	queue_recover(q, resume);
+	st->have_base = false;
+	st->used_once = true;
+	vu_commit();
+	st->running = true;
+	vu_queue_kick_changed(q, st->kick);
+	r = q->dev->config.consumer->start(q->dev->consumer_ctx, q->index);
+	if (r < 0) {
+		pthread_mutex_lock(&q->lock);
+		q->running = false;
+		pthread_mutex_unlock(&q->lock);
+		st->running = false;
+		return r;
+	}
+	queue_told(q);
+	return 0;
+}
+
+/**
+ * vu_queue_kick_changed() - have the leader sleep on another descriptor
+ * @fd:		the new one or -1; the state's old one is still open
+ */
+void vu_queue_kick_changed(struct vu_queue *q, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
+				  .data.u32 = WOKEN_BY_KICK };
+
+	if (q->epoll < 0)
+		return;
+	if (q->st->kick >= 0)
+		epoll_ctl(q->epoll, EPOLL_CTL_DEL, q->st->kick, NULL);
+	if (fd >= 0)
+		epoll_ctl(q->epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+/** vu_queue_wake() - have the leader look at its ring and its orders */
+void vu_queue_wake(struct vu_queue *q)
+{
+	if (write(q->wake, &one, sizeof(one)) < 0) {
+		/* EAGAIN: an edge all the same. */
+	}
+}
+
+/* ---- stop ------------------------------------------------------------------- */
+
+static uint32_t queue_in_flight(const struct vu_queue *q)
+{
+	return __atomic_load_n(&q->taken[0], __ATOMIC_RELAXED) -
+	       __atomic_load_n(&q->done[0], __ATOMIC_RELAXED) +
+	       __atomic_load_n(&q->taken[1], __ATOMIC_RELAXED) -
+	       __atomic_load_n(&q->done[1], __ATOMIC_RELAXED);
+}
+
+/**
+ * vu_queue_stop() - no more chains from this ring until it starts again
+ *
+ * Requests that run get STOP_MS to end, then they are parked.
+ */
+void vu_queue_stop(struct vu_queue *q)
+{
+	const struct timespec pause = { .tv_nsec = 200000 };
+	struct vu_vring_state *st = q->st;
+	bool signal = false;
+
+	if (!q->running)
+		return;
+	__atomic_store_n(&q->stopping, true, __ATOMIC_RELEASE);
+	vu_queue_wake(q);
+	q->dev->config.consumer->stop(q->dev->consumer_ctx, q->index);
+	for (int i = 0; i < STOP_MS * 5 && queue_in_flight(q); i++)
+		nanosleep(&pause, NULL);
+	pthread_mutex_lock(&q->lock);
+	if (q->nr_pending)
+		signal = ring_publish(q);
+	q->running = false;
+	pthread_mutex_unlock(&q->lock);
+	if (signal)
+		queue_signal(q);
+	if (st->kick >= 0)
+		epoll_ctl(q->epoll, EPOLL_CTL_DEL, st->kick, NULL);
+	st->base = q->packed ? vu_packed_base(q) : q->last_avail;
+	st->resume_base = st->base;
+	st->resume_num = st->num;
+	st->resume_addr = st->addr;
+	vu_commit();
+	st->running = false;
+}
+
+/** vu_queue_forget() - back to what a queue is before any message */
+void vu_queue_forget(struct vu_queue *q)
+{
+	struct vu_vring_state *st = q->st;
+	int kick = st->kick, err = st->err;
+
+	vu_queue_stop(q);
+	pthread_mutex_lock(&q->lock);
+	st->epoch++;
+	q->epoch = st->epoch;
+	q->adopt = false;
+	vu_store(&st->kick, -1);
+	st->err = -1;
+	st->have_num = st->have_addr = st->have_kick = st->have_base = false;
+	st->enabled = st->used_once = st->broken = false;
+	st->base = 0;
+	pthread_mutex_unlock(&q->lock);
+	if (st->call >= 0) {
+		__atomic_store_n(&st->call_on, false, __ATOMIC_RELEASE);
+		dup3(q->dev->null, st->call, O_CLOEXEC);
+	}
+	vu_commit();
+	if (kick >= 0)
+		close(kick);
+	if (err >= 0)
+		close(err);
+}
+
+/* ---- open and close --------------------------------------------------------- */
+
+int vu_queue_open(struct vu_device *dev, unsigned int index)
+{
+	struct vu_queue *q = &dev->queue[index];
+	struct vu_progress_area *area;
+
+	q->dev = dev;
+	q->index = index;
+	q->st = &dev->state->vring[index];
+	area = (void *)(dev->rings + index * VU_RING_STRIDE);
+	q->inflight = &area->inflight;
+	q->saved = area->saved;
+	q->epoll = q->wake = -1;
+	return -pthread_mutex_init(&q->lock, NULL);
+}
+
+void vu_queue_close(struct vu_queue *q)
+{
+	if (q->epoll >= 0)
+		close(q->epoll);
+	if (q->wake >= 0)
+		close(q->wake);
+	q->epoll = q->wake = -1;
+}
