@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# What the suites share: running vmshare as a script would, asserting what it
+# said, stand-ins for QEMU, guests of the test disk, and a look for left-overs.
+#
+# A suite whose guests can't be had sets SKIP in setup_file; its setup() calls
+# `may_run`, so that each test is skipped with that reason.
+
+top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+VMSHARE=${VMSHARE:-$top/vmshare}
+export VMSHARE
+# One file system that has user xattrs and O_DIRECT, unlike many a /tmp.
+export TMPDIR=${VMSHARE_TEST_TMP:-/var/tmp}
+unset VMSHARE_CONFIG VMSHARE_QEMU NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
+
+may_run() {
+	[ -z "${SKIP:-}" ] || skip "$SKIP"
+}
+
+fail() {
+	printf '%s\n' "$*" >&2
+	return 1
+}
+
+# v ARG...: run it with no terminal and no input. Sets status, out, err.
+v() {
+	status=0
+	timeout -k 5 "${limit:-60}" "$VMSHARE" "$@" >"$BATS_TEST_TMPDIR/out" \
+		2>"$BATS_TEST_TMPDIR/err" </dev/null || status=$?
+	out=$(cat "$BATS_TEST_TMPDIR/out")
+	err=$(cat "$BATS_TEST_TMPDIR/err")
+}
+
+# Words that must stand in stderr, in stdout; that must not.
+says() {
+	[[ $err == *"$1"* ]] || fail "stderr lacks: $1"$'\n'"it has: $err"
+}
+prints() {
+	[[ $out == *"$1"* ]] || fail "stdout lacks: $1"$'\n'"it has: $out"
+}
+silent_on() { # out|err
+	[ -z "${!1}" ] || fail "std$1 has: ${!1}"
+}
+ended() {
+	[ "$status" = "$1" ] ||
+		fail "exit status $status, not $1"$'\n'"stderr: $err"
+}
+
+# refused STATUS "error text" "hint text, or -" ARG...: what a mistake gets.
+refused() {
+	local want=$1 text=$2 hint=$3
+	shift 3
+	v "$@"
+	ended "$want"
+	silent_on out
+	says "vmshare: error: $text"
+	[ "$hint" = - ] || says "vmshare: hint: $hint"
+}
+
+# standin FILE VERSION [DEVICE...]: a QEMU that answers questions only, and
+# keeps its words in FILE.args, one a line, when it is asked to run.
+standin() {
+	local file=$1 version=$2
+	shift 2
+	{
+		echo '#!/bin/sh'
+		echo 'case "$*" in'
+		echo "*-version*) echo 'QEMU emulator version $version' ;;"
+		echo '*"-device help"*)'
+		printf "echo 'name \"%s\", bus PCI'\n" "$@"
+		echo ';;'
+		echo '*"-machine help"*)'
+		echo "echo 'q35 Standard PC'; echo 'microvm microvm (i386)' ;;"
+		printf '*) printf "%%s\\n" "$@" >%q; ' "$file.args"
+		# shellcheck disable=SC2016 # for the stand-in's shell
+		echo 'exit "${STANDIN_STATUS:-0}" ;;'
+		echo 'esac'
+	} >"$file"
+	chmod +x "$file"
+}
+standin_full() {
+	standin "$1" "${2:-7.2.0}" vhost-user-fs-pci virtio-blk-pci pvpanic-pci
+}
+
+# ---- guests -----------------------------------------------------------------
+
+# image NAME: sets the variable of that name (dashes and dots are _) to the
+# path, or SKIP to why it can't be had.
+image() {
+	local var=${1//[-.]/_} said
+	if said=$("$top/tests/images/get" "$1" 2>&1); then
+		export "$var=${said##*$'\n'}"
+	else
+		export SKIP=${said##*$'\n'}
+	fi
+}
+
+# job DIRECTORY <script: a ctl share with a job for the test disk
+job() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	cat >"$1/job"
+}
+
+# The options that every guest of the tests has: small, and slow to give up.
+guest_options=(--memory 512M --cpus 1 --net none --accel tcg --ephemeral
+	--timeout 10m)
+
+# host_qemu: options of a QEMU that is started by hand, the disk apart
+hand_qemu=(qemu-system-x86_64 -accel "tcg,thread=single" -cpu max -m 512M
+	-smp 1 -nic none -display none -no-reboot -serial stdio -monitor none)
+
+# ---- left-overs --------------------------------------------------------------
+
+# Everything that is started from here on carries a mark in its environment,
+# and its temporary files go to a directory of their own.
+mark() {
+	export VMSHARE_TEST_MARK=$BATS_SUITE_TEST_NUMBER-$$-$RANDOM
+	export TMPDIR=$BATS_TEST_TMPDIR/tmp
+	mkdir -p "$TMPDIR"
+	huge_before=$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)
+}
+marked() { # pids of what still runs
+	local p
+	for p in /proc/[0-9]*; do
+		case $(tr -d '\0' <"$p/comm" 2>/dev/null) in
+		*vmshare*|*qemu*) ;;
+		*) continue ;;
+		esac
+		if tr '\0' '\n' <"$p/environ" 2>/dev/null |
+			grep -qxF "VMSHARE_TEST_MARK=$VMSHARE_TEST_MARK"; then
+			echo "${p#/proc/}"
+		fi
+	done 2>/dev/null
+}
+nothing_left() { # within five seconds
+	local pids
+	for _ in $(seq 50); do
+		pids=$(marked)
+		[ -n "$pids" ] || break
+		sleep 0.1
+	done
+	[ -z "$pids" ] || fail "left behind: $(ps -o pid,stat,args -p "${pids//$'\n'/,}")"
+	[ -z "$(find "$TMPDIR" -mindepth 1)" ] ||
+		fail "left behind: $(find "$TMPDIR" -mindepth 1)"
+	[ "$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)" = "$huge_before" ] ||
+		fail "huge pages are not free again"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || fail "not within the time: $*" || return 1
+		sleep 0.1
+	done
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# The same small job in guests of every make: each memory type, one and two
+# NUMA nodes, one and four queues, an older and a newer kernel and QEMU.
+
+load helper
+
+setup_file() {
+	image disk
+	export SKIP_NEW
+	SKIP_NEW=$(image disk-6.12 && image backports && echo "${SKIP:-}")
+	if [ -z "$SKIP_NEW" ]; then
+		image disk-6.12
+		image backports
+	fi
+}
+
+setup() {
+	may_run
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mark
+	export HUGE_TAKEN=
+}
+
+teardown() {
+	[ -z "${HUGE_WAS:-}" ] || echo "$HUGE_WAS" >/proc/sys/vm/nr_hugepages
+}
+
+# guest_uses ARG...: boot, exchange files, compare; the kernel's name in out
+guest_uses() {
+	mkdir -p data
+	head -c 3000000 /dev/urandom >data/from-host
+	job ctl <<-'END'
+		set -ex
+		mkdir -p /mnt/data
+		mount -t virtiofs data /mnt/data
+		cd /mnt/data
+		cp from-host from-guest
+		for i in $(seq 300); do echo $i >f.$i; done
+		cat f.* | wc -l
+		nproc
+		ls -d /sys/devices/system/node/node* | wc -l
+		ls /sys/bus/virtio/devices/*/mqs /sys/fs/virtiofs 2>/dev/null || true
+		grep -c . /proc/cpuinfo
+		uname -r
+		cd / && umount /mnt/data
+	END
+	limit=500 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
+		--share "$PWD/data:data" --timeout 8m "$@"
+	ended 0
+	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log)"
+	cmp data/from-host data/from-guest
+	[ "$(find data -name 'f.*' | wc -l)" = 300 ]
+	nothing_left
+}
+
+need_huge() { # COUNT pages of 2 MiB more than there are
+	[ "$(id -u)" = 0 ] || skip "needs root to reserve huge pages"
+	exec 8>/var/lock/vmshare-tests-huge
+	flock 8
+	HUGE_WAS=$(cat /proc/sys/vm/nr_hugepages)
+	echo $((HUGE_WAS + $1)) >/proc/sys/vm/nr_hugepages
+	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((HUGE_WAS + $1)) ] ||
+		skip "no huge pages to be had"
+	huge_before=$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)
+}
+
+@test "memfd, one node, one queue" {
+	guest_uses "$disk"
+}
+
+@test "memfd, preallocated, two nodes, two processors" {
+	guest_uses --prealloc --cpus 2 --numa memory=256M --numa memory=256M "$disk"
+	grep -qx 2 ctl/log
+}
+
+@test "huge pages" {
+	need_huge 256
+	guest_uses --memory-type hugepages=2M "$disk"
+}
+
+@test "huge pages, two nodes" {
+	need_huge 256
+	guest_uses --memory-type hugepages=2M --cpus 2 \
+		--numa memory=128M --numa memory=384M "$disk"
+}
+
+@test "a file, which has no name any more" {
+	mkdir backing
+	guest_uses --memory-type "file=$PWD/backing" "$disk"
+	[ -z "$(ls -A backing)" ]
+}
+
+@test "four queues" {
+	mkdir -p data
+	guest_uses --share "$PWD/data:again,queues=4,queue-size=128" --cpus 2 "$disk"
+}
+
+@test "kernel 6.12" {
+	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
+	guest_uses "$disk_6_12"
+	grep -q '^6\.12' ctl/log
+}
+
+@test "kernel 6.12 on QEMU 10, four queues in use" {
+	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
+	guest_uses --qemu "$backports/qemu-system-x86_64" --cpus 2 \
+		--share "$PWD/data:data2,queues=4" "$disk_6_12"
+	grep -q '^6\.12' ctl/log
+}
+
+@test "kernel 6.1 on QEMU 10" {
+	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
+	guest_uses --qemu "$backports/qemu-system-x86_64" "$disk"
+}

@@ -1,0 +1,279 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# Every mistake gets one line that names the thing, the value and the limit, a
+# hint that mends it, and its exit status; nothing was started.
+
+load helper
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mkdir -p src other
+	standin_full qemu
+	: >disk.img
+	truncate -s 1M disk.img
+	export VMSHARE_QEMU=$PWD/qemu
+}
+
+@test "no command, an unknown one, a mistyped one" {
+	v
+	ended 125
+	refused 125 "unknown command 'rum'" "did you mean 'run'?" rum
+	refused 125 "unknown command 'frobnicate'" - frobnicate
+}
+
+@test "options: unknown, mistyped, without their value" {
+	refused 125 "unknown option '--memry'" "did you mean --memory?" run --memry 1G
+	refused 125 "unknown option '--frobnicate'" "try 'vmshare run --help'" \
+		run --frobnicate
+	refused 125 "unknown option '-x'" - run -x
+	refused 125 "--memory: needs a value, as in --memory SIZE" - run --memory
+	refused 125 "--ephemeral maybe: must be on or off" - run --ephemeral=maybe
+	refused 125 "unexpected argument 'x'" - serve x
+}
+
+@test "share: directory missing, a file, unreadable" {
+	refused 125 "share 'gone': $PWD/gone: no such directory" \
+		"create it, or check the spelling" run -s "$PWD/gone" disk.img
+	: >file
+	refused 125 "share 'file': $PWD/file is a file, not a directory" - \
+		run -s "$PWD/file" disk.img
+	refused 125 "share ':t': directory is empty" - run -s :t disk.img
+}
+
+@test "share: tag empty, too long, with a bad character, twice" {
+	local long
+	long=$(printf '%037d' 0)
+	refused 125 "tag '$long' is 37 bytes; the limit is 36" \
+		"give a shorter one: --share src:NAME" run -s "src:$long" disk.img
+	refused 125 "share 'src': tag is empty" "give one: --share src:NAME" \
+		run -s src: disk.img
+	mkdir -p deep/src
+	refused 125 "tag 'src' is used by both src and deep/src" \
+		"give one another tag: --share deep/src:src2" \
+		run -s src -s deep/src disk.img
+}
+
+@test "share: options" {
+	refused 125 "share 't': queue-size 100: must be a power of two from 2 to 1024" \
+		- run -s src:t,queue-size=100 disk.img
+	refused 125 "share 't': queues 65: must be a number from 1 to 64" - \
+		run -s src:t,queues=65 disk.img
+	refused 125 "share 't': cache some: must be one of auto|always|none" - \
+		run -s src:t,cache=some disk.img
+	refused 125 "share 't': unknown option 'qeue-size'" \
+		"did you mean 'queue-size'?" run -s src:t,qeue-size=4 disk.img
+	refused 125 "share 't': mount mnt: must be an absolute path in the guest" \
+		- run -s src:t,mount=mnt disk.img
+	refused 125 "share 't': squash contradicts access=mapped" - \
+		run -s src:t,access=mapped,squash=1 disk.img
+	refused 125 "share '/': / is the whole host" "add ro" run -s / disk.img
+	refused 125 "share 't': xattr: only its file server can do that" \
+		"give it to the server at /x" run --share-socket /x:t,xattr=off disk.img
+}
+
+@test "memory and time: not a size, out of range" {
+	refused 125 "--memory many: not a size" "write it as 512M or 2G" \
+		run -m many disk.img
+	refused 125 "--memory 1M: must be from 16 MiB to 16 TiB" - run -m 1M disk.img
+	refused 125 "--memory-type magic: must be memfd|hugepages" - \
+		run --memory-type magic disk.img
+	refused 125 "--memory-type hugepages=3M: page size must be a power of two" \
+		- run --memory-type hugepages=3M disk.img
+	refused 125 "--timeout soon: not a time" "write it as 250ms, 10s, 2m or 1h" \
+		run -t soon disk.img
+	refused 125 "--cpus 0: must be a number from 1 to 255" - run -p 0 disk.img
+}
+
+@test "memory: more than the host has" {
+	refused 125 "memory" - run -m 8T disk.img
+	says "exceeds"
+}
+
+@test "memory: more huge pages than are free" {
+	refused 125 "of guest memory needs" "sudo sysctl vm.nr_hugepages=" \
+		run -m 4T --memory-type hugepages disk.img
+	says "huge pages of 2 MiB"
+}
+
+@test "memory: a directory that is missing or too small" {
+	refused 125 "no such directory" - run --memory-type file=/gone disk.img
+	[ -w /dev/shm ] || skip "/dev/shm is not writable"
+	mkdir -p shm
+	mount -t tmpfs -o size=16M none shm 2>/dev/null || skip "can't mount"
+	v run -m 256M --memory-type "file=$PWD/shm" disk.img
+	umount shm
+	ended 125
+	says "16 MiB free"
+	says "256 MiB"
+}
+
+@test "NUMA: nodes that do not fit the guest" {
+	refused 125 "numa: the nodes' memory is 1 GiB, the guest's 512 MiB" - \
+		run -m 512M --numa memory=512M --numa memory=512M disk.img
+	refused 125 "numa node 0: there is no processor 7 of 2" - \
+		run -p 2 --numa cpus=0-7 disk.img
+	refused 125 "numa: processor 0 is in nodes 0 and 1" - \
+		run -p 2 --numa cpus=0-1 --numa cpus=0 disk.img
+	refused 125 "numa: give cpus for every node or for none" - \
+		run -p 2 --numa cpus=0-1 --numa memory=64M disk.img
+	refused 125 "numa: processor 1 is in no node" - run -p 2 --numa cpus=0 disk.img
+}
+
+@test "QEMU: missing, not executable, not a QEMU, old, without the device" {
+	unset VMSHARE_QEMU
+	refused 127 "$PWD/none: not found" - run --qemu "$PWD/none" disk.img
+	: >plain
+	refused 126 "$PWD/plain: is not an executable file" - run --qemu "$PWD/plain" disk.img
+	printf '#!/bin/sh\necho hello\n' >hello
+	chmod +x hello
+	refused 125 "$PWD/hello: is not a QEMU that works: it said 'hello'" \
+		"give another QEMU with --qemu FILE" run --qemu "$PWD/hello" disk.img
+	standin_full old 2.11.0
+	refused 125 "2.11 is too old; 4.2 or later is needed" - run --qemu "$PWD/old" disk.img
+	standin bare 7.2.0 virtio-blk-pci
+	refused 125 "this build has no vhost-user-fs device" - run --qemu "$PWD/bare" disk.img
+}
+
+@test "QEMU: not in PATH, with the distribution's package" {
+	unset VMSHARE_QEMU
+	mkdir bin
+	ln -s "$(command -v timeout)" "$(command -v cat)" bin/
+	PATH=$PWD/bin refused 127 "qemu-system-" - run disk.img
+	says ": not found in PATH"
+	[ ! -e /etc/debian_version ] || says "hint: sudo apt install qemu-system-"
+}
+
+@test "KVM asked for and not to be had" {
+	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
+		skip "this machine has KVM"
+	fi
+	v check --accel auto disk.img
+	ended 0
+	says "using TCG, which is much slower"
+}
+
+@test "disk: missing, a directory, in use" {
+	refused 125 "gone.img: no such file" - run gone.img
+	v run src
+	ended 125
+	says "error: "
+	says "src"
+}
+
+@test "disk: firmware, initrd, append and command where they can't be" {
+	refused 125 "--initrd: needs --kernel" - run --initrd x disk.img
+	refused 125 "--append: needs --kernel" - run --append x disk.img
+	refused 125 "disk.img boots by itself, so vmshare can't run 'true' in it" \
+		"give --kernel FILE" run disk.img -- true
+	refused 125 "--ephemeral and --read-only exclude each other" - \
+		run --ephemeral --read-only disk.img
+	refused 125 "--user: only for a guest that vmshare's own init boots" - \
+		run --user bob disk.img
+	refused 125 "--root: only for a guest without a disk" - run --root / disk.img
+	refused 125 "--root-rw: the guest could write to the whole host" \
+		"give another tree with --root DIR" run --root-rw
+}
+
+@test "network: a forward without one, of another form, of another address" {
+	refused 125 "--forward: the guest has no network" "add --net user" \
+		run --net none --forward tcp:2222:22 disk.img
+	refused 125 "--forward 2222:22: must be tcp|udp:[ADDR:]PORT:PORT" \
+		"as in tcp:2222:22" run --forward 2222:22 disk.img
+	refused 125 "--forward tcp:nowhere:1:2: 'nowhere' is not an IPv4 address" - \
+		run --forward tcp:nowhere:1:2 disk.img
+}
+
+@test "QEMU arguments that would undo the shared memory" {
+	local arg
+	for arg in -m -object -machine -numa; do
+		v run --qemu-arg "$arg" --qemu-arg x disk.img
+		ended 125
+		says "$arg"
+	done
+}
+
+@test "kernel: missing, not a kernel, without modules" {
+	refused 125 "gone" - run --kernel "$PWD/gone" -- true
+	: >empty
+	refused 125 "empty" - run --kernel "$PWD/empty" -- true
+}
+
+@test "serve: nothing to serve, nowhere to listen, both, too long, taken" {
+	local long
+	refused 125 "serve: needs one --share, not 0" "start one 'vmshare serve'" \
+		serve --socket s
+	refused 125 "serve: where should it listen?" "give --socket PATH or --fd N" \
+		serve -s src
+	refused 125 "--socket and --fd exclude each other" - \
+		serve -s src --socket s --fd 3
+	refused 125 "--socket-group: needs --socket" - serve -s src --fd 3 --socket-group x
+	long=$PWD/$(printf '%0120d' 0)
+	refused 125 "--socket: path is ${#long} bytes; the limit is 107" \
+		"use a shorter directory such as \$XDG_RUNTIME_DIR, or --fd" \
+		serve -s src --socket "$long"
+	cd /tmp || return 1
+	refused 125 "--fd 77: Bad file descriptor" - serve -s / --fd 77 -s /
+}
+
+@test "serve: a socket path that exists and is something else" {
+	cd "$(mktemp -d "$BATS_RUN_TMPDIR/s.XXXX")" || return 1
+	mkdir d
+	: >f
+	refused 125 "--socket f: it exists and is not a socket" - serve -s d --socket f
+	[ -f f ]
+	refused 125 "--socket gone/s: No such file or directory" - \
+		serve -s d --socket gone/s
+}
+
+@test "configuration file: mistakes are named with file and line" {
+	conf() {
+		printf '%s\n' "$@" >ci.conf
+	}
+	refused 125 "none.conf: no such file" - run -c none.conf
+	conf '[share src]' 'dir = src' 'qeue-size = 4'
+	refused 125 "ci.conf:3: unknown key 'qeue-size' in [share src] (did you mean 'queue-size'?)" \
+		- run -c ci.conf disk.img
+	conf 'memory = 1G'
+	refused 125 "ci.conf:1: 'memory' stands before the first section" - run -c ci.conf
+	conf '[vm]' 'memory'
+	refused 125 "ci.conf:2: 'memory': must be KEY = VALUE" - run -c ci.conf
+	conf '[vm'
+	refused 125 "ci.conf:1: '[vm': no ']' at the end" - run -c ci.conf
+	conf '[vn]'
+	refused 125 "ci.conf:1: unknown section [vn] (did you mean [vm]?)" - run -c ci.conf
+	conf '[vm]' '' '# comment' 'memory = much'
+	refused 125 "ci.conf:4: memory much: not a size" "write it as 512M or 2G" \
+		run -c ci.conf
+	conf '[share a]' 'dir = src' '[share a]' 'dir = other'
+	refused 125 "ci.conf:3: section [share a] appears twice" - run -c ci.conf
+	conf '[share a]' 'ro = yes'
+	refused 125 "ci.conf:1: share 'a': no directory given" "add dir = DIR" run -c ci.conf
+	conf '[numa 1]'
+	refused 125 "ci.conf:1: [numa 1]: nodes are numbered from 0, in order" - run -c ci.conf
+	conf '[vm]' 'dry-run = yes'
+	refused 125 "ci.conf:2: 'dry-run' is for the command line only" - run -c ci.conf
+	conf '[qemu]' 'args = x'
+	refused 125 "ci.conf:2: unknown key 'args' in [qemu] (did you mean 'arg'?)" - run -c ci.conf
+}
+
+@test "check tells all findings at once, and run the first of them" {
+	v check -s "$PWD/gone" -m 8T --memory-type hugepages \
+		--qemu "$PWD/none" --kernel "$PWD/nokernel" gone.img
+	says "no such directory"
+	says "huge pages"
+	says "none: not found"
+	says "gone.img: no such file"
+	says "nokernel"
+	[ "$status" != 0 ]
+	v check --json -s "$PWD/gone" --qemu "$PWD/none" gone.img
+	[ "$status" != 0 ]
+	jq -e . "$BATS_TEST_TMPDIR/out" >/dev/null
+	prints "no such directory"
+}
+
+@test "nothing of a refused run is left behind" {
+	mark
+	v run -s "$PWD/gone" disk.img
+	nothing_left
+}
