@@ -128,8 +128,9 @@ static int flag_fail(struct cfg_parser *p, const struct cfg_key *key)
 	char text[sizeof(p->text)];
 	size_t len = strlen(key->name);
 
-	if (strncmp(p->text, key->name, len) != 0)
-		return -EINVAL;
+	if (strncmp(p->text, key->name, len) != 0 ||
+	    !strchr(": ", p->text[len]) || p->text[len + 1] == '\'')
+		return -EINVAL;	/* begins with another name, as of a share */
 	memcpy(text, p->text, sizeof(text));
 	return cfg_fail(p, "--%s", text);
 }
