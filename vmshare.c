@@ -428,7 +428,7 @@ static int run_guest(struct running *r, const struct qemu_info *info)
 	int status = 0;
 
 	if (c->own_init)
-		status = prepare_guest(c, &r->wiring);
+		status = prepare_guest(c, info, &r->wiring);
 	if (!status)
 		status = prepare_memory(c, &r->wiring);
 	if (!status)

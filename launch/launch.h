@@ -369,7 +369,8 @@ int prepare_memory(const struct config *c, struct qemu_wiring *w);
 int prepare_sockets(const struct config *c, struct qemu_wiring *w, int *qmp,
 		    int *console);
 /* own_init: kernel, initramfs and command line. */
-int prepare_guest(const struct config *c, struct qemu_wiring *w);
+int prepare_guest(const struct config *c, const struct qemu_info *info,
+		  struct qemu_wiring *w);
 /* own_init: @streams and its ports, @raw whether they need a raw terminal. */
 int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,
 		    bool *raw);

@@ -230,8 +230,8 @@ static unsigned int terminals(void)
 	return tty & GUEST_TTY_IN ? tty : 0;
 }
 
-static void fill_spec(const struct config *c, struct guest_spec *spec,
-		      struct spec_strings *str)
+static void fill_spec(const struct config *c, const struct qemu_info *info,
+		      struct guest_spec *spec, struct spec_strings *str)
 {
 	struct winsize size;
 
@@ -256,6 +256,7 @@ static void fill_spec(const struct config *c, struct guest_spec *spec,
 	spec->net = c->net && strcmp(c->net, "user") == 0;
 	spec->verbose = c->verbose > 0;
 	spec->append = c->append;
+	spec->tcg = !info->kvm;
 }
 
 static int guest_failed(const struct guest_error *err)
@@ -266,14 +267,15 @@ static int guest_failed(const struct guest_error *err)
 	return EXIT_REFUSED;
 }
 
-static int build_guest(const struct config *c, struct qemu_wiring *w,
-		       struct guest_kernel *k, struct spec_strings *str)
+static int build_guest(const struct config *c, const struct qemu_info *info,
+		       struct qemu_wiring *w, struct guest_kernel *k,
+		       struct spec_strings *str)
 {
 	struct guest_error err = {0};
 	struct guest_spec spec;
 	int fd;
 
-	fill_spec(c, &spec, str);
+	fill_spec(c, info, &spec, str);
 	if (guest_kernel_find(c->kernel, c->modules, k, &err) < 0)
 		return guest_failed(&err);
 	if (k->skipped.text[0]) {
@@ -296,14 +298,15 @@ static int build_guest(const struct config *c, struct qemu_wiring *w,
 	return w->kernel ? 0 : EXIT_REFUSED;
 }
 
-int prepare_guest(const struct config *c, struct qemu_wiring *w)
+int prepare_guest(const struct config *c, const struct qemu_info *info,
+		  struct qemu_wiring *w)
 {
 	struct spec_strings *str = calloc(1, sizeof(*str));
 	struct guest_kernel *k = calloc(1, sizeof(*k));
 	int status = EXIT_REFUSED;
 
 	if (str && k)
-		status = build_guest(c, w, k, str);
+		status = build_guest(c, info, w, k, str);
 	else
 		log_error("out of memory");
 	free(str);
