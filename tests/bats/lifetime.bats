@@ -1,0 +1,229 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# How a run ends, and that nothing is left when it does: signals, timeouts,
+# deaths of each process, kill -9 at any moment, the terminal.
+
+load helper
+
+setup_file() {
+	image disk
+}
+
+setup() {
+	may_run
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mark
+	job ctl <<-'END'
+		echo up >up
+		sleep 300
+	END
+}
+
+teardown() {
+	local p
+	for p in $(marked); do kill -9 "$p" 2>/dev/null || true; done
+	[ -z "${HUGE_WAS:-}" ] || echo "$HUGE_WAS" >/proc/sys/vm/nr_hugepages
+}
+
+# start [ARG...]: a run in the background whose guest waits; $parent
+start() {
+	rm -f ctl/up
+	"$VMSHARE" run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
+		"$@" "$disk" >out 2>err </dev/null &
+	parent=$!
+}
+is_up() {
+	[ -e ctl/up ]
+}
+ends_with() { # STATUS, within 60 s
+	local st=0
+	wait_for 60 eval '! kill -0 $parent 2>/dev/null'
+	wait $parent || st=$?
+	err=$(cat err)
+	[ $st = "$1" ] || fail "exit status $st, not $1: $err"
+}
+child() { # NAME: the newest process of this run by that name
+	local p
+	for p in $(marked); do
+		[ "$p" != "$parent" ] || continue
+		case $(tr '\0' ' ' <"/proc/$p/cmdline") in
+		*"$1"*) echo "$p" ;;
+		esac
+	done | tail -n 1
+}
+
+@test "TERM powers the guest down, 143" {
+	start
+	wait_for 120 is_up
+	kill -TERM $parent
+	ends_with 143
+	grep -q 'reboot: Power down' out
+	nothing_left
+}
+
+@test "INT twice ends a guest that does not listen, 130" {
+	start --shutdown-timeout 30s --qemu-arg -S
+	wait_for 30 child qemu-system
+	sleep 1
+	kill -INT $parent
+	sleep 1
+	kill -INT $parent
+	ends_with 130
+	nothing_left
+}
+
+@test "a guest that does not power down is ended after --shutdown-timeout" {
+	start --shutdown-timeout 1s --qemu-arg -S
+	sleep 3
+	kill -TERM $parent
+	ends_with 143
+	nothing_left
+}
+
+@test "--timeout, 124" {
+	start --timeout 3s
+	ends_with 124
+	says "the guest did not end within the timeout of 3 s"
+	nothing_left
+}
+
+@test "QEMU killed, 122" {
+	start
+	wait_for 120 is_up
+	kill -9 "$(child qemu-system)"
+	ends_with 122
+	says "QEMU was killed by signal 9"
+	nothing_left
+}
+
+@test "QEMU refuses to start, 125 and its own words" {
+	start --qemu-arg -device --qemu-arg no-such-device
+	ends_with 125
+	says "QEMU refused to start"
+	says "no-such-device"
+	nothing_left
+}
+
+@test "a keeper killed, 123" {
+	start
+	wait_for 120 is_up
+	# The children of the run that are not QEMU: guardian, keeper, worker.
+	local p pid=
+	for p in $(marked); do
+		case $(tr '\0' ' ' <"/proc/$p/cmdline") in
+		*qemu-system*) ;;
+		*) grep -q '^PPid:.*\b'"$parent"'$' "/proc/$p/status" && pid+=" $p" ;;
+		esac
+	done
+	[ -n "$pid" ]
+	# shellcheck disable=SC2086
+	kill -9 ${pid##* }
+	ends_with 123
+	says "the file server failed"
+	nothing_left
+}
+
+@test "a guest without the driver is told from one that did not mount" {
+	limit=120 v run "${guest_options[@]}" --timeout 4s --qemu-arg -S \
+		--share "$PWD/ctl:ctl" "$disk"
+	ended 124
+	says "the guest never set up share 'ctl'"
+	mkdir other
+	job ctl <<<true
+	limit=200 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
+		--share "$PWD/other:other" "$disk"
+	ended 0
+	says "share 'other' was offered but never mounted; in the guest: mount -t virtiofs other /mnt"
+	[[ $err != *"share 'ctl' was offered"* ]]
+	nothing_left
+}
+
+@test "kill -9 at any moment leaves nothing" {
+	local delay
+	for delay in 0.01 0.05 0.1 0.2 0.3 0.5 0.8 1.5 3 6; do
+		start --prealloc
+		sleep $delay
+		kill -9 $parent
+		wait $parent || true
+		nothing_left || fail "after $delay s"
+	done
+}
+
+@test "kill -9 gives huge pages back" {
+	[ "$(id -u)" = 0 ] || skip "needs root to reserve huge pages"
+	exec 8>/var/lock/vmshare-tests-huge
+	flock 8
+	HUGE_WAS=$(cat /proc/sys/vm/nr_hugepages)
+	echo $((HUGE_WAS + 256)) >/proc/sys/vm/nr_hugepages
+	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((HUGE_WAS + 256)) ] ||
+		skip "no huge pages to be had"
+	huge_before=$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)
+	start --memory-type hugepages=2M
+	wait_for 120 is_up
+	kill -9 $parent
+	wait $parent || true
+	nothing_left
+}
+
+@test "kill -9 of everything but QEMU ends QEMU" {
+	start
+	wait_for 120 is_up
+	local p
+	for p in $(marked); do
+		case $(tr '\0' ' ' <"/proc/$p/cmdline") in
+		*qemu-system*) ;;
+		*) kill -9 "$p" 2>/dev/null || true ;;
+		esac
+	done
+	wait $parent || true
+	nothing_left
+}
+
+# in_terminal SCRIPT: run it by sh on a terminal of its own; its text in `tty`
+in_terminal() {
+	cat >in-terminal.sh
+	timeout 200 script -qefc "sh ./in-terminal.sh" typescript >/dev/null </dev/null
+	tty=$(cat typescript)
+}
+
+@test "the terminal is as it was: after a run, a signal, a kill -9" {
+	command -v script >/dev/null || skip "script is not installed"
+	job ctl <<<true
+	export ctl=$PWD/ctl options="${guest_options[*]}" disk
+	in_terminal <<-'END'
+		stty -g >before
+		"$VMSHARE" run $options --share $ctl:ctl $disk
+		echo "status $?"
+		stty -g >after
+	END
+	[[ $tty == *"status 0"* ]]
+	cmp before after
+	in_terminal <<-'END'
+		"$VMSHARE" run $options --share $ctl:ctl $disk &
+		sleep 3
+		kill -TERM $!
+		wait $!
+		stty -g >after
+	END
+	cmp before after
+	in_terminal <<-'END'
+		"$VMSHARE" run $options --share $ctl:ctl $disk &
+		sleep 3
+		kill -9 $!
+		sleep 2
+		stty -g >after
+	END
+	cmp before after
+	nothing_left
+}
+
+@test "--pidfile and --ready-fd" {
+	start --pidfile pid --ready-fd 7 7>ready
+	wait_for 120 is_up
+	[ "$(cat pid)" = $parent ]
+	wait_for 5 test -s ready
+	kill -TERM $parent
+	ends_with 143
+	[ ! -e pid ]
+}

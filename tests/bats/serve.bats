@@ -1,0 +1,195 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# The file server alone, under a QEMU that somebody else starts: by socket
+# path, by descriptor, by systemd's; once and again; reboots; memory that is
+# not shared.
+
+load helper
+
+setup_file() {
+	image disk
+	command -v qemu-system-x86_64 >/dev/null || export SKIP="no QEMU"
+}
+
+setup() {
+	may_run
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mark
+	job ctl <<-'END'
+		uname -r && cp from-host from-guest
+	END
+	echo "hello $RANDOM" >ctl/from-host
+}
+
+teardown() {
+	local p
+	for p in $(marked); do kill -9 "$p" 2>/dev/null || true; done
+}
+
+# hand: QEMU by hand with ./s as the ctl share
+hand() {
+	timeout 300 "${hand_qemu[@]}" -machine q35,memory-backend=m \
+		-object "memory-backend-memfd,id=m,size=512M,share=${shared:-on}" \
+		-drive "file=$disk,format=raw,if=virtio,snapshot=on" \
+		-chardev "socket,id=c,path=${socket:-s}" \
+		-device vhost-user-fs-pci,chardev=c,tag=ctl,queue-size=1024 \
+		>console 2>qemu-err </dev/null
+}
+serve() { # in the background; $server is its pid
+	"$VMSHARE" serve "$@" >served.out 2>served.err </dev/null &
+	server=$!
+}
+exchanged() {
+	[ "$(cat ctl/status)" = 0 ]
+	cmp ctl/from-host ctl/from-guest
+}
+
+@test "by path: a guest reads and writes; TERM ends it and removes the socket" {
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	hand
+	exchanged
+	kill -TERM $server
+	wait $server
+	[ ! -e s ]
+	[ ! -s served.out ]
+	nothing_left
+}
+
+@test "accepts again after a client, and ends after one with --once" {
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	hand
+	exchanged
+	rm ctl/status ctl/from-guest
+	hand
+	exchanged
+	kill -TERM $server
+	wait $server
+	rm ctl/status ctl/from-guest
+	serve --socket s --share ctl:ctl --once
+	wait_for 10 test -S s
+	hand
+	exchanged
+	wait_for 10 eval '! kill -0 $server 2>/dev/null'
+	wait $server
+	[ ! -e s ]
+	nothing_left
+}
+
+@test "by a listening descriptor, as libvirt does" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	python3 - "$VMSHARE" >served.out 2>served.err <<-'END' &
+		import os, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.bind("s")
+		s.listen(1)
+		os.dup2(s.fileno(), 17)
+		os.execv(sys.argv[1], ["vmshare", "serve", "--fd", "17", "--share", "ctl:ctl"])
+	END
+	server=$!
+	wait_for 10 test -S s
+	hand
+	exchanged
+	kill -TERM $server
+	wait $server
+}
+
+@test "by systemd's descriptor, with READY=1 to its notify socket" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	python3 - "$VMSHARE" >notified 2>served.err <<-'END'
+		import os, signal, socket, subprocess, sys
+		note = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		note.bind("notify")
+		note.settimeout(20)
+		s = socket.socket(socket.AF_UNIX)
+		s.bind("s")
+		s.listen(1)
+		pid = os.fork()
+		if pid == 0:
+		    os.dup2(s.fileno(), 3)
+		    os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()),
+		                      NOTIFY_SOCKET=os.getcwd() + "/notify")
+		    os.execv(sys.argv[1], ["vmshare", "serve", "--share", "ctl:ctl"])
+		print(note.recv(1000).decode(), flush=True)
+		os.kill(pid, signal.SIGTERM)
+		print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	END
+	[ "$(head -n 1 notified)" = READY=1 ]
+	[ "$(tail -n 1 notified)" = 0 ]
+	nothing_left
+}
+
+@test "killed with -9: no process and no socket stays" {
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	kill -9 $server
+	wait $server || true
+	wait_for 5 test ! -e s
+	nothing_left
+}
+
+@test "a path that another server listens on is not taken" {
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	refused 125 "--socket s: another process listens on it" - \
+		serve --socket s --share ctl:ctl
+	[ -S s ]
+	kill -TERM $server
+	wait $server
+	[ ! -e s ]
+}
+
+@test "memory that is not shared is named within seconds" {
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	shared=off hand &
+	qemu=$!
+	wait_for 90 grep -q "memory is not shared" served.err
+	kill $qemu 2>/dev/null || true
+	grep -q "hint: .*share=on" served.err
+}
+
+@test "a guest that reboots finds its share again" {
+	job ctl <<-'END'
+		echo boot >>boots
+		[ "$(wc -l <boots)" = 2 ] || { sync; busybox reboot -f; sleep 60; }
+		cp from-host from-guest
+	END
+	echo again >ctl/from-host
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	hand_qemu=("${hand_qemu[@]/-no-reboot/-no-user-config}")
+	hand
+	exchanged
+	[ "$(wc -l <ctl/boots)" = 2 ]
+	kill -TERM $server
+	wait $server
+}
+
+@test "the command of --dry-run works when pasted next to serve" {
+	v run "${guest_options[@]}" --dry-run --share ctl:ctl "$disk"
+	ended 0
+	cp "$BATS_TEST_TMPDIR/out" pasted
+	# It names the socket that serve must listen on.
+	socket=$(grep -oE 'path=[^, '"'"']*ctl[^, '"'"']*' pasted | head -n 1)
+	socket=${socket#path=}
+	[ -n "$socket" ]
+	serve --socket "$socket" --share ctl:ctl
+	wait_for 10 test -S "$socket"
+	timeout 300 sh ./pasted >console 2>qemu-err </dev/null
+	exchanged
+	kill -TERM $server
+	wait $server
+}
+
+@test "run uses a server that somebody else started" {
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	limit=400 v run "${guest_options[@]}" --share-socket "$PWD/s:ctl" "$disk"
+	ended 0
+	exchanged
+	kill -TERM $server
+	wait $server
+}
