@@ -83,6 +83,7 @@ struct fs_worker {
 	size_t writable_len;		/* payload room in the reply */
 	uint64_t args[FS_ARGS_MAX / 8];	/* the opcode's fixed part */
 	size_t args_len;
+	size_t body_len;		/* bytes at `readable` that are data */
 	struct fs_node *node;		/* pinned, where the opcode has one */
 	char name[2][NAME_MAX + 2];	/* checked, NUL-terminated */
 	uint32_t groups[32];		/* supplementary, from FUSE_EXT_GROUPS */
@@ -141,6 +142,9 @@ void fs_drop_guest(struct fs *fs);
  * Never fails: what is too broken to answer is pushed with length 0.
  */
 uint32_t request_run(struct fs_worker *w);
+
+/* "READ"; "?" for an opcode that is not served. */
+const char *request_name(uint32_t opcode);
 
 /* The opcode's fixed part: zero-filled behind what the guest sent. */
 static inline const void *request_args(const struct fs_worker *w)

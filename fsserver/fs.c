@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file server as a whole: defaults, putting its parts together, taking
+ * them apart, and what happens when a guest goes away.
+ *
+ * Parts and their order: the session and the nodes first (everything refers to
+ * them), then handles, locks, the pool whose threads use all of it, and the
+ * system call filter when nothing is left to be opened. Closing goes back the
+ * same way; the pool's threads end before anything that they use.
+ *
+ * The process's working directory becomes the procfs and its umask 0: the
+ * calls on extended attributes take a path and no directory, and modes are
+ * the guest's.
+ */
+
+#include "fsserver/handle.h"
+#include "fsserver/ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SESSION_VERSION	1
+
+void fs_options_init(struct fs_options *o)
+{
+	*o = (struct fs_options){
+		.cache = FS_CACHE_AUTO,
+		.xattr = true,
+		.posix_acl = true,
+		.posix_lock = true,
+		.flock = true,
+		.block_locks = true,
+		.access = geteuid() == 0 ? FS_ACCESS_PASSTHROUGH :
+					   FS_ACCESS_SQUASH,
+		.sandbox = FS_SANDBOX_AUTO,
+		.seccomp = true,
+		.timeout_ms = 1000,
+	};
+}
+
+static void options_free(struct fs_options *o)
+{
+	for (unsigned int i = 0; i < o->nr_hide; i++)
+		free((void *)(uintptr_t)o->hide[i]);
+	free((void *)(uintptr_t)o->xattr_map);
+	free((void *)(uintptr_t)o->name);
+}
+
+/* The caller's strings may go; ours stay until fs_close(). */
+static int options_copy(struct fs_options *to, const struct fs_options *from)
+{
+	bool failed = false;
+
+	*to = *from;
+	to->dir = NULL;
+	to->name = from->name ? strdup(from->name) : NULL;
+	to->xattr_map = from->xattr_map ? strdup(from->xattr_map) : NULL;
+	failed |= (from->name && !to->name) ||
+		  (from->xattr_map && !to->xattr_map);
+	for (unsigned int i = 0; i < from->nr_hide; i++) {
+		to->hide[i] = strdup(from->hide[i]);
+		failed |= !to->hide[i];
+	}
+	return failed ? -ENOMEM : 0;
+}
+
+static int session_open(struct fs *fs)
+{
+	uint64_t size = sizeof(*fs->session);
+	void *mem;
+	int err = arena_region(fs->arena, ARENA_SESSION, SESSION_VERSION,
+			       &size, &mem, NULL);
+
+	if (!err)
+		fs->session = mem;
+	return err;
+}
+
+int fs_open(struct fs **fs, const struct fs_setup *setup)
+{
+	struct fs *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	f->place = *setup->place;
+	f->arena = setup->arena;
+	f->ops = setup->ops;
+	f->ops_ctx = setup->ops_ctx;
+	f->queues = setup->queues;
+	f->event = setup->event;
+	f->event_ctx = setup->event_ctx;
+	umask(0);
+	err = options_copy(&f->options, setup->options);
+	if (!err && f->place.proc >= 0 && fchdir(f->place.proc) < 0)
+		err = -errno;
+	if (!err)
+		err = session_open(f);
+	if (!err)
+		err = nodes_open(f);
+	if (!err)
+		err = handles_open(f);
+	if (!err && (f->options.posix_lock || f->options.flock))
+		err = lock_open(f);
+	if (!err)
+		err = pool_open(&f->pool, f);
+	if (!err && f->options.seccomp)
+		err = seccomp_worker(f);
+	if (err) {
+		fs_close(f);
+		return err;
+	}
+	*fs = f;
+	return 0;
+}
+
+void fs_close(struct fs *fs)
+{
+	if (!fs)
+		return;
+	if (fs->pool)
+		pool_close(fs->pool);
+	if (fs->locks)
+		lock_close(fs);
+	handles_close(fs);
+	nodes_close(fs);
+	options_free(&fs->options);
+	free(fs);
+}
+
+void fs_drop_guest(struct fs *fs)
+{
+	struct fs_session *s = fs->session;
+	bool mounted = __atomic_exchange_n(&s->mounted, 0, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&s->minor, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->flags, 0, __ATOMIC_RELAXED);
+	if (fs->locks)
+		lock_drop_all(fs);
+	handles_drop_all(fs);
+	nodes_drop_all(fs);
+	if (mounted && fs->event)
+		fs->event(fs->event_ctx, FS_EVENT_UNMOUNTED, "");
+}
+
+/* ---- the dump ----------------------------------------------------------- */
+
+struct dump {
+	int64_t now, older;
+};
+
+static void dump_one(void *ctx, const struct fs_worker *w, int64_t began,
+		     bool waiting)
+{
+	const struct dump *d = ctx;
+	int64_t age = d->now - began;
+
+	if (age < d->older)
+		return;
+	/* Read while the request runs: good enough to look at. */
+	fprintf(stderr, "%s of node %llu, queue %u: %lld ms%s\n",
+		request_name(w->in.opcode), (unsigned long long)w->in.nodeid,
+		w->chain.queue, (long long)(age / 1000000),
+		waiting ? ", waits for a lock" : "");
+}
+
+void fs_dump(struct fs *fs, unsigned int ms)
+{
+	struct dump d = { .older = (int64_t)ms * 1000000 };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	d.now = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	pool_each(fs->pool, dump_one, &d);
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a node to its file. A node is a name below a directory, verified by
+ * what statx() says of the file; a descriptor is opened when it is first
+ * needed and may be taken away again by the cache. So each way to a file here
+ * is the same: descriptor if there is one, else name by name, and whatever was
+ * found counts only if it is the file that the guest means. What is not to be
+ * found is ESTALE, upon which a guest looks its path up again.
+ *
+ * Directories are opened from the nearest ancestor that has a descriptor; the
+ * way up is remembered in pieces of fixed size, so that no depth a guest can
+ * make overflows anything. Pins are taken on the way up and given back on the
+ * way down; no lock is held over any of the system calls.
+ *
+ * System calls: openat2 (openat where the kernel has no openat2), statx,
+ * close, readlink-free: no path with a slash is ever given to the kernel but
+ * "self/fd/N" of the private procfs.
+ */
+
+#include "fsserver/nodetab.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define WALK_DEPTH	256u	/* directories remembered at a time */
+#define WALK_MAX	65536u	/* levels, then a path is no path */
+
+const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
+{
+	snprintf(buf, PROC_PATH_SIZE, "self/fd/%d", fd);
+	return buf;
+}
+
+static int try_open(struct fs *fs, int dirfd, const char *name, int flags,
+		    mode_t mode)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned int)flags,
+		.mode = mode,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+			   RESOLVE_NO_MAGICLINKS,
+	};
+	long fd;
+
+	if (fs->nodes->openat2)
+		fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+	else
+		fd = openat(dirfd, name, flags, mode);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
+	      mode_t mode)
+{
+	int fd = try_open(fs, dirfd, name, flags, mode);
+
+	/* A budget is a guess where others open descriptors too. */
+	while ((fd == -EMFILE || fd == -ENFILE) && fdcache_shrink(fs))
+		fd = try_open(fs, dirfd, name, flags, mode);
+	return fd;
+}
+
+int fs_statx(int dirfd, const char *name, unsigned int mask, struct statx *stx)
+{
+	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	if (name[0] == '\0')
+		flags |= AT_EMPTY_PATH;
+	return statx(dirfd, name, flags, mask, stx) < 0 ? -errno : 0;
+}
+
+/* ---- descriptors -------------------------------------------------------- */
+
+static int fd_of(const struct fs_node *node)
+{
+	return __atomic_load_n(&node->fd, __ATOMIC_SEQ_CST);
+}
+
+/* Is the open file @fd the node? 0, -ESTALE or another error. */
+static int verify(const struct fs_node *node, int fd)
+{
+	struct statx stx;
+	int err = fs_statx(fd, "", FS_STATX_KEY, &stx);
+
+	if (err)
+		return err;
+	return node_is(node, &stx) ? 0 : -ESTALE;
+}
+
+/* Open @node, which is said to be @name in @dirfd; its descriptor. */
+static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
+		      const char *name)
+{
+	int fd = fs_openat(fs, dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	int err;
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+	err = verify(node, fd);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return fdcache_install(fs, node, fd);
+}
+
+/* The way from a directory up to the first that is open. */
+struct walk {
+	struct fs_node *path[WALK_DEPTH];	/* pinned, but path[0] */
+	unsigned int nr;
+	bool gap;	/* between path[0] and path[1] */
+};
+
+static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
+{
+	char name[NAME_MAX + 1];
+
+	walk->path[0] = dir;
+	walk->nr = 1;
+	walk->gap = false;
+	for (unsigned int level = 0; level < WALK_MAX; level++) {
+		struct fs_node *top = walk->path[walk->nr - 1], *up;
+
+		if (fd_of(top) >= 0)
+			return 0;
+		up = node_name_at(fs, top, 0, name);
+		if (!up)
+			return -ESTALE;
+		if (walk->nr == WALK_DEPTH) {
+			for (; walk->nr > 1; walk->nr--)
+				node_put(fs, walk->path[walk->nr - 1]);
+			walk->gap = true;
+		}
+		walk->path[walk->nr++] = up;
+	}
+	return -ESTALE;
+}
+
+/* Open what walk_up() found, from the top; path[0] too unless there is a gap. */
+static int walk_down(struct fs *fs, struct walk *walk)
+{
+	unsigned int last = walk->gap ? 1 : 0;
+	char name[NAME_MAX + 1];
+	int fd = 0;
+
+	while (fd >= 0 && walk->nr - 1 > last) {
+		struct fs_node *up = walk->path[walk->nr - 1];
+		struct fs_node *down = walk->path[walk->nr - 2];
+		struct fs_node *parent = node_name_at(fs, down, 0, name);
+
+		/* Renamed meanwhile: the caller's caller tries its path anew. */
+		fd = parent == up ? open_named(fs, down, fd_of(up), name) :
+				    -ESTALE;
+		if (parent)
+			node_put(fs, parent);
+		node_put(fs, up);
+		walk->nr--;
+	}
+	return fd < 0 ? fd : 0;
+}
+
+/* The descriptor of a directory, opened from above if need be. */
+static int dir_fd(struct fs *fs, struct fs_node *dir)
+{
+	struct fs_node *anchor = NULL;
+	struct walk walk;
+	int err = 0;
+
+	while (!err && fd_of(dir) < 0) {
+		struct fs_node *next;
+
+		err = walk_up(fs, &walk, dir);
+		if (!err)
+			err = walk_down(fs, &walk);
+		next = !err && walk.gap ? walk.path[1] : NULL;
+		if (next)
+			walk.nr = 1;
+		for (; walk.nr > 1; walk.nr--)
+			node_put(fs, walk.path[walk.nr - 1]);
+		/* What was opened so far stays so while the rest is. */
+		if (anchor)
+			node_put(fs, anchor);
+		anchor = next;
+	}
+	if (anchor)
+		node_put(fs, anchor);
+	return err ? err : fd_of(dir);
+}
+
+int node_fd(struct fs_worker *w, struct fs_node *node)
+{
+	char name[NAME_MAX + 1];
+	struct fs_node *parent;
+	int fd = fd_of(node);
+
+	if (fd >= 0)
+		return fd;
+	if (S_ISDIR(node->key.type))
+		return dir_fd(w->fs, node);
+	fd = -ESTALE;
+	for (unsigned int nth = 0; fd == -ESTALE; nth++) {
+		parent = node_name_at(w->fs, node, nth, name);
+		if (!parent)
+			break;
+		fd = dir_fd(w->fs, parent);
+		if (fd >= 0)
+			fd = open_named(w->fs, node, fd, name);
+		node_put(w->fs, parent);
+	}
+	return fd;
+}
+
+int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
+	       const char *name)
+{
+	int fd = fd_of(node);
+
+	return fd >= 0 ? fd : open_named(w->fs, node, dirfd, name);
+}
+
+int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx)
+{
+	char name[NAME_MAX + 1];
+	struct fs_node *parent;
+	int fd = fd_of(node), err = -ESTALE;
+
+	if (fd >= 0)
+		return fs_statx(fd, "", FS_STATX_MASK, stx);
+	for (unsigned int nth = 0; err == -ESTALE; nth++) {
+		parent = node_name_at(w->fs, node, nth, name);
+		if (!parent)
+			break;
+		fd = dir_fd(w->fs, parent);
+		err = fd < 0 ? fd : fs_statx(fd, name, FS_STATX_MASK, stx);
+		if (err == -ENOENT || err == -ENOTDIR ||
+		    (!err && !node_is(node, stx)))
+			err = -ESTALE;
+		node_put(w->fs, parent);
+	}
+	/* Another thread may have renamed it, or taken a descriptor. */
+	if (err == -ESTALE && (fd = node_fd(w, node)) >= 0)
+		err = fs_statx(fd, "", FS_STATX_MASK, stx);
+	return err;
+}
+
+/* ---- opening for I/O ---------------------------------------------------- */
+
+/* By name: what was opened must be the node. */
+static int open_by_name(struct fs_worker *w, struct fs_node *node, int flags)
+{
+	char name[NAME_MAX + 1];
+	struct fs_node *parent;
+	int fd = -ESTALE, err;
+
+	for (unsigned int nth = 0; fd == -ESTALE; nth++) {
+		parent = node_name_at(w->fs, node, nth, name);
+		if (!parent)
+			break;
+		fd = dir_fd(w->fs, parent);
+		if (fd >= 0)
+			fd = fs_openat(w->fs, fd, name, flags, 0);
+		err = fd < 0 ? 0 : verify(node, fd);
+		if (err) {
+			close(fd);
+			fd = err;
+		}
+		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ||
+		    fd == -ENXIO || fd == -EISDIR)
+			fd = -ESTALE;
+		node_put(w->fs, parent);
+	}
+	return fd;
+}
+
+/* By descriptor, through the one magic link that is ever followed. */
+static int open_by_fd(struct fs_worker *w, struct fs_node *node, int flags)
+{
+	char path[PROC_PATH_SIZE];
+	int fd = node_fd(w, node), new;
+
+	if (fd < 0)
+		return fd;
+	if (node->slot == NODE_ROOT || S_ISDIR(node->key.type))
+		return fs_openat(w->fs, fd, ".", flags, 0);
+	if (w->fs->place.proc < 0)
+		return -ESTALE;
+	proc_path(path, fd);
+	do {
+		new = openat(w->fs->place.proc, path, flags & ~O_NOFOLLOW);
+		if (new < 0)
+			new = -errno;
+	} while ((new == -EMFILE || new == -ENFILE) && fdcache_shrink(w->fs));
+	return new;
+}
+
+int node_open(struct fs_worker *w, struct fs_node *node, int flags)
+{
+	int fd = -ESTALE;
+
+	if (S_ISLNK(node->key.type))
+		return -ELOOP;
+	if (!S_ISREG(node->key.type) && !S_ISDIR(node->key.type))
+		return -EBADF;
+	/* Truncating is for after it is known which file it is. */
+	flags = (flags & ~(O_TRUNC | O_CREAT | O_EXCL)) | O_NOFOLLOW |
+		O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	if (S_ISREG(node->key.type))
+		fd = open_by_name(w, node, flags);
+	if (fd == -ESTALE)
+		fd = open_by_fd(w, node, flags);
+	if (fd == -EAGAIN) {
+		/* Somebody's lease on the host must be broken first. */
+		pool_will_block(w);
+		fd = open_by_fd(w, node, flags & ~O_NONBLOCK);
+	}
+	return fd;
+}
+
+/* ---- what the guest is told --------------------------------------------- */
+
+uint64_t fs_timeout(const struct fs *fs, uint32_t *nsec)
+{
+	*nsec = 0;
+	switch (fs->options.cache) {
+	case FS_CACHE_ALWAYS:
+		return 86400;
+	case FS_CACHE_NONE:
+		return 0;
+	case FS_CACHE_AUTO:
+		break;
+	}
+	*nsec = (uint32_t)(fs->options.timeout_ms % 1000 * 1000000);
+	return fs->options.timeout_ms / 1000;
+}
+
+static bool is_mount_point(const struct fs_node *parent,
+			   const struct statx *stx)
+{
+	return parent && S_ISDIR(stx->stx_mode) &&
+	       (parent->key.dev_major != stx->stx_dev_major ||
+		parent->key.dev_minor != stx->stx_dev_minor ||
+		(stx->stx_mask & FS_STATX_MNT &&
+		 parent->key.mnt != stx->stx_mnt_id));
+}
+
+int node_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,
+	      const char *name, struct statx *stx, struct fuse_attr *attr)
+{
+	struct fs *fs = w->fs;
+	int err = owner_show(w, dirfd, name, stx);
+
+	if (err)
+		return err;
+	*attr = (struct fuse_attr){
+		.ino = mount_ino(fs, stx->stx_dev_major, stx->stx_dev_minor,
+				 stx->stx_ino),
+		.size = stx->stx_size,
+		.blocks = stx->stx_blocks,
+		.atime = (uint64_t)stx->stx_atime.tv_sec,
+		.mtime = (uint64_t)stx->stx_mtime.tv_sec,
+		.ctime = (uint64_t)stx->stx_ctime.tv_sec,
+		.atimensec = stx->stx_atime.tv_nsec,
+		.mtimensec = stx->stx_mtime.tv_nsec,
+		.ctimensec = stx->stx_ctime.tv_nsec,
+		.mode = stx->stx_mode,
+		.nlink = stx->stx_nlink,
+		.uid = stx->stx_uid,
+		.gid = stx->stx_gid,
+		/* The kernel's own encoding (new_encode_dev). */
+		.rdev = (stx->stx_rdev_minor & 0xff) |
+			stx->stx_rdev_major << 8 |
+			(stx->stx_rdev_minor & ~0xffu) << 12,
+		.blksize = stx->stx_blksize,
+	};
+	if (is_mount_point(parent, stx) &&
+	    __atomic_load_n(&fs->session->flags, __ATOMIC_RELAXED) &
+		    FUSE_SUBMOUNTS)
+		attr->flags |= FUSE_ATTR_SUBMOUNT;
+	return 0;
+}
+
+int node_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
+	       const char *name, struct statx *stx,
+	       struct fuse_entry_out *entry, struct fs_node **pinned)
+{
+	struct fs *fs = w->fs;
+	int err = parent ? mount_check(w, parent, dirfd, name, stx) : 0;
+
+	if (err)
+		return err;
+	*entry = (struct fuse_entry_out){ .generation = 0 };
+	err = node_add(fs, parent, name, stx, &entry->nodeid, pinned);
+	if (err)
+		return err;
+	entry->entry_valid = fs_timeout(fs, &entry->entry_valid_nsec);
+	entry->attr_valid = fs_timeout(fs, &entry->attr_valid_nsec);
+	err = node_attr(w, parent, dirfd, name, stx, &entry->attr);
+	if (err) {
+		node_forget(fs, entry->nodeid, 1);
+		if (pinned)
+			node_put(fs, *pinned);
+	}
+	return err;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * File systems within the share. A share may contain mount points, and what
+ * is mounted there is served too, except for kinds of file system whose files
+ * are not files but doors into the kernel: `/proc/PID/mem` is a regular file.
+ * Whether a mount may be crossed into is asked once for each and remembered.
+ *
+ * Where mount points are not announced to the guest, it sees one file system;
+ * inode numbers of other devices then get the device's number among those
+ * seen so far in their upper 16 bits, so that no two files are the same to a
+ * guest's tar or find.
+ *
+ * One table serves both, under one small lock that most requests never take:
+ * it is for files on other mounts than their directory's, or than the root's.
+ */
+
+#include "fsserver/nodetab.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define MOUNTS	4096u		/* a power of two */
+#define TAGS	UINT64_MAX	/* in place of a mount id: the entry is a tag */
+
+struct mount_entry {
+	uint64_t mnt;
+	uint64_t dev;
+	uint32_t value;		/* a tag, or 1 + whether it is refused */
+};
+
+struct fs_mounts {
+	pthread_mutex_t lock;
+	uint64_t root_dev;
+	uint32_t tags, used;
+	struct mount_entry entries[MOUNTS];
+};
+
+/* statfs(2)'s f_type of what is never crossed into. */
+static const uint32_t refused[] = {
+	0x9fa0,		/* proc */
+	0x62656572,	/* sysfs */
+	0x27e0eb,	/* cgroup */
+	0x63677270,	/* cgroup2 */
+	0x1cd1,		/* devpts */
+	0x64626720,	/* debugfs */
+	0x74726163,	/* tracefs */
+	0x73636673,	/* securityfs */
+	0xcafe4a11,	/* bpf */
+	0x62656570,	/* configfs */
+	0x0187,		/* autofs */
+	0xde5e81e4,	/* efivarfs */
+	0xf97cff8c,	/* selinuxfs */
+	0x43415d53,	/* smackfs */
+	0x6e736673,	/* nsfs */
+	0x6165676c,	/* pstore */
+	0x42494e4d,	/* binfmt_misc */
+};
+
+static uint64_t dev_number(uint32_t major, uint32_t minor)
+{
+	return (uint64_t)major << 32 | minor;
+}
+
+int mounts_open(struct fs *fs)
+{
+	struct fs_mounts *m = calloc(1, sizeof(*m));
+	struct statx stx;
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	err = fs_statx(fs->place.root, "", FS_STATX_KEY, &stx);
+	if (err) {
+		free(m);
+		return err;
+	}
+	m->root_dev = dev_number(stx.stx_dev_major, stx.stx_dev_minor);
+	pthread_mutex_init(&m->lock, NULL);
+	fs->nodes->mounts = m;
+	return 0;
+}
+
+void mounts_close(struct fs *fs)
+{
+	struct fs_mounts *m = fs->nodes->mounts;
+
+	if (!m)
+		return;
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+/* The entry, or the free one where it would be, or NULL; with the lock. */
+static struct mount_entry *mount_find(struct fs_mounts *m, uint64_t mnt,
+				      uint64_t dev)
+{
+	uint64_t h = (mnt * 31 + dev) * 0x9e3779b97f4a7c15ull >> 40;
+
+	for (unsigned int i = 0; i < MOUNTS; i++) {
+		struct mount_entry *e = &m->entries[(h + i) % MOUNTS];
+
+		if (!e->value || (e->mnt == mnt && e->dev == dev))
+			return e;
+	}
+	return NULL;
+}
+
+static uint32_t mount_known(struct fs_mounts *m, uint64_t mnt, uint64_t dev)
+{
+	struct mount_entry *e;
+	uint32_t value;
+
+	pthread_mutex_lock(&m->lock);
+	e = mount_find(m, mnt, dev);
+	value = e ? e->value : 0;
+	pthread_mutex_unlock(&m->lock);
+	return value;
+}
+
+/* Remember; a table this full is thrown away, which costs asking again. */
+static void mount_learn(struct fs_mounts *m, uint64_t mnt, uint64_t dev,
+			uint32_t value)
+{
+	struct mount_entry *e;
+
+	pthread_mutex_lock(&m->lock);
+	e = m->used < MOUNTS / 4 * 3 ? mount_find(m, mnt, dev) : NULL;
+	if (e && !e->value) {
+		e->mnt = mnt;
+		e->dev = dev;
+		e->value = value;
+		m->used++;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* 1: may be crossed into; 2: may not. */
+static int mount_ask(struct fs *fs, int dirfd, const char *name)
+{
+	struct statfs sfs;
+	int fd = dirfd, value = 1, err = 0;
+
+	if (name[0] != '\0') {
+		fd = fs_openat(fs, dirfd, name,
+			       O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+		if (fd < 0)
+			return fd;
+	}
+	if (fstatfs(fd, &sfs) < 0)
+		err = -errno;
+	if (fd != dirfd)
+		close(fd);
+	if (err)
+		return err;
+	for (unsigned int i = 0; i < ARRAY_SIZE(refused); i++)
+		if ((uint32_t)sfs.f_type == refused[i])
+			value = 2;
+	return value;
+}
+
+int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
+		const char *name, const struct statx *stx)
+{
+	struct fs_mounts *m = w->fs->nodes->mounts;
+	uint64_t mnt = stx->stx_mask & FS_STATX_MNT ? stx->stx_mnt_id : 0;
+	uint64_t dev = dev_number(stx->stx_dev_major, stx->stx_dev_minor);
+	int value;
+
+	if (parent->key.mnt == mnt &&
+	    dev_number(parent->key.dev_major, parent->key.dev_minor) == dev)
+		return 0;
+	value = (int)mount_known(m, mnt, dev);
+	if (!value) {
+		value = mount_ask(w->fs, dirfd, name);
+		if (value < 0)
+			return value;
+		mount_learn(m, mnt, dev, (uint32_t)value);
+	}
+	return value == 2 ? -EACCES : 0;
+}
+
+uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
+		   uint64_t ino)
+{
+	struct fs_mounts *m = fs->nodes->mounts;
+	uint64_t dev = dev_number(dev_major, dev_minor);
+	uint32_t tag;
+
+	if (dev == m->root_dev ||
+	    (__atomic_load_n(&fs->session->flags, __ATOMIC_RELAXED) &
+	     FUSE_SUBMOUNTS))
+		return ino;
+	tag = mount_known(m, TAGS, dev);
+	if (!tag) {
+		tag = __atomic_add_fetch(&m->tags, 1, __ATOMIC_RELAXED);
+		mount_learn(m, TAGS, dev, tag & 0xffff ? tag & 0xffff : 1);
+		tag = mount_known(m, TAGS, dev);
+		if (!tag)
+			tag = (uint32_t)(dev * 0x9e3779b97f4a7c15ull >> 48);
+	}
+	return ino ^ (uint64_t)tag << 48;
+}

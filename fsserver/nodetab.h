@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_FSSERVER_NODETAB_H
+#define VMSHARE_FSSERVER_NODETAB_H
+
+/*
+ * The node table and the descriptor cache, for the files that implement
+ * nodes (nodetab.c, fdcache.c, inode.c) and those that create and remove them.
+ */
+
+#include "fsserver/internal.h"
+#include "fsserver/names.h"
+#include "fsserver/slab.h"
+
+#include <pthread.h>
+
+#define NODE_ROOT	1u	/* slot; also FUSE_ROOT_ID */
+#define NODE_SLOT_BITS	28
+#define NODE_PINS	((1ull << NODE_SLOT_BITS) - 1)
+
+/* What makes two files the same file. */
+struct node_key {
+	uint64_t ino, mnt;
+	uint32_t dev_major, dev_minor;
+	int64_t btime;		/* seconds; 0 where there is none */
+	uint32_t btime_nsec;
+	uint32_t type;		/* S_IFMT bits */
+};
+
+/*
+ * A slot. `ref` is generation << 28 | pins, 0 when free: pinning is one
+ * compare-and-swap that fails for a stale generation. A node is freed, with
+ * the table's lock, when its lookups, holds and pins are all 0.
+ */
+struct fs_node {
+	uint64_t ref;		/* atomic */
+	uint64_t lookups;	/* atomic; the guest's references */
+	struct node_key key;	/* constant */
+	int32_t fd;		/* atomic; O_PATH, or -1 */
+	uint32_t names;		/* list; table lock */
+	uint32_t slot;		/* constant */
+	/* rebuilt by a worker that adopts the arena: */
+	uint32_t holds;		/* atomic; names below it, handles */
+	uint32_t hash, chain;	/* table lock */
+	uint32_t cached;	/* place in the cache + 1; cache lock */
+	uint8_t used;		/* atomic; since the clock hand passed */
+	uint8_t kept;		/* descriptor without a name; cache lock */
+	uint8_t pad[2];
+};
+
+/*
+ * The descriptor cache. Its lock is taken inside the table's, never around
+ * it, and not held over a system call.
+ */
+struct fd_cache {
+	pthread_mutex_t lock;
+	unsigned int budget;	/* descriptors of nodes, handles, lock owners */
+	unsigned int floor;	/* of these, for nodes at least */
+	unsigned int charged;	/* handles, lock owners, kept */
+	unsigned int nr;	/* cached */
+	unsigned int room;	/* of slots */
+	unsigned int hand;
+	uint32_t *slots;
+};
+
+struct fs_nodes {
+	struct fs *fs;
+	pthread_mutex_t lock;	/* table lock: names, hash, slots, holds */
+	struct slab *slab;
+	struct fs_node *mem;
+	struct fs_names *names;
+	uint32_t top;		/* atomic; slots below may be in use */
+	uint32_t *buckets;
+	size_t buckets_size;
+	uint32_t base, split;	/* linear hashing: base + split buckets */
+	uint32_t count;		/* nodes */
+	uint32_t reclaim;	/* where the search for a victim goes on */
+	uint64_t gen;		/* last one given out */
+	bool openat2;		/* the kernel has it */
+	struct fd_cache fds;
+	struct fs_mounts *mounts;
+};
+
+/* ---- nodetab.c ---- */
+
+int nodes_open(struct fs *fs);		/* sets fs->nodes */
+void nodes_close(struct fs *fs);
+void nodes_drop_all(struct fs *fs);	/* all but the root */
+uint64_t nodes_count(struct fs *fs);
+
+void node_key(struct node_key *key, const struct statx *stx);
+/**
+ * node_add() - a lookup: find the node, or make it, and count the lookup
+ * @parent:	pinned; NULL for a file without a name (O_TMPFILE)
+ * @pinned:	the node, pinned; may be NULL
+ *
+ * Return: 0 with its @id; -ENOMEM.
+ */
+int node_add(struct fs *fs, struct fs_node *parent, const char *name,
+	     const struct statx *stx, uint64_t *id, struct fs_node **pinned);
+/* The node of what statx() showed, pinned, or NULL when the guest has none. */
+struct fs_node *node_find(struct fs *fs, const struct statx *stx);
+void node_forget(struct fs *fs, uint64_t id, uint64_t count);
+void node_hold(struct fs *fs, struct fs_node *node);
+void node_unhold(struct fs *fs, struct fs_node *node);
+int node_name_add(struct fs *fs, struct fs_node *node, struct fs_node *parent,
+		  const char *name);
+void node_name_del(struct fs *fs, struct fs_node *node, struct fs_node *parent,
+		   const char *name);
+/**
+ * node_name_at() - the @nth name of a node
+ * @name:	NAME_MAX + 1 bytes
+ *
+ * Return: the directory, pinned, or NULL when there are fewer names.
+ */
+struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
+			     unsigned int nth, char *name);
+struct fs_node *node_at(struct fs *fs, uint32_t slot);
+
+/* ---- fdcache.c ---- */
+
+int fdcache_open(struct fs *fs);
+int fdcache_adopt(struct fs *fs);	/* a dead worker's descriptors */
+void fdcache_close(struct fs *fs);
+/* Give @fd to a pinned node; where it has one already, @fd is closed.
+ * Return: the node's descriptor. */
+int fdcache_install(struct fs *fs, struct fs_node *node, int fd);
+/* The node lost its last name (its descriptor must stay) or has one again. */
+void fdcache_keep(struct fs *fs, struct fs_node *node);
+void fdcache_unkeep(struct fs *fs, struct fs_node *node);
+/* The node is being freed: returns its descriptor to be closed, or -1. */
+int fdcache_detach(struct fs *fs, struct fs_node *node);
+/* A call got EMFILE or ENFILE: make room. False when there is none. */
+bool fdcache_shrink(struct fs *fs);
+
+/* ---- mount.c ---- */
+
+struct fs_mounts;
+
+int mounts_open(struct fs *fs);
+void mounts_close(struct fs *fs);
+/* 0, or -EACCES for a kind of file system that is never crossed into. */
+int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
+		const char *name, const struct statx *stx);
+/* The guest's inode number for one of the host's: distinct between devices. */
+uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
+		   uint64_t ino);
+
+/* ---- inode.c ---- */
+
+#ifdef STATX_MNT_ID
+#define FS_STATX_MNT STATX_MNT_ID
+#else
+#define FS_STATX_MNT 0x1000u
+#endif
+#define FS_STATX_KEY (STATX_TYPE | STATX_INO | STATX_BTIME | FS_STATX_MNT)
+#define FS_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | FS_STATX_MNT)
+
+/* openat2() below a directory, one name; never a symlink, never up. */
+int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
+	      mode_t mode);
+/* Never follows a symlink; "" is @dirfd itself. */
+int fs_statx(int dirfd, const char *name, unsigned int mask,
+	     struct statx *stx);
+bool node_is(const struct fs_node *node, const struct statx *stx);
+/* As node_fd(), where it was just seen as @name in @dirfd. */
+int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
+	       const char *name);
+/* statx() of a pinned node, verified; -ESTALE where it is not to be found. */
+int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx);
+/**
+ * node_attr() - a file's attributes as the guest shall see them
+ * @parent:	where it was found, to tell a mount point; or NULL
+ * @dirfd, @name: the file, as in statx(); only owner_show() looks at it
+ * @stx:	what statx() said; changed
+ */
+int node_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,
+	      const char *name, struct statx *stx, struct fuse_attr *attr);
+/**
+ * node_entry() - a lookup's reply
+ * @parent:	pinned; NULL for a file without a name
+ * @pinned:	the node, pinned; may be NULL
+ *
+ * Return: 0 with the lookup counted, or -errno.
+ */
+int node_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
+	       const char *name, struct statx *stx,
+	       struct fuse_entry_out *entry, struct fs_node **pinned);
+/* How long the guest may believe attributes and names: seconds. */
+uint64_t fs_timeout(const struct fs *fs, uint32_t *nsec);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extended attributes. Their system calls take a path or a descriptor that is
+ * open for I/O, neither of which a node has; so they go through the private
+ * procfs, which is also the process's working directory: "self/fd/N" is the
+ * file behind an O_PATH descriptor, symlinks and special files included.
+ * Without a procfs, regular files and directories are opened for it and the
+ * rest has none.
+ *
+ * Which names the guest may use, and what they are on the host, is owner.c's
+ * to say. Values are copied: no such call takes scattered memory.
+ */
+
+#include "fsserver/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/xattr.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* Where the file's attributes are to be had. */
+struct xattr_file {
+	int fd;			/* open for I/O, to be closed; or -1 */
+	char path[PROC_PATH_SIZE];
+};
+
+static int xattr_begin(struct fs_worker *w, struct xattr_file *f)
+{
+	int fd;
+
+	if (!w->fs->options.xattr)
+		return -ENOSYS;
+	f->fd = -1;
+	if (w->fs->place.proc >= 0) {
+		fd = node_fd(w, w->node);
+		if (fd < 0)
+			return fd;
+		proc_path(f->path, fd);
+		return 0;
+	}
+	fd = node_open(w, w->node, O_RDONLY);
+	if (fd == -ELOOP || fd == -EBADF)
+		return -EOPNOTSUPP;
+	f->fd = fd;
+	return fd < 0 ? fd : 0;
+}
+
+static void xattr_end(const struct xattr_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+}
+
+int op_setxattr(struct fs_worker *w)
+{
+	const struct fuse_setxattr_in *in = request_args(w);
+	char host[XATTR_NAME_MAX + 1];
+	bool kill = in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+	struct xattr_file f;
+	int err, flags = (int)in->flags, ret;
+
+	if (in->size > XATTR_SIZE_MAX)
+		return -E2BIG;
+	if (in->size > w->body_len ||
+	    iov_read(&w->readable, w->scratch, in->size) != in->size)
+		return -EINVAL;
+	if (flags & ~(XATTR_CREATE | XATTR_REPLACE))
+		return -EINVAL;
+	err = owner_xattr_to_host(w, w->name[0], host, true);
+	if (!err)
+		err = xattr_begin(w, &f);
+	if (err)
+		return err;
+	if (kill)
+		err = cred_drop_fsetid(w);
+	if (!err) {
+		ret = f.fd >= 0 ? fsetxattr(f.fd, host, w->scratch, in->size,
+					    flags) :
+				  setxattr(f.path, host, w->scratch, in->size,
+					   flags);
+		if (ret < 0)
+			err = -errno;
+		if (kill)
+			cred_restore_fsetid(w);
+	}
+	xattr_end(&f);
+	return err;
+}
+
+/* Reply with @len bytes of the scratch memory, or only with their number. */
+static int xattr_reply(struct fs_worker *w, uint32_t size, size_t len)
+{
+	struct fuse_getxattr_out out = { .size = (uint32_t)len };
+
+	if (size == 0)
+		return reply_put(w, &out, sizeof(out));
+	if (len > size)
+		return -ERANGE;
+	return reply_put(w, w->scratch, len);
+}
+
+int op_getxattr(struct fs_worker *w)
+{
+	const struct fuse_getxattr_in *in = request_args(w);
+	size_t room = in->size ? XATTR_SIZE_MAX : 0;
+	char host[XATTR_NAME_MAX + 1];
+	struct xattr_file f;
+	ssize_t len;
+	int err;
+
+	err = owner_xattr_to_host(w, w->name[0], host, false);
+	if (!err)
+		err = xattr_begin(w, &f);
+	if (err)
+		return err;
+	if (f.fd >= 0)
+		len = fgetxattr(f.fd, host, w->scratch, room);
+	else
+		len = getxattr(f.path, host, w->scratch, room);
+	if (len < 0)
+		err = -errno;
+	xattr_end(&f);
+	return err ? err : xattr_reply(w, in->size, (size_t)len);
+}
+
+int op_listxattr(struct fs_worker *w)
+{
+	const struct fuse_getxattr_in *in = request_args(w);
+	struct xattr_file f;
+	ssize_t len;
+	int err = xattr_begin(w, &f);
+
+	if (err)
+		return err;
+	if (f.fd >= 0)
+		len = flistxattr(f.fd, w->scratch, XATTR_LIST_MAX);
+	else
+		len = listxattr(f.path, w->scratch, XATTR_LIST_MAX);
+	if (len < 0)
+		err = -errno;
+	xattr_end(&f);
+	if (err)
+		return err;
+	return xattr_reply(w, in->size,
+			   owner_xattr_list(w, w->scratch, (size_t)len));
+}
+
+int op_removexattr(struct fs_worker *w)
+{
+	char host[XATTR_NAME_MAX + 1];
+	struct xattr_file f;
+	int err, ret;
+
+	err = owner_xattr_to_host(w, w->name[0], host, true);
+	if (!err)
+		err = xattr_begin(w, &f);
+	if (err)
+		return err;
+	ret = f.fd >= 0 ? fremovexattr(f.fd, host) : removexattr(f.path, host);
+	if (ret < 0)
+		err = -errno;
+	xattr_end(&f);
+	return err;
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request: decoded, checked, run, answered.
+ *
+ * What the guest wrote is copied out of its memory once: the header, then the
+ * opcode's fixed part, then names, then extensions. All checks look at the
+ * copies and at nothing else; the guest may change its memory at any time and
+ * only its file data is used where it lies. An operation runs only if the
+ * request is as long as the table says, its names are names, its node exists.
+ *
+ *	header | fixed part | names, or data | extensions
+ *
+ * The table is the whole protocol: what is not in it is ENOSYS. That is an
+ * answer with a meaning: the guest's kernel then does without (POLL, BMAP,
+ * SETUPMAPPING) and does not ask again.
+ *
+ * A reply's header says as many bytes as the ring is told were written. FORGET
+ * has none. No function here prints, allocates or blocks.
+ */
+
+#include "fsserver/ops.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum request_flag {
+	R_NODE		= 1 << 0,	/* acts on the header's node */
+	R_DIR		= 1 << 1,	/* which must be a directory */
+	R_NAME		= 1 << 2,	/* a file name follows */
+	R_NAME2		= 1 << 3,	/* and another one */
+	R_DOTS		= 1 << 4,	/* which may be "." or ".." */
+	R_XNAME		= 1 << 5,	/* an extended attribute's name follows */
+	R_BODY		= 1 << 6,	/* data follows */
+	R_MODIFIES	= 1 << 7,	/* not on a read-only share */
+	R_SILENT	= 1 << 8,	/* no reply */
+	R_HIPRIO	= 1 << 9,	/* may come through queue 0 */
+	R_ALWAYS	= 1 << 10,	/* also before FUSE_INIT */
+	R_EXT		= 1 << 11,	/* extensions may follow */
+	R_SHORT		= 1 << 12,	/* the fixed part may be cut short */
+};
+
+struct request_op {
+	const char *name;
+	size_t fixed;		/* bytes of the fixed part */
+	unsigned int flags;
+	int (*run)(struct fs_worker *w);
+};
+
+#define R_ENTRY (R_NODE | R_DIR | R_NAME | R_MODIFIES)
+#define OP(n, type, flags, run) { n, sizeof(type), flags, run }
+#define OP0(n, flags, run) { n, 0, flags, run }
+
+static const struct request_op ops[] = {
+	[FUSE_LOOKUP] = OP0("LOOKUP", R_NODE | R_NAME | R_DOTS, op_lookup),
+	[FUSE_FORGET] = OP("FORGET", struct fuse_forget_in,
+			   R_SILENT | R_HIPRIO | R_ALWAYS, op_forget),
+	[FUSE_GETATTR] = OP("GETATTR", struct fuse_getattr_in, R_NODE,
+			    op_getattr),
+	[FUSE_SETATTR] = OP("SETATTR", struct fuse_setattr_in,
+			    R_NODE | R_MODIFIES, op_setattr),
+	[FUSE_READLINK] = OP0("READLINK", R_NODE, op_readlink),
+	[FUSE_SYMLINK] = OP0("SYMLINK", R_ENTRY | R_BODY | R_EXT, op_symlink),
+	[FUSE_MKNOD] = OP("MKNOD", struct fuse_mknod_in, R_ENTRY | R_EXT,
+			  op_mknod),
+	[FUSE_MKDIR] = OP("MKDIR", struct fuse_mkdir_in, R_ENTRY | R_EXT,
+			  op_mkdir),
+	[FUSE_UNLINK] = OP0("UNLINK", R_ENTRY, op_unlink),
+	[FUSE_RMDIR] = OP0("RMDIR", R_ENTRY, op_rmdir),
+	[FUSE_RENAME] = OP("RENAME", struct fuse_rename_in,
+			   R_ENTRY | R_NAME2, op_rename),
+	[FUSE_LINK] = OP("LINK", struct fuse_link_in, R_ENTRY, op_link),
+	[FUSE_OPEN] = OP("OPEN", struct fuse_open_in, R_NODE, op_open),
+	[FUSE_READ] = OP("READ", struct fuse_read_in, R_NODE, op_read),
+	[FUSE_WRITE] = OP("WRITE", struct fuse_write_in,
+			  R_NODE | R_MODIFIES | R_BODY, op_write),
+	[FUSE_STATFS] = OP0("STATFS", R_NODE, op_statfs),
+	[FUSE_RELEASE] = OP("RELEASE", struct fuse_release_in, R_NODE,
+			    op_release),
+	[FUSE_FSYNC] = OP("FSYNC", struct fuse_fsync_in, R_NODE, op_fsync),
+	[FUSE_SETXATTR] = OP("SETXATTR", struct fuse_setxattr_in,
+			     R_NODE | R_MODIFIES | R_XNAME | R_BODY,
+			     op_setxattr),
+	[FUSE_GETXATTR] = OP("GETXATTR", struct fuse_getxattr_in,
+			     R_NODE | R_XNAME, op_getxattr),
+	[FUSE_LISTXATTR] = OP("LISTXATTR", struct fuse_getxattr_in, R_NODE,
+			      op_listxattr),
+	[FUSE_REMOVEXATTR] = OP0("REMOVEXATTR", R_NODE | R_MODIFIES | R_XNAME,
+				 op_removexattr),
+	[FUSE_FLUSH] = OP("FLUSH", struct fuse_flush_in, R_NODE, op_flush),
+	[FUSE_INIT] = OP("INIT", struct fuse_init_in, R_ALWAYS | R_SHORT,
+			 op_init),
+	[FUSE_OPENDIR] = OP("OPENDIR", struct fuse_open_in, R_NODE | R_DIR,
+			    op_opendir),
+	[FUSE_READDIR] = OP("READDIR", struct fuse_read_in, R_NODE | R_DIR,
+			    op_readdir),
+	[FUSE_RELEASEDIR] = OP("RELEASEDIR", struct fuse_release_in,
+			       R_NODE | R_DIR, op_releasedir),
+	[FUSE_FSYNCDIR] = OP("FSYNCDIR", struct fuse_fsync_in, R_NODE | R_DIR,
+			     op_fsyncdir),
+	[FUSE_GETLK] = OP("GETLK", struct fuse_lk_in, R_NODE, lock_getlk),
+	[FUSE_SETLK] = OP("SETLK", struct fuse_lk_in, R_NODE, lock_setlk),
+	[FUSE_SETLKW] = OP("SETLKW", struct fuse_lk_in, R_NODE, lock_setlk),
+	[FUSE_ACCESS] = OP("ACCESS", struct fuse_access_in, R_NODE, op_access),
+	[FUSE_CREATE] = OP("CREATE", struct fuse_create_in, R_ENTRY | R_EXT,
+			   op_create),
+	[FUSE_INTERRUPT] = OP("INTERRUPT", struct fuse_interrupt_in,
+			      R_SILENT | R_HIPRIO | R_ALWAYS, NULL),
+	[FUSE_DESTROY] = OP0("DESTROY", R_ALWAYS, op_destroy),
+	[FUSE_IOCTL] = OP("IOCTL", struct fuse_ioctl_in, R_NODE | R_BODY,
+			  op_ioctl),
+	[FUSE_BATCH_FORGET] = OP("BATCH_FORGET", struct fuse_batch_forget_in,
+				 R_SILENT | R_HIPRIO | R_ALWAYS | R_BODY,
+				 op_batch_forget),
+	[FUSE_FALLOCATE] = OP("FALLOCATE", struct fuse_fallocate_in,
+			      R_NODE | R_MODIFIES, op_fallocate),
+	[FUSE_READDIRPLUS] = OP("READDIRPLUS", struct fuse_read_in,
+				R_NODE | R_DIR, op_readdirplus),
+	[FUSE_RENAME2] = OP("RENAME2", struct fuse_rename2_in,
+			    R_ENTRY | R_NAME2 | R_EXT, op_rename2),
+	[FUSE_LSEEK] = OP("LSEEK", struct fuse_lseek_in, R_NODE, op_lseek),
+	[FUSE_COPY_FILE_RANGE] = OP("COPY_FILE_RANGE",
+				    struct fuse_copy_file_range_in,
+				    R_NODE | R_MODIFIES, op_copy_file_range),
+	[FUSE_SYNCFS] = OP("SYNCFS", struct fuse_syncfs_in, R_NODE, op_syncfs),
+	/* The name that Linux sends along is "/" and means nothing. */
+	[FUSE_TMPFILE] = OP("TMPFILE", struct fuse_create_in,
+			    R_NODE | R_DIR | R_MODIFIES | R_BODY | R_EXT,
+			    op_tmpfile),
+	[FS_FUSE_STATX] = OP("STATX", struct fs_fuse_statx_in, R_NODE,
+			     op_statx),
+	[FS_FUSE_COPY_FILE_RANGE_64] = OP("COPY_FILE_RANGE_64",
+					  struct fuse_copy_file_range_in,
+					  R_NODE | R_MODIFIES,
+					  op_copy_file_range_64),
+};
+
+static const struct request_op *request_op(uint32_t opcode)
+{
+	if (opcode >= ARRAY_SIZE(ops) || !ops[opcode].name)
+		return NULL;
+	return &ops[opcode];
+}
+
+const char *request_name(uint32_t opcode)
+{
+	const struct request_op *op = request_op(opcode);
+
+	return op ? op->name : "?";
+}
+
+/* ---- decoding ----------------------------------------------------------- */
+
+/* Is this a name of something in a directory? 0 or -errno. */
+static int check_name(const char *name, unsigned int flags)
+{
+	if (name[0] == '\0' || strchr(name, '/'))
+		return -EINVAL;
+	if (!(flags & R_DOTS) &&
+	    (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
+		return -EINVAL;
+	return 0;
+}
+
+/* Copy one NUL-terminated string out of the @rest bytes that are left. */
+static int take_name(struct fs_worker *w, char name[NAME_MAX + 2], size_t *rest)
+{
+	struct iov_cursor ahead = w->readable;
+	size_t want = *rest < NAME_MAX + 2 ? *rest : NAME_MAX + 2, len;
+
+	if (iov_read(&ahead, name, want) != want)
+		return -EINVAL;
+	len = strnlen(name, want);
+	if (len == want)
+		return want == NAME_MAX + 2 ? -ENAMETOOLONG : -EINVAL;
+	if (len > NAME_MAX)
+		return -ENAMETOOLONG;
+	*rest -= len + 1;
+	iov_skip(&w->readable, len + 1);
+	return 0;
+}
+
+static int take_names(struct fs_worker *w, const struct request_op *op,
+		      size_t *rest)
+{
+	unsigned int nr = op->flags & R_NAME2 ? 2 : 1;
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < nr; i++) {
+		err = take_name(w, w->name[i], rest);
+		if (!err && !(op->flags & R_XNAME))
+			err = check_name(w->name[i], op->flags);
+	}
+	if (op->flags & R_XNAME && err == -ENAMETOOLONG)
+		err = -ERANGE;
+	if (!err && op->flags & R_XNAME && w->name[0][0] == '\0')
+		err = -ERANGE;
+	return err;
+}
+
+/* Extensions are at the request's end: @len bytes at @cursor. */
+static int take_extensions(struct fs_worker *w, struct iov_cursor cursor,
+			   size_t len)
+{
+	const char *at = (const char *)w->ext, *end = at + len;
+
+	if (len > sizeof(w->ext) || iov_read(&cursor, w->ext, len) != len)
+		return -EINVAL;
+	while ((size_t)(end - at) >= sizeof(struct fuse_ext_header)) {
+		const struct fuse_ext_header *head = (const void *)at;
+		const struct fs_fuse_supp_groups *groups =
+			(const void *)(head + 1);
+
+		if (head->size < sizeof(*head) || head->size % 8 ||
+		    head->size > (size_t)(end - at))
+			return -EINVAL;
+		at += head->size;
+		if (head->type != FS_FUSE_EXT_GROUPS)
+			continue;
+		if (head->size < sizeof(*head) + sizeof(*groups) ||
+		    groups->nr_groups > ARRAY_SIZE(w->groups) ||
+		    groups->nr_groups > (head->size - sizeof(*head) -
+					 sizeof(*groups)) / 4)
+			return -EINVAL;
+		w->nr_groups = groups->nr_groups;
+		memcpy(w->groups, groups->groups, w->nr_groups * 4u);
+	}
+	return at == end ? 0 : -EINVAL;
+}
+
+/* What follows the header. @rest: bytes that the header says follow. */
+static int take_arguments(struct fs_worker *w, const struct request_op *op,
+			  size_t rest)
+{
+	size_t fixed = op->fixed, ext = 0;
+	int err;
+
+	if (op->flags & R_EXT && w->in.total_extlen) {
+		struct iov_cursor end = w->readable;
+
+		ext = (size_t)w->in.total_extlen * 8;
+		if (ext > rest)
+			return -EINVAL;
+		rest -= ext;
+		iov_skip(&end, rest);
+		err = take_extensions(w, end, ext);
+		if (err)
+			return err;
+	}
+	if (w->in.opcode == FUSE_SETXATTR &&
+	    !session_has(w->fs, FUSE_SETXATTR_EXT))
+		fixed = FUSE_COMPAT_SETXATTR_IN_SIZE;
+	if (op->flags & R_SHORT && rest < fixed)
+		fixed = rest;
+	if (rest < fixed)
+		return -EINVAL;
+	if (fixed < op->fixed)
+		memset((char *)w->args + fixed, 0, op->fixed - fixed);
+	if (iov_read(&w->readable, w->args, fixed) != fixed)
+		return -EINVAL;
+	w->args_len = fixed;
+	rest -= fixed;
+	if (op->flags & (R_NAME | R_XNAME)) {
+		err = take_names(w, op, &rest);
+		if (err)
+			return err;
+	}
+	/* Nothing may hide behind a name: "a\0b" is not "a". */
+	if (op->flags & (R_NAME | R_XNAME) && !(op->flags & R_BODY) && rest)
+		return -EINVAL;
+	w->body_len = op->flags & R_BODY ? rest : 0;
+	return 0;
+}
+
+static int take_node(struct fs_worker *w, const struct request_op *op)
+{
+	int err = node_get(w->fs, w->in.nodeid, &w->node);
+
+	if (err) {
+		w->node = NULL;
+		return err;
+	}
+	if (op->flags & R_DIR && !S_ISDIR(node_type(w->node)))
+		return -ENOTDIR;
+	return 0;
+}
+
+static int decode(struct fs_worker *w, const struct request_op **found)
+{
+	struct chain *c = &w->chain;
+	const struct request_op *op;
+	int err;
+
+	iov_init(&w->readable, c->iov, c->nr_readable);
+	if (c->readable < sizeof(w->in) ||
+	    iov_read(&w->readable, &w->in, sizeof(w->in)) != sizeof(w->in)) {
+		memset(&w->in, 0, sizeof(w->in));
+		return -EINVAL;
+	}
+	op = *found = request_op(w->in.opcode);
+	if (!op)
+		return -ENOSYS;
+	if (w->in.len < sizeof(w->in) || w->in.len > c->readable)
+		return -EINVAL;
+	if (w->hiprio && !(op->flags & R_HIPRIO))
+		return -EINVAL;
+	if (!(op->flags & R_ALWAYS) &&
+	    !__atomic_load_n(&w->fs->session->minor, __ATOMIC_ACQUIRE))
+		return -EIO;
+	err = take_arguments(w, op, w->in.len - sizeof(w->in));
+	if (!err && op->flags & R_NODE)
+		err = take_node(w, op);
+	if (!err && op->flags & R_MODIFIES && w->fs->options.readonly)
+		err = -EROFS;
+	return err;
+}
+
+/* ---- answering ---------------------------------------------------------- */
+
+int reply_put(struct fs_worker *w, const void *data, size_t len)
+{
+	if (len > w->writable_len ||
+	    iov_write(&w->writable, data, len) != len)
+		return -EINVAL;
+	w->writable_len -= len;
+	return (int)len;
+}
+
+/* The out header; @ret is a payload's length or an error. */
+static uint32_t answer(struct fs_worker *w, int ret)
+{
+	struct chain *c = &w->chain;
+	struct fuse_out_header out = {
+		.len = sizeof(out),
+		.unique = w->in.unique,
+	};
+	struct iov_cursor start;
+
+	if (c->writable < sizeof(out))
+		return 0;
+	if (ret < 0)
+		out.error = ret;
+	else
+		out.len += (uint32_t)ret;
+	iov_init(&start, chain_writable(c), c->nr_writable);
+	if (iov_write(&start, &out, sizeof(out)) != sizeof(out))
+		return 0;
+	return out.len;
+}
+
+uint32_t request_run(struct fs_worker *w)
+{
+	const struct request_op *op = NULL;
+	int ret;
+
+	w->node = NULL;
+	w->nr_groups = 0;
+	w->hiprio = w->chain.queue == 0;
+	ret = decode(w, &op);
+	if (op && op->flags & R_SILENT) {
+		if (!ret && op->run)
+			op->run(w);
+		return 0;
+	}
+	iov_init(&w->writable, chain_writable(&w->chain),
+		 w->chain.nr_writable);
+	w->writable_len = 0;
+	if (w->chain.writable >= sizeof(struct fuse_out_header)) {
+		iov_skip(&w->writable, sizeof(struct fuse_out_header));
+		w->writable_len = w->chain.writable -
+				  sizeof(struct fuse_out_header);
+	}
+	if (!ret)
+		ret = op->run(w);
+	if (w->node)
+		node_put(w->fs, w->node);
+	return answer(w, ret);
+}
