@@ -153,10 +153,13 @@ static void
 say_on_console(const char *level, const char *text)
 {
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+	char line[600];		/* a record is one write */
+	int n = snprintf(line, sizeof(line), "<%s>vmshare: %s\n", level, text);
 
 	if (fd < 0)
 		return;
-	dprintf(fd, "<%s>vmshare: %s\n", level, text);
+	if (write(fd, line, (size_t)n) < 0)
+		fputs(line, stderr);	/* the kernel's console, here */
 	close(fd);
 }
 
