@@ -206,6 +206,7 @@ static int parse(struct cfg_parser *p, struct flags *f, int argc, char **argv)
 	}
 	if (!err)
 		err = cfg_defaults(p, scope, c);
+	p->memory_set = false;
 	if (!err)
 		err = read_file(p, f);
 	if (!err)

@@ -305,7 +305,7 @@ static void add_ports(struct build *b)
 	}
 }
 
-/* A guest that panics ends, where it can say so. */
+/* A guest that panics ends: where it can say so, or has no disk to reboot. */
 static void add_panic(struct build *b)
 {
 	if (is_machine(b, "q35") && b->info->has_pvpanic) {
@@ -319,7 +319,7 @@ static void add_panic(struct build *b)
 		word_add(&b->w, "-action");
 		word_add(&b->w, "panic=exit-failure");
 	}
-	if (b->c->own_init)
+	if (b->c->own_init || !b->c->nr_disks)
 		word_add(&b->w, "-no-reboot");
 }
 
