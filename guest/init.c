@@ -263,11 +263,11 @@ guest_init_main(void)
 		init_send(&in.ports, &frame);
 	kill(-1, SIGKILL);
 	init_unmount(spec);
-	if (ret == 0)
-		init_wait_confirm();
-	memset(&frame, 0, sizeof(frame));
-	frame.type = FRAME_DONE;
-	init_send(&in.ports, &frame);
+	if (ret == 0 && init_wait_confirm()) {
+		memset(&frame, 0, sizeof(frame));
+		frame.type = FRAME_DONE;
+		init_send(&in.ports, &frame);
+	}
 	step(&in, "powering off");
 	power_off();
 }

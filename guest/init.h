@@ -64,7 +64,8 @@ int init_run_command(const struct guest_spec *spec,
 		     const struct init_user *user,
 		     const struct init_ports *ports, struct guest_frame *done,
 		     struct guest_error *err);
-/* After that: until the host says that all output has arrived, or is gone. */
-void init_wait_confirm(void);
+/* After that: until the host says that all output has arrived. False when the
+ * host is gone, and a write to the control port would wait for ever. */
+bool init_wait_confirm(void);
 
 #endif

@@ -572,9 +572,10 @@ init_run_command(const struct guest_spec *spec, const struct init_user *user,
 	return ret;
 }
 
-void
+bool
 init_wait_confirm(void)
 {
 	while (!command.confirmed && !command.gone)
 		read_control(&command);
+	return command.confirmed;
 }
