@@ -80,7 +80,8 @@ struct fs_layer {
 /* A confined place to serve from; made by fs_confine(). */
 struct fs_place {
 	int root;		/* O_PATH of the share's root */
-	int proc;		/* O_PATH of a private procfs, or -1 */
+	int proc;		/* O_PATH of a procfs, or -1 */
+	bool private_proc;	/* of its own, with nothing but processes */
 	bool userns;		/* in a user namespace of its own */
 	uint32_t uid, gid;	/* the server's own on the host */
 	struct fs_layer layers[FS_LAYER_COUNT];
@@ -129,8 +130,14 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	       unsigned int nr_keep, struct fs_place *place, char *why,
 	       size_t why_size);
 
-/** fs_probe_layers() - what fs_confine() would come to (forks; for check) */
-int fs_probe_layers(const struct fs_options *o, struct fs_place *place);
+/**
+ * fs_probe_layers() - what fs_fork() and fs_confine() would come to
+ *
+ * For check: forks, tries, reports; @place holds no descriptor afterwards.
+ * Return: 0 or -errno with @why filled in, as from fs_confine().
+ */
+int fs_probe_layers(const struct fs_options *o, struct fs_place *place,
+		    char *why, size_t why_size);
 
 /** fs_seccomp_keeper() - the keeper's system call filter */
 int fs_seccomp_keeper(void);

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a confined process sees: nothing but the share.
+ *
+ * Two halves, because a pid namespace begins with a process. ns_fork() makes
+ * the keeper PID 1 of one (for an ordinary user in a user namespace too, and
+ * sees to its id map), which is what lets the keeper mount a procfs of that
+ * namespace. ns_enter() then does the rest in the keeper: mount, net, ipc and
+ * uts namespaces, the procfs, the share bound with all that is mounted below,
+ * and pivot_root(2) into it. What ns_fork() came to is kept in a variable, the
+ * one thing that has to cross the fork.
+ *
+ * Ids in a user namespace are the host's ids, one to one: all translation is
+ * owner.c's. An ordinary user's own id can always be mapped; more come from
+ * newuidmap(1), which must run outside of the namespace, by the parent.
+ *
+ * Mounts are private, so nothing that is mounted on the host later appears in
+ * the share, nor the other way. nosuid, nodev, (ro) and nosymfollow are set on
+ * all of them. Kernels before 5.12 lack mount_setattr(2): each is remounted.
+ */
+
+#include "fsserver/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+
+/* linux/mount.h, which can't be included beside sys/mount.h */
+#define ATTR_RDONLY		0x00000001
+#define ATTR_NOSUID		0x00000002
+#define ATTR_NODEV		0x00000004
+#define ATTR_NOSYMFOLLOW	0x00200000
+
+struct mount_attr_v0 {
+	uint64_t set, clear, propagation, userns_fd;
+};
+
+/* What ns_fork() did for the process that it made. */
+static struct {
+	bool pidns, userns;
+	int error;		/* errno of what it could not do */
+	const char *step;
+} forked;
+
+bool ns_needed(const struct fs_options *o)
+{
+	return o->sandbox == FS_SANDBOX_AUTO ||
+	       o->sandbox == FS_SANDBOX_NAMESPACE;
+}
+
+/* ---- id maps ------------------------------------------------------------ */
+
+static int write_file(int dir, const char *path, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n;
+	int fd, err = 0;
+
+	fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, len);
+	if (n != (ssize_t)len)
+		err = n < 0 ? -errno : -EIO;
+	close(fd);
+	return err;
+}
+
+/* Map the one id that a user may map without help: its own, to itself. */
+static int map_self(int proc, uid_t uid, gid_t gid)
+{
+	char line[48];
+	int err;
+
+	err = write_file(proc, "self/setgroups", "deny");
+	if (err && err != -ENOENT)
+		return err;
+	snprintf(line, sizeof(line), "%u %u 1\n", uid, uid);
+	err = write_file(proc, "self/uid_map", line);
+	if (err)
+		return err;
+	snprintf(line, sizeof(line), "%u %u 1\n", gid, gid);
+	return write_file(proc, "self/gid_map", line);
+}
+
+static int map_self_here(uid_t uid, gid_t gid)
+{
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), err;
+
+	if (proc < 0)
+		return -errno;
+	err = map_self(proc, uid, gid);
+	close(proc);
+	return err;
+}
+
+static bool covers(const struct fs_idrange *map, unsigned int nr, uint32_t id)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		if (id - map[i].host < map[i].count)
+			return true;
+	return false;
+}
+
+/* Run newuidmap(1) or newgidmap(1): "PID inner outer count" ... */
+static int run_newidmap(const char *tool, pid_t target, uint32_t own,
+			const struct fs_idrange *map, unsigned int nr)
+{
+	char text[2 + 3 * (FS_MAX_IDRANGES + 1)][12];
+	char *argv[3 + 3 * (FS_MAX_IDRANGES + 1)];
+	const struct fs_idrange self = { own, own, 1 };
+	unsigned int n = 0;
+	int status;
+	pid_t pid;
+
+	argv[n++] = (char *)(uintptr_t)tool;
+	snprintf(text[n], sizeof(text[n]), "%d", target);
+	argv[n] = text[n];
+	n++;
+	for (unsigned int i = 0; i <= nr; i++) {
+		const struct fs_idrange *r = i < nr ? &map[i] : &self;
+		const uint32_t part[3] = { r->host, r->host, r->count };
+
+		if (i == nr && covers(map, nr, own))
+			break;
+		for (int k = 0; k < 3; k++, n++) {
+			snprintf(text[n], sizeof(text[n]), "%u", part[k]);
+			argv[n] = text[n];
+		}
+	}
+	argv[n] = NULL;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		execvp(tool, argv);
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT :
+								 -EPERM;
+}
+
+/* ---- the fork ----------------------------------------------------------- */
+
+/* fork() into namespaces; the C library has no such call. */
+static pid_t raw_fork(unsigned long flags)
+{
+	long pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+
+	return pid < 0 ? -errno : (pid_t)pid;
+}
+
+/* Parent: maps for the child @pid, then let it go on. */
+static void map_child(const struct fs_options *o, pid_t pid, int fd)
+{
+	int err;
+
+	err = run_newidmap("newuidmap", pid, geteuid(), o->uid_map,
+			   o->nr_uid_map);
+	if (!err)
+		err = run_newidmap("newgidmap", pid, getegid(), o->gid_map,
+				   o->nr_gid_map);
+	while (write(fd, &err, sizeof(err)) < 0 && errno == EINTR)
+		;
+}
+
+/* Child: wait until the parent has written the maps. */
+static int await_map(int fd)
+{
+	int err = -EIO;
+	ssize_t n;
+
+	do
+		n = read(fd, &err, sizeof(err));
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(err) ? err : -EIO;
+}
+
+pid_t ns_fork(const struct fs_options *o)
+{
+	unsigned long flags = CLONE_NEWPID;
+	bool ranges = o->nr_uid_map || o->nr_gid_map;
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int sync[2], err;
+	pid_t pid;
+
+	memset(&forked, 0, sizeof(forked));
+	if (uid != 0)
+		flags |= CLONE_NEWUSER;
+	if (pipe2(sync, O_CLOEXEC))
+		return -errno;
+	forked.pidns = true;
+	forked.userns = uid != 0;
+	pid = raw_fork(flags);
+	if (pid < 0) {
+		forked.pidns = forked.userns = false;
+		forked.error = -pid;
+		forked.step = uid ? "making a user namespace" :
+				    "making a pid namespace";
+		pid = raw_fork(0);
+	}
+	if (pid) {
+		close(sync[0]);
+		if (pid > 0 && forked.userns && ranges)
+			map_child(o, pid, sync[1]);
+		close(sync[1]);
+		return pid;
+	}
+	close(sync[1]);
+	if (forked.userns) {
+		err = ranges ? await_map(sync[0]) : map_self_here(uid, gid);
+		if (err) {
+			forked.error = -err;
+			forked.step = ranges ?
+				"newuidmap and newgidmap (uid-map=, gid-map=)" :
+				"writing the id map";
+		}
+	}
+	close(sync[0]);
+	return 0;
+}
+
+/* ---- mounts ------------------------------------------------------------- */
+
+/* mountinfo's "\040" for a blank and its like, in place. */
+static void unescape(char *s)
+{
+	char *out = s;
+
+	while (*s) {
+		if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
+			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+					(s[3] - '0'));
+			s += 4;
+		} else {
+			*out++ = *s++;
+		}
+	}
+	*out = '\0';
+}
+
+static int remount(const char *path, bool readonly)
+{
+	unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV;
+	struct statvfs st;
+
+	/* What was set before may be locked, and has to be given again. */
+	if (statvfs(path, &st))
+		return -errno;
+	if (readonly || st.f_flag & ST_RDONLY)
+		flags |= MS_RDONLY;
+	if (st.f_flag & ST_NOEXEC)
+		flags |= MS_NOEXEC;
+	if (st.f_flag & ST_NOATIME)
+		flags |= MS_NOATIME;
+	if (st.f_flag & ST_NODIRATIME)
+		flags |= MS_NODIRATIME;
+	if (st.f_flag & ST_RELATIME)
+		flags |= MS_RELATIME;
+	return mount(NULL, path, NULL, flags, NULL) ? -errno : 0;
+}
+
+/* For kernels without mount_setattr(2): each mount at and below @top. */
+static int remount_all(int proc, const char *top, bool readonly)
+{
+	size_t len = strlen(top), size = 0;
+	char *line = NULL;
+	int fd, err = 0;
+	FILE *f;
+
+	fd = openat(proc, "self/mountinfo", O_RDONLY | O_CLOEXEC);
+	f = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!f) {
+		err = -errno;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (!err && getline(&line, &size, f) > 0) {
+		char *path = line;
+
+		/* id parent major:minor root MOUNT-POINT ... */
+		for (int i = 0; i < 4 && path; i++)
+			path = strchr(path, ' ') ? strchr(path, ' ') + 1 : NULL;
+		if (!path)
+			continue;
+		path[strcspn(path, " \n")] = '\0';
+		unescape(path);
+		if (!strncmp(path, top, len) &&
+		    (!path[len] || path[len] == '/'))
+			err = remount(path, readonly);
+	}
+	free(line);
+	fclose(f);
+	return err;
+}
+
+/* Set the flags on the tree that is mounted at /proc, whose root is @root. */
+static int restrict_mounts(struct confining *c, int root)
+{
+	struct mount_attr_v0 attr = {
+		.set = ATTR_NOSUID | ATTR_NODEV | ATTR_NOSYMFOLLOW,
+	};
+	const unsigned int how = AT_EMPTY_PATH | AT_RECURSIVE;
+
+	if (c->o->readonly)
+		attr.set |= ATTR_RDONLY;
+	if (!syscall(SYS_mount_setattr, root, "", how, &attr, sizeof(attr)))
+		return 0;
+	if (errno == EINVAL) {		/* nosymfollow is younger: 5.14 */
+		attr.set &= ~(uint64_t)ATTR_NOSYMFOLLOW;
+		if (!syscall(SYS_mount_setattr, root, "", how, &attr,
+			     sizeof(attr)))
+			return 0;
+	}
+	if (errno != ENOSYS)
+		return -errno;
+	return remount_all(c->place->proc, "/proc", c->o->readonly);
+}
+
+/*
+ * The procfs goes over the old one and stays held by its descriptor alone. In
+ * a container that hides parts of /proc a new one is refused: then the old.
+ */
+static int open_proc(struct fs_place *place)
+{
+	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+	place->private_proc =
+		!mount("proc", "/proc", "proc", flags, "subset=pid") ||
+		(errno == EINVAL && !mount("proc", "/proc", "proc", flags, ""));
+	place->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return place->proc < 0 ? -errno : 0;
+}
+
+/* Make @root, a mount of its own, the root directory; nothing else stays. */
+static int change_root(int root)
+{
+	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), err = 0;
+
+	if (old < 0)
+		return -errno;
+	/* The new root is put under the old one, which then is taken away. */
+	if (fchdir(root) || syscall(SYS_pivot_root, ".", ".") ||
+	    fchdir(old) || umount2(".", MNT_DETACH) || chdir("/"))
+		err = -errno;
+	close(old);
+	return err;
+}
+
+static int enter_step(struct confining *c, int err, const char *step)
+{
+	return confine_fail(c, err, "%s: %s", step, strerror(err));
+}
+
+int ns_enter(struct confining *c)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int dir, root, err;
+
+	/* In a namespace without a map no file can be made. */
+	c->fatal = forked.error && forked.userns;
+	if (forked.error && (uid || c->o->sandbox == FS_SANDBOX_NAMESPACE))
+		return enter_step(c, forked.error, forked.step);
+	if (uid && !forked.userns)
+		flags |= CLONE_NEWUSER;
+	if (unshare(flags))
+		return enter_step(c, errno, "making namespaces");
+	if (flags & CLONE_NEWUSER) {
+		err = map_self_here(uid, gid);
+		if (err) {
+			c->fatal = true;
+			return enter_step(c, -err, "writing the id map");
+		}
+	}
+	c->place->userns = uid != 0;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return enter_step(c, errno, "making mounts private");
+	dir = confine_open_dir(c);	/* in this mount namespace */
+	if (dir < 0)
+		return dir;
+	err = open_proc(c->place);
+	if (err) {
+		close(dir);
+		return enter_step(c, -err, "opening /proc");
+	}
+	err = fchdir(dir) || mount(".", "/proc", NULL, MS_BIND | MS_REC, NULL) ?
+		-errno : 0;
+	close(dir);
+	if (err)
+		return enter_step(c, -err, "binding the share");
+	root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return enter_step(c, errno, "opening the share's mount");
+	err = restrict_mounts(c, root);
+	if (err)
+		err = enter_step(c, -err, "restricting the share's mounts");
+	if (!err) {
+		err = change_root(root);
+		if (err)
+			err = enter_step(c, -err, "changing the root");
+	}
+	if (err)
+		close(root);
+	else
+		c->place->root = root;
+	return err;
+}
+
+int ns_become(struct confining *c, uid_t uid, gid_t gid)
+{
+	int err;
+
+	if (setgroups(0, NULL) || setresgid(gid, gid, gid) ||
+	    setresuid(uid, uid, uid))
+		return confine_fail(c, errno, "becoming uid %u gid %u: %s", uid,
+				    gid, strerror(errno));
+	/* There it may read its files whatever their mode says. No such
+	 * namespace is no failure; one without a map would be. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	if (c->place->proc < 0 || unshare(CLONE_NEWUSER))
+		return 0;
+	err = map_self(c->place->proc, uid, gid);
+	if (err)
+		return enter_step(c, -err, "writing the id map");
+	c->place->userns = true;
+	return 0;
+}

@@ -1,0 +1,604 @@
+/* rooms: base */
+/* SPDX-License-Identifier: MIT */
+/*
+ * Confinement as root, as an ordinary user, and where namespaces are not to be
+ * had. Each case runs in processes of its own: one that becomes the user, and
+ * the keeper that it forks, which looks around and reports the first thing that
+ * is not as it should be.
+ */
+
+#include "fsserver/drop.c"
+#include "fsserver/namespace.c"
+#include "fsserver/sandbox.c"
+
+#include "check.h"
+
+#include <dirent.h>
+#include <ftw.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+
+#define USER 1234		/* owns the share, has no privileges */
+
+static char base[64], share[80], secret[80];
+
+/* What a check in the keeper returns: NULL, or what was not so. */
+#define EXPECT(cond)                                                          \
+	do {                                                                  \
+		if (!(cond))                                                  \
+			return #cond;                                         \
+	} while (0)
+
+struct scene {
+	struct fs_options o;
+	uid_t user;			/* 0: stay root */
+	int (*before)(void);		/* as root, in the user's process */
+	const char *(*look)(const struct fs_place *place);
+};
+
+struct report {
+	int err;
+	char why[256];
+	char bad[256];
+	struct fs_place place;
+};
+
+static struct report report;
+
+static void write_text(const char *dir, const char *name, const char *text,
+		       mode_t mode, uid_t owner)
+{
+	char path[160];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0 ||
+	    fchown(fd, owner, owner) || fchmod(fd, mode))
+		abort();
+	close(fd);
+}
+
+static void make_tree(void)
+{
+	char path[160];
+
+	snprintf(base, sizeof(base), "/tmp/vmshare-confine-XXXXXX");
+	if (!mkdtemp(base) || chmod(base, 0755))
+		abort();
+	snprintf(share, sizeof(share), "%s/share", base);
+	snprintf(secret, sizeof(secret), "%s/secret", base);
+	if (mkdir(share, 0755) || chown(share, USER, USER))
+		abort();
+	write_text(base, "secret", "s", 0666, USER);
+	write_text(share, "file", "hello", 0644, USER);
+	write_text(share, "shut", "hello", 0000, USER);
+	write_text(share, "roots", "hello", 0644, 0);
+	snprintf(path, sizeof(path), "%s/link", share);
+	if (symlink(secret, path))
+		abort();
+	snprintf(path, sizeof(path), "%s/sub", share);
+	if (mkdir(path, 0777) || chmod(path, 0777))
+		abort();
+	snprintf(path, sizeof(path), "%s/null", share);
+	if (mknod(path, S_IFCHR | 0666, makedev(1, 3)))
+		abort();
+}
+
+static int remove_one(const char *path, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void keeper(const struct scene *s, int fd)
+{
+	const char *bad = NULL;
+
+	memset(&report, 0, sizeof(report));
+	report.err = fs_confine(&s->o, &fd, 1, &report.place, report.why,
+				sizeof(report.why));
+	if (!report.err && s->look)
+		bad = s->look(&report.place);
+	snprintf(report.bad, sizeof(report.bad), "%s", bad ? bad : "");
+	_exit(write(fd, &report, sizeof(report)) != sizeof(report));
+}
+
+static void become(uid_t uid)
+{
+	if (setgroups(0, NULL) || setresgid(uid, uid, uid) ||
+	    setresuid(uid, uid, uid) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+		_exit(9);
+}
+
+/* Play a scene; the report is left in @report. */
+static void play(const struct scene *s)
+{
+	int fds[2], status;
+	pid_t pid;
+
+	memset(&report, 0, sizeof(report));
+	report.err = -EIO;
+	if (pipe(fds))
+		abort();
+	pid = fork();
+	if (!pid) {
+		if (s->before && s->before())
+			_exit(9);
+		if (s->user)
+			become(s->user);
+		pid = fs_fork(&s->o);
+		if (!pid)
+			keeper(s, fds[1]);
+		if (pid < 0 || waitpid(pid, &status, 0) < 0)
+			_exit(9);
+		_exit(0);
+	}
+	close(fds[1]);
+	if (read(fds[0], &report, sizeof(report)) != sizeof(report))
+		report.err = -EIO;
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	if (report.bad[0])
+		printf("# not so: %s\n", report.bad);
+	if (report.err)
+		printf("# %s\n", report.why);
+}
+
+static struct scene scene_of(uid_t user)
+{
+	struct scene s;
+
+	memset(&s, 0, sizeof(s));
+	s.o.dir = share;
+	s.o.access = user ? FS_ACCESS_SQUASH : FS_ACCESS_PASSTHROUGH;
+	s.o.seccomp = true;
+	s.user = user;
+	return s;
+}
+
+#define CHECK_PLAYED()                                                        \
+	do {                                                                  \
+		CHECK_EQ(report.err, 0);                                      \
+		CHECK_STR(report.bad, "");                                    \
+	} while (0)
+
+/* ---- what a keeper looks at --------------------------------------------- */
+
+static int reads(int dir, const char *name)
+{
+	char byte;
+	int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = read(fd, &byte, 1) == 1 ? 0 : -EIO;
+	close(fd);
+	return err;
+}
+
+static int creates(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return unlinkat(dir, name, 0) ? -errno : 0;
+}
+
+static uint64_t status_hex(const struct fs_place *p, const char *key)
+{
+	char text[4096], *at;
+	int fd = openat(p->proc, "self/status", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return ~0ull;
+	text[n] = '\0';
+	at = strstr(text, key);
+	return at ? strtoull(at + strlen(key), NULL, 16) : ~0ull;
+}
+
+static unsigned int open_descriptors(void)
+{
+	unsigned int n = 0;
+
+	for (int fd = 3; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* A descriptor of a file reached again through the procfs. */
+static const char *look_proc(const struct fs_place *p)
+{
+	char path[32];
+	int fd = openat(p->root, "file", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	EXPECT(fd >= 0);
+	snprintf(path, sizeof(path), "self/fd/%d", fd);
+	EXPECT(reads(p->proc, path) == 0);
+	EXPECT(reads(AT_FDCWD, path) == 0);
+	close(fd);
+	return NULL;
+}
+
+static const char *look_common(const struct fs_place *p)
+{
+	struct rlimit lim;
+	struct stat st;
+
+	EXPECT(reads(p->root, "file") == 0);
+	EXPECT(creates(p->root, "new") == 0);
+	EXPECT(reads(p->root, "link") < 0);
+	EXPECT(reads(p->root, "null") < 0);
+	EXPECT(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+	EXPECT(!getrlimit(RLIMIT_CORE, &lim) && lim.rlim_cur == 0);
+	EXPECT(!getrlimit(RLIMIT_NOFILE, &lim));
+	EXPECT(lim.rlim_cur == lim.rlim_max || lim.rlim_cur == 1048576);
+	/* root, proc, the pipe */
+	EXPECT(open_descriptors() == 3);
+	EXPECT(!fstatat(p->root, "file", &st, 0) && st.st_uid == USER);
+	return look_proc(p);
+}
+
+static const char *look_namespaces(const struct fs_place *p)
+{
+	const char *bad = look_common(p);
+	char dots[] = "../../../../../etc/passwd", host[65];
+
+	if (bad)
+		return bad;
+	EXPECT(p->private_proc);
+	EXPECT(getpid() == 1);
+	EXPECT(reads(AT_FDCWD, secret) == -ENOENT);
+	EXPECT(reads(AT_FDCWD, "/etc/passwd") == -ENOENT);
+	EXPECT(reads(AT_FDCWD, "/file") == 0);
+	EXPECT(reads(p->root, dots) == -ENOENT);
+	EXPECT(reads(p->proc, "../file") < 0);
+	EXPECT(reads(p->proc, "meminfo") == -ENOENT);
+	EXPECT(reads(p->root, "link") == -ELOOP ||
+	       reads(p->root, "link") == -ENOENT);
+	EXPECT(reads(p->root, "null") == -EACCES);
+	EXPECT(if_nametoindex("eth0") == 0);
+	EXPECT(!gethostname(host, sizeof(host)));
+	EXPECT(mount("none", "/sub", "tmpfs", 0, NULL) < 0);
+	EXPECT(chroot("/sub") < 0);
+	return NULL;
+}
+
+static const char *look_root(const struct fs_place *p)
+{
+	const uint64_t want = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE |
+			      1u << CAP_FOWNER | 1u << CAP_FSETID |
+			      1u << CAP_SETGID | 1u << CAP_SETUID |
+			      1u << CAP_MKNOD | 1ull << CAP_SETFCAP;
+
+	EXPECT(!p->userns);
+	EXPECT(geteuid() == 0);
+	EXPECT(status_hex(p, "CapPrm:") == want);
+	EXPECT(status_hex(p, "CapEff:") == want);
+	EXPECT(status_hex(p, "CapBnd:") == want);
+	EXPECT(status_hex(p, "CapInh:") == 0);
+	EXPECT(getgroups(0, NULL) == 0);
+	return look_namespaces(p);
+}
+
+static const char *look_user(const struct fs_place *p)
+{
+	const uint64_t want = 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER;
+	struct stat st;
+
+	EXPECT(p->userns);
+	EXPECT(p->uid == USER && p->gid == USER);
+	EXPECT(geteuid() == USER);
+	EXPECT(status_hex(p, "CapPrm:") == want);
+	EXPECT(status_hex(p, "CapBnd:") == want);
+	/* Its own file whatever the mode; others by what the mode says. */
+	EXPECT(reads(p->root, "shut") == 0);
+	EXPECT(reads(p->root, "roots") == 0);
+	EXPECT(!fstatat(p->root, "roots", &st, 0) && st.st_uid == 65534);
+	EXPECT(openat(p->root, "roots", O_WRONLY | O_CLOEXEC) < 0);
+	return look_namespaces(p);
+}
+
+static const char *look_readonly(const struct fs_place *p)
+{
+	EXPECT(reads(p->root, "file") == 0);
+	EXPECT(creates(p->root, "new") < 0);
+	EXPECT(openat(p->root, "file", O_WRONLY | O_CLOEXEC) < 0);
+	EXPECT(fchmodat(p->root, "file", 0600, 0) < 0 && errno == EROFS);
+	EXPECT(fchmodat(p->root, "sub/x", 0600, 0) < 0 && errno == EROFS);
+	EXPECT(creates(p->root, "sub/new") < 0);
+	return NULL;
+}
+
+static const char *look_none(const struct fs_place *p)
+{
+	struct stat st;
+
+	EXPECT(!p->private_proc);
+	EXPECT(reads(AT_FDCWD, secret) == -EACCES);
+	EXPECT(reads(AT_FDCWD, "/etc/passwd") == -EACCES);
+	EXPECT(creates(AT_FDCWD, "/tmp/vmshare-escaped") == -EACCES);
+	EXPECT(stat(secret, &st) == 0);	/* Landlock knows no stat */
+	return look_common(p);
+}
+
+static const char *look_chroot(const struct fs_place *p)
+{
+	EXPECT(reads(AT_FDCWD, "/etc/passwd") == -ENOENT);
+	EXPECT(reads(AT_FDCWD, "/file") == 0);
+	EXPECT(reads(p->root, "../etc/passwd") == -ENOENT);
+	return look_common(p);
+}
+
+/* ---- before: what the host is like -------------------------------------- */
+
+/* A chroot is where the kernel lets nobody make user namespaces. */
+static int in_chroot(void)
+{
+	return unshare(CLONE_NEWNS) ||
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	       mount("/", "/mnt", NULL, MS_BIND | MS_REC, NULL) ||
+	       chroot("/mnt") || chdir("/");
+}
+
+/* Another file system below the share. */
+static int with_submount(void)
+{
+	char path[120];
+
+	snprintf(path, sizeof(path), "%s/sub", share);
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", path, "tmpfs", 0, "mode=777"))
+		return -1;
+	write_text(path, "x", "x", 0666, USER);
+	return 0;
+}
+
+/* ---- cases -------------------------------------------------------------- */
+
+static void test_root(void)
+{
+	struct scene s = scene_of(0);
+
+	s.look = look_root;
+	play(&s);
+	CHECK_PLAYED();
+	for (int i = 0; i < FS_LAYER_COUNT; i++)
+		CHECK_EQ(report.place.layers[i].state, FS_LAYER_ON);
+}
+
+static void test_user(void)
+{
+	struct scene s = scene_of(USER);
+
+	s.look = look_user;
+	play(&s);
+	CHECK_PLAYED();
+	for (int i = 0; i < FS_LAYER_COUNT; i++)
+		CHECK_EQ(report.place.layers[i].state, FS_LAYER_ON);
+}
+
+/* Root that is told to be somebody ends up as that somebody would. */
+static void test_squash_by_root(void)
+{
+	struct scene s = scene_of(0);
+
+	s.o.access = FS_ACCESS_SQUASH;
+	s.o.squash_set = true;
+	s.o.squash_uid = s.o.squash_gid = USER;
+	s.look = look_user;
+	play(&s);
+	CHECK_PLAYED();
+}
+
+static void test_readonly(void)
+{
+	struct scene s = scene_of(0);
+
+	s.o.readonly = true;
+	s.before = with_submount;
+	s.look = look_readonly;
+	play(&s);
+	CHECK_PLAYED();
+	s = scene_of(USER);
+	s.o.readonly = true;
+	s.before = with_submount;
+	s.look = look_readonly;
+	play(&s);
+	CHECK_PLAYED();
+}
+
+/* The way of kernels without mount_setattr(2), on a tree with a submount. */
+static const char *remounts(void)
+{
+	char path[120];
+	int proc = open("/proc", O_PATH | O_CLOEXEC);
+
+	EXPECT(!with_submount());
+	EXPECT(!mount(share, share, NULL, MS_BIND | MS_REC, NULL));
+	EXPECT(remount_all(proc, share, true) == 0);
+	snprintf(path, sizeof(path), "%s/x", share);
+	EXPECT(creates(AT_FDCWD, path) == -EROFS);
+	snprintf(path, sizeof(path), "%s/sub/y", share);
+	EXPECT(creates(AT_FDCWD, path) == -EROFS);
+	snprintf(path, sizeof(path), "%s/null", share);
+	EXPECT(reads(AT_FDCWD, path) == -EACCES);
+	return NULL;
+}
+
+static void test_remount(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		const char *bad = remounts();
+
+		if (bad)
+			printf("# not so: %s (%m)\n", bad);
+		fflush(stdout);
+		_exit(bad != NULL);
+	}
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+}
+
+static void test_unescape(void)
+{
+	char text[] = "/a\\040b\\134c\\0";
+
+	unescape(text);
+	CHECK_STR(text, "/a b\\c\\0");
+}
+
+static void test_none(void)
+{
+	struct scene s = scene_of(USER);
+
+	s.o.sandbox = FS_SANDBOX_NONE;
+	s.look = look_none;
+	play(&s);
+	CHECK_PLAYED();
+	CHECK_EQ(report.place.layers[FS_LAYER_NAMESPACES].state, FS_LAYER_OFF);
+	CHECK_EQ(report.place.layers[FS_LAYER_LANDLOCK].state, FS_LAYER_ON);
+	s.user = 0;
+	play(&s);
+	CHECK_PLAYED();
+}
+
+static void test_chroot(void)
+{
+	struct scene s = scene_of(0);
+
+	s.o.sandbox = FS_SANDBOX_CHROOT;
+	s.look = look_chroot;
+	play(&s);
+	CHECK_PLAYED();
+	s.user = USER;
+	play(&s);
+	CHECK_EQ(report.err, -EPERM);
+	CHECK_STR(report.why, "sandbox=chroot needs root");
+}
+
+/* No user namespaces here: less by default, a refusal when asked by name. */
+static void test_fallback(void)
+{
+	struct scene s = scene_of(USER);
+
+	s.before = in_chroot;
+	s.look = look_none;
+	play(&s);
+	CHECK_PLAYED();
+	CHECK_EQ(report.place.layers[FS_LAYER_NAMESPACES].state,
+		 FS_LAYER_UNAVAILABLE);
+	CHECK_EQ(report.place.layers[FS_LAYER_NAMESPACES].error, EPERM);
+	CHECK_STR(report.place.layers[FS_LAYER_NAMESPACES].why,
+		  "making a user namespace: Operation not permitted");
+	s.o.sandbox = FS_SANDBOX_NAMESPACE;
+	play(&s);
+	CHECK_EQ(report.err, -EPERM);
+	CHECK_STR(report.why,
+		  "making a user namespace: Operation not permitted");
+}
+
+static void test_inode_handles(void)
+{
+	struct scene s = scene_of(0);
+
+	s.o.inode_handles = true;
+	play(&s);
+	CHECK_PLAYED();
+	CHECK_EQ(report.place.layers[FS_LAYER_LANDLOCK].state, FS_LAYER_OFF);
+	CHECK_STR(report.place.layers[FS_LAYER_LANDLOCK].why,
+		  "inode-handles=on");
+}
+
+static void test_messages(void)
+{
+	struct scene s = scene_of(USER);
+	char want[256], dir[160];
+
+	snprintf(dir, sizeof(dir), "%s/none", base);
+	s.o.dir = dir;
+	play(&s);
+	snprintf(want, sizeof(want), "share directory '%s' does not exist",
+		 dir);
+	CHECK_EQ(report.err, -ENOENT);
+	CHECK_STR(report.why, want);
+	s.o.dir = secret;
+	play(&s);
+	snprintf(want, sizeof(want), "share '%s' is not a directory", secret);
+	CHECK_EQ(report.err, -ENOTDIR);
+	CHECK_STR(report.why, want);
+	snprintf(dir, sizeof(dir), "%s/private", base);
+	mkdir(dir, 0700);
+	s.o.dir = dir;
+	play(&s);
+	snprintf(want, sizeof(want), "share directory '%s' (mode 0700, "
+		 "another user's) may not be read by uid %d", dir, USER);
+	CHECK_EQ(report.err, -EACCES);
+	CHECK_STR(report.why, want);
+	s.o.dir = share;
+	s.o.access = FS_ACCESS_PASSTHROUGH;
+	play(&s);
+	CHECK_EQ(report.err, -EPERM);
+	CHECK(strstr(report.why, "access=passthrough needs root"));
+	s.o.uid_map[0] = (struct fs_idrange){ 0, USER, 1 };
+	s.o.nr_uid_map = 1;
+	play(&s);
+	CHECK(report.err == -ENOENT || report.err == -EPERM || !report.err);
+}
+
+static void test_probe(void)
+{
+	struct scene s = scene_of(0);
+	struct fs_place place;
+	char why[128] = "x";
+
+	CHECK_EQ(fs_probe_layers(&s.o, &place, why, sizeof(why)), 0);
+	CHECK_STR(why, "");
+	CHECK_EQ(place.root, -1);
+	CHECK_EQ(place.layers[FS_LAYER_NAMESPACES].state, FS_LAYER_ON);
+	s.o.dir = secret;
+	CHECK_EQ(fs_probe_layers(&s.o, &place, why, sizeof(why)), -ENOTDIR);
+	CHECK(strstr(why, "is not a directory"));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "root", test_root },
+		{ "user", test_user },
+		{ "squash_by_root", test_squash_by_root },
+		{ "readonly", test_readonly },
+		{ "remount", test_remount },
+		{ "unescape", test_unescape },
+		{ "none", test_none },
+		{ "chroot", test_chroot },
+		{ "fallback", test_fallback },
+		{ "inode_handles", test_inode_handles },
+		{ "messages", test_messages },
+		{ "probe", test_probe },
+	};
+	int failed;
+
+	if (geteuid()) {
+		printf("1..0 # SKIP needs root\n");
+		return 0;
+	}
+	make_tree();
+	failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
+	nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return failed;
+}
