@@ -185,20 +185,58 @@ void console_drain(struct console *c, int ms)
 	}
 }
 
-void console_print_tail(const struct console *c, unsigned int lines)
+/* The tail in order into @text (CONSOLE_TAIL bytes): its length. */
+static size_t tail_text(const struct console *c, char *text)
 {
-	char text[CONSOLE_TAIL] = "", escaped[512];
 	size_t start = (c->tail_at + CONSOLE_TAIL - c->tail_len) % CONSOLE_TAIL;
-	size_t len = c->tail_len, from;
+	size_t len = c->tail_len;
 
 	for (size_t i = 0; i < len; i++)
 		text[i] = (char)c->tail[(start + i) % CONSOLE_TAIL];
 	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r'))
 		len--;
+	return len;
+}
+
+/* Where a Linux kernel's last words begin in @text, or NULL. */
+static const char *find_panic(const char *text, size_t len)
+{
+	static const char words[] = "Kernel panic - ";
+
+	return memmem(text, len, words, sizeof(words) - 1);
+}
+
+bool console_panicked(const struct console *c)
+{
+	char text[CONSOLE_TAIL] = "";
+	size_t len = tail_text(c, text);
+
+	return find_panic(text, len) != NULL;
+}
+
+/* The line that is @lines from the end, or the panic's if that is earlier. */
+static size_t tail_from(const char *text, size_t len, unsigned int lines)
+{
+	const char *panic = find_panic(text, len);
+	size_t from;
+
 	for (from = len; from > 0; from--)
 		if (text[from - 1] == '\n' && lines-- == 1)
 			break;
-	while (from < len) {
+	if (panic && panic < text + from)
+		for (from = (size_t)(panic - text); from > 0; from--)
+			if (text[from - 1] == '\n')
+				break;
+	return from;
+}
+
+void console_print_tail(const struct console *c, unsigned int lines)
+{
+	char text[CONSOLE_TAIL] = "", escaped[512];
+	size_t len = tail_text(c, text);
+	size_t from = tail_from(text, len, lines);
+
+	for (; from < len && lines; lines--) {
 		const char *line = text + from;
 		const char *end = memchr(line, '\n', len - from);
 		size_t n = end ? (size_t)(end - line) : len - from;

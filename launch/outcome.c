@@ -34,7 +34,7 @@ void outcome_share(const struct share *share)
 /* QEMU ended and nobody asked it to. */
 static int qemu_verdict(struct run *r)
 {
-	if (r->panicked) {
+	if (r->panicked || (r->reset_off && console_panicked(&r->console))) {
 		log_error("the guest's kernel panicked");
 		console_print_tail(&r->console, TAIL_LINES);
 		return EXIT_GUEST_DIED;

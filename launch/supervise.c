@@ -33,6 +33,7 @@
 #define TERM_MS		3000	/* from SIGTERM to SIGKILL */
 #define DRIVER_MS	60000	/* then a guest without the driver is named */
 #define LEFT_MS		3000	/* from a share's orderly end to QEMU's */
+#define PANIC_MS	2000	/* for a panicked kernel to reboot by itself */
 #define DRAIN_MS	1000	/* per piece of output left when QEMU is gone */
 
 static int64_t now_ms(void)
@@ -335,6 +336,7 @@ static int poll_timeout(const struct run *r)
 	sooner(&first, r->timeout);
 	sooner(&first, r->driver_check);
 	sooner(&first, r->left_deadline);
+	sooner(&first, r->panic_deadline);
 	if (!first)
 		return -1;
 	left = first - now_ms();
@@ -369,8 +371,26 @@ static void run_timers(struct run *r)
 		log_error("QEMU left a file server but goes on; ending it");
 		end_run(r, CAUSE_SHARE, STEP_TERM);
 	}
+	if (passed(&r->panic_deadline, now)) {
+		r->panicked = true;
+		step_to(r, STEP_KILL);
+	}
 	if (passed(&r->step_deadline, now))
 		step_to(r, r->step == STEP_ASKED ? STEP_TERM : STEP_KILL);
+}
+
+static void run_console(struct run *r, const struct pollfd *fds,
+			unsigned int nr)
+{
+	size_t before = r->console.tail_at;
+
+	console_handle(&r->console, fds, nr);
+	if (r->console.quit)
+		end_run(r, CAUSE_QUIT, STEP_TERM);
+	/* Our own guest reboots after a panic, which ends it; or it hangs. */
+	if (r->s->streams && !r->panic_deadline && !r->panicked &&
+	    r->console.tail_at != before && console_panicked(&r->console))
+		r->panic_deadline = now_ms() + PANIC_MS;
 }
 
 static void run_streams(struct run *r, const struct pollfd *fds,
@@ -403,9 +423,7 @@ static void dispatch(struct run *r, const struct poll_set *p)
 		on_qmp(r);
 	if (p->fds[2].revents)
 		on_qemu_words(r);
-	console_handle(&r->console, p->fds + p->console, p->nr_console);
-	if (r->console.quit)
-		end_run(r, CAUSE_QUIT, STEP_TERM);
+	run_console(r, p->fds + p->console, p->nr_console);
 	if (s->streams)
 		run_streams(r, p->fds + p->streams, p->nr_streams);
 	for (unsigned int i = 0; i < s->nr_shares; i++) {

@@ -88,7 +88,12 @@ void console_handle(struct console *c, const struct pollfd *fds,
 		    unsigned int nr);
 /* Write what is left for the output, waiting for at most @ms. */
 void console_drain(struct console *c, int ms);
-/* Print the last @lines lines on stderr, escaped, for an error report. */
+/* Whether a Linux kernel's panic is among the last words. */
+bool console_panicked(const struct console *c);
+/*
+ * Print @lines lines on stderr, escaped, for an error report: the last ones,
+ * or a panic's first.
+ */
 void console_print_tail(const struct console *c, unsigned int lines);
 
 /* ---- qmp.c: QEMU's monitor ----------------------------------------------- */
@@ -196,7 +201,7 @@ struct run {
 	int signal;			/* of CAUSE_SIGNAL */
 	enum step step;
 	int64_t step_deadline;		/* 0: none; ms, CLOCK_MONOTONIC */
-	int64_t timeout, driver_check, left_deadline;
+	int64_t timeout, driver_check, left_deadline, panic_deadline;
 	bool up;			/* the machine was made */
 	bool panicked, powered_off, reset_off;
 	bool qemu_gone;
