@@ -1,0 +1,361 @@
+/* rooms: base vhostuser tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hostile driver: a connection that was made in order, and rings whose
+ * content comes from the input, in stages: descriptors, an indirect table,
+ * available entries, index; then a kick; then the next stage while the
+ * device goes on. One device with split rings, one with packed.
+ *
+ * Checked besides sanitizers: every iovec lies in the guest memory that was
+ * shared, the counts and sums of a chain are right, and the queue can be
+ * stopped and set up anew whatever was done to it.
+ */
+
+#include "tests/fuzz/fuzz.h"
+
+#include "base/base.h"
+#include "tests/frontend/fe.h"
+#include "vhostuser/vhostuser.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MEMORY		(256u << 10)
+#define MAX_RING	64u
+#define MAX_MAPS	16
+#define RING_AREA	0x0000u		/* offsets in region 0 */
+#define TABLE_AREA	0x4000u
+#define DATA_AREA	0x8000u
+#define Q		1u
+#define PATIENCE	20000
+
+struct target {
+	struct vu_device *dev;
+	struct fe *fe;
+	struct fe_buf base;	/* all of the rings, tables and data */
+	pthread_t thread, leader;
+	int sock;
+	bool leading;
+	unsigned int waits;	/* atomic; times the leader went to sleep */
+	bool ended;		/* atomic; the leader let go */
+	struct {
+		uintptr_t start, end;
+	} map[MAX_MAPS];
+	unsigned int nr_maps;
+};
+
+static struct target target[2];	/* split, packed */
+
+/* ---- the consumer --------------------------------------------------------- */
+
+static void check_iov(const struct target *t, const struct iovec *iov)
+{
+	uintptr_t a = (uintptr_t)iov->iov_base;
+
+	for (unsigned int i = 0; i < t->nr_maps; i++)
+		if (a >= t->map[i].start && a <= t->map[i].end &&
+		    iov->iov_len <= t->map[i].end - a)
+			return;
+	fuzz_fail("an iovec is not in guest memory");
+}
+
+static void serve(struct target *t, struct chain *c)
+{
+	size_t readable = 0, writable = 0;
+	uint8_t buf[256];
+	struct iov_cursor in, out;
+	uint32_t len = 0;
+
+	if (c->nr_readable + c->nr_writable > CHAIN_MAX_IOV)
+		fuzz_fail("too many iovecs");
+	for (unsigned int i = 0; i < c->nr_readable; i++) {
+		check_iov(t, &c->iov[i]);
+		readable += c->iov[i].iov_len;
+	}
+	for (unsigned int i = 0; i < c->nr_writable; i++) {
+		check_iov(t, &chain_writable(c)[i]);
+		writable += chain_writable(c)[i].iov_len;
+	}
+	if (readable != c->readable || writable != c->writable)
+		fuzz_fail("a chain's sums are wrong");
+	iov_init(&in, c->iov, c->nr_readable);
+	iov_init(&out, chain_writable(c), c->nr_writable);
+	if (iov_read(&in, buf, sizeof(buf)))
+		len = (uint32_t)iov_write(&out, buf, sizeof(buf));
+	vu_chain_ops.push(t->dev, c, len);
+}
+
+static void *lead(void *arg)
+{
+	struct iovec *iov = calloc(CHAIN_MAX_IOV, sizeof(*iov));
+	struct chain c = { .iov = iov };
+	struct target *t = arg;
+	int r = 0;
+
+	while (iov && r >= 0) {
+		r = vu_chain_ops.pop(t->dev, Q, &c);
+		if (r == 1) {
+			serve(t, &c);
+		} else if (r == 0) {
+			__atomic_add_fetch(&t->waits, 1, __ATOMIC_SEQ_CST);
+			r = vu_chain_ops.wait(t->dev, Q);
+		}
+	}
+	__atomic_store_n(&t->ended, true, __ATOMIC_SEQ_CST);
+	free(iov);
+	return NULL;
+}
+
+static int start(void *ctx, unsigned int q)
+{
+	struct target *t = ctx;
+
+	if (q != Q)
+		return 0;
+	__atomic_store_n(&t->ended, false, __ATOMIC_SEQ_CST);
+	t->leading = pthread_create(&t->leader, NULL, lead, t) == 0;
+	return t->leading ? 0 : -ENOMEM;
+}
+
+static void stop(void *ctx, unsigned int q)
+{
+	struct target *t = ctx;
+
+	if (q == Q && t->leading)
+		pthread_join(t->leader, NULL);
+	if (q == Q)
+		t->leading = false;
+}
+
+static void reset(void *ctx)
+{
+	(void)ctx;
+}
+
+static const struct chain_consumer consumer = {
+	.start = start, .stop = stop, .reset = reset,
+};
+
+/* ---- set-up ------------------------------------------------------------------ */
+
+static void *run(void *arg)
+{
+	struct target *t = arg;
+
+	vu_run(t->dev, t->sock);
+	return NULL;
+}
+
+/* Where this process has guest memory mapped, the server's view included. */
+static void find_maps(struct target *t)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned long from, to;
+
+		if (!strstr(line, "memfd:fe-guest") || t->nr_maps == MAX_MAPS ||
+		    sscanf(line, "%lx-%lx", &from, &to) != 2)
+			continue;
+		t->map[t->nr_maps].start = from;
+		t->map[t->nr_maps++].end = to;
+	}
+	if (f)
+		fclose(f);
+}
+
+static void target_open(struct target *t, bool packed)
+{
+	struct vu_config config = {
+		.request_queues = 1,
+		.packed = true,
+		.consumer = &consumer,
+		.consumer_ctx = t,
+	};
+	struct fe_opts opts = {
+		.regions = 2,
+		.adjacent = true,
+		.mem_size = MEMORY,
+		.packed = packed,
+		.ring_size = MAX_RING,
+	};
+	int sock[2];
+
+	if (arena_create(&config.arena, 64 << 20) < 0 ||
+	    vu_open(&t->dev, &config) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) < 0)
+		fuzz_fail("can't set up");
+	t->sock = sock[0];
+	opts.fd = sock[1];
+	if (pthread_create(&t->thread, NULL, run, t) != 0 ||
+	    fe_connect(&t->fe, &opts) < 0 ||
+	    fe_ring_stop(t->fe, Q, NULL) < 0)
+		fuzz_fail("can't connect");
+	t->base.p = t->fe->region[0].map;
+	t->base.gpa = t->fe->region[0].gpa;
+	find_maps(t);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	target_open(&target[0], false);
+	target_open(&target[1], true);
+	return 0;
+}
+
+/* ---- rings from the input ----------------------------------------------------- */
+
+static uint64_t address(const struct target *t, struct fuzz_in *in)
+{
+	uint64_t gpa = t->base.gpa;
+	uint8_t sel = fuzz_u8(in);
+	uint16_t off = fuzz_u16(in);
+
+	switch (sel % 8) {
+	case 0:
+		return gpa + TABLE_AREA + off % 0x1000;
+	case 1:
+		return gpa + MEMORY / 2 - off % 0x2000;	/* region border */
+	case 2:
+		return gpa + MEMORY - off;		/* the end */
+	case 3:
+		return gpa - off;
+	case 4:
+		return UINT64_MAX - off;
+	case 5:
+		return gpa + RING_AREA + off % 0x4000;	/* the rings */
+	default:
+		return gpa + DATA_AREA + off % 0x8000;
+	}
+}
+
+static uint32_t length(struct fuzz_in *in)
+{
+	uint8_t sel = fuzz_u8(in);
+	uint16_t len = fuzz_u16(in);
+
+	switch (sel % 8) {
+	case 0:
+		return 16u * (len % 64);	/* of an indirect table */
+	case 1:
+		return UINT32_MAX - len;
+	case 2:
+		return (uint32_t)len << 16;
+	default:
+		return len % 5000;
+	}
+}
+
+static void split_desc(const struct target *t, struct fuzz_in *in,
+		       struct vring_desc *d)
+{
+	d->addr = address(t, in);
+	d->len = length(in);
+	d->flags = fuzz_u8(in) & 7;
+	d->next = fuzz_u8(in);
+}
+
+static void packed_desc(const struct target *t, struct fuzz_in *in,
+			struct vring_packed_desc *d)
+{
+	uint8_t flags = fuzz_u8(in);
+
+	d->addr = address(t, in);
+	d->len = length(in);
+	d->id = fuzz_u8(in);
+	__atomic_store_n(&d->flags,
+			 (uint16_t)((flags & 7) |
+				    (flags & 8 ? 1u << 7 : 0) |
+				    (flags & 16 ? 1u << 15 : 0)),
+			 __ATOMIC_RELEASE);
+}
+
+/* One stage: what the driver writes before its next kick. */
+static void write_stage(struct target *t, struct fe_ring *r, bool packed,
+			struct fuzz_in *in)
+{
+	uint8_t *base = t->base.p;
+	unsigned int n = fuzz_u8(in) % 32, m = fuzz_u8(in) % 32;
+	unsigned int at = fuzz_u8(in), heads = fuzz_u8(in) % 32;
+
+	for (unsigned int i = 0; i < m; i++) {
+		void *d = base + TABLE_AREA + 16 * i;
+
+		if (packed)
+			packed_desc(t, in, d);
+		else
+			split_desc(t, in, d);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int k = (at + i) % r->num;
+
+		if (packed)
+			packed_desc(t, in, &r->pdesc[k]);
+		else
+			split_desc(t, in, &r->desc[k]);
+	}
+	if (packed)
+		return;
+	for (unsigned int i = 0; i < heads; i++)
+		r->avail->ring[(r->next_avail + i) % r->num] = fuzz_u8(in);
+	r->avail->flags = fuzz_u8(in);
+	r->avail->ring[r->num] = fuzz_u16(in);	/* used_event */
+	r->next_avail = (uint16_t)(r->next_avail +
+				   (heads ? heads : fuzz_u16(in)));
+	__atomic_store_n(&r->avail->idx, r->next_avail, __ATOMIC_RELEASE);
+}
+
+static void settle(struct target *t, unsigned int before)
+{
+	for (int i = 0; i < PATIENCE; i++) {
+		if (__atomic_load_n(&t->ended, __ATOMIC_SEQ_CST) ||
+		    __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST) != before)
+			return;
+		if (i < 100)
+			sched_yield();
+		else
+			usleep(50);
+	}
+	fuzz_fail("the leader neither waits nor ends");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_in in = { data, size };
+	uint8_t mode = fuzz_u8(&in);
+	bool packed = mode & 1;
+	struct target *t = &target[packed];
+	struct fe_ring *r = &t->fe->ring[Q];
+	unsigned int before;
+
+	memset(t->base.p, 0, DATA_AREA);
+	r->num = packed ? 2 + fuzz_u8(&in) % (MAX_RING - 1) :
+			  2u << fuzz_u8(&in) % 6;
+	r->base = mode & 2 ? fuzz_u32(&in) : 0;
+	if (packed)
+		r->base = r->base % r->num * 0x10001 |
+			  (mode & 4 ? 0 : 0x80008000);
+	r->next_avail = (uint16_t)(packed ? 0 : r->base);
+	r->has_base = true;
+	before = __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST);
+	write_stage(t, r, packed, &in);
+	if (fe_ring_start(t->fe, Q) < 0)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		settle(t, before);
+		if (!in.left)
+			break;
+		before = __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST);
+		write_stage(t, r, packed, &in);
+		fe_kick_always(r);
+	}
+	if (fe_ring_stop(t->fe, Q, NULL) < 0)
+		fuzz_fail("the queue can't be stopped");
+	return 0;
+}
