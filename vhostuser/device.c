@@ -211,7 +211,7 @@ static void suspect_check(struct vu_device *dev)
 		moved |= vu_load(&dev->queue[i].moved);
 		vu_store(&dev->queue[i].kick_told, false);
 	}
-	if (moved || dev->state->warned || !vu_mem_untouched(dev->table))
+	if (moved || dev->state->warned || !vu_mem_untouched(dev))
 		return;
 	dev->state->warned = true;
 	vu_tell(dev, VU_EVENT_NOT_SHARED, -1,

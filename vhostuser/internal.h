@@ -453,7 +453,7 @@ int vu_mem_adopt(struct vu_device *dev);
 bool vu_mem_reclaim(struct vu_device *dev);
 void *vu_mem_user(const struct vu_table *t, uint64_t uva, uint64_t len);
 void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len);
-bool vu_mem_untouched(const struct vu_table *t);
+bool vu_mem_untouched(const struct vu_device *dev);
 void vu_mem_mend(struct vu_device *dev);
 int vu_bus_open(void);
 int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,

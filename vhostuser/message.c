@@ -178,7 +178,7 @@ static int set_vring_num(struct vu_call *c)
 		return num == q->num ? 0 : -EBUSY;
 	q->st->num = num;
 	q->st->have_num = true;
-	return vu_queue_try_start(q);
+	return 0;
 }
 
 static int set_vring_addr(struct vu_call *c)
@@ -213,7 +213,7 @@ static int set_vring_base(struct vu_call *c)
 		return -EBUSY;
 	q->st->base = c->in->vring.num;
 	q->st->have_base = true;
-	return vu_queue_try_start(q);
+	return 0;
 }
 
 static int get_vring_base(struct vu_call *c)
@@ -310,16 +310,21 @@ static int set_vring_err(struct vu_call *c)
 static int set_vring_enable(struct vu_call *c)
 {
 	struct vu_queue *q = call_queue(c, c->in->vring.index);
+	int r;
 
 	if (!q || c->in->vring.num > 1)
 		return -EINVAL;
 	if (!(c->dev->state->features & 1ull << VU_F_PROTOCOL_FEATURES))
 		return -EINVAL;
 	q->st->enabled = c->in->vring.num;
-	if (q->st->enabled)
-		return vu_queue_try_start(q);
-	vu_queue_stop(q);
-	return 0;
+	if (!q->st->enabled) {
+		vu_queue_stop(q);
+		return 0;
+	}
+	r = vu_queue_try_start(q);
+	if (r < 0)
+		q->st->enabled = false;
+	return r;
 }
 
 /* ---- reset ------------------------------------------------------------------ */

@@ -272,14 +272,12 @@ int vu_split_pop(struct vu_queue *q, struct chain *c)
 
 	if (q->next_again < q->nr_again)
 		return split_pop_again(q, c);
-	if (q->shadow_avail == q->last_avail) {
-		if (!split_look(q))
-			return 0;
-		if ((uint16_t)(q->shadow_avail - q->last_avail) > q->num) {
-			vu_queue_break(q, "available index jumps from %u to %u",
-				       q->last_avail, q->shadow_avail);
-			return -ESHUTDOWN;
-		}
+	if (q->shadow_avail == q->last_avail && !split_look(q))
+		return 0;
+	if ((uint16_t)(q->shadow_avail - q->last_avail) > q->num) {
+		vu_queue_break(q, "available index jumps from %u to %u",
+			       q->last_avail, q->shadow_avail);
+		return -ESHUTDOWN;
 	}
 	head = le16toh(vu_load(&q->avail_ring[q->last_avail & (q->num - 1)]));
 	if (head >= q->num) {

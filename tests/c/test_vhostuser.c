@@ -44,18 +44,21 @@ static void handshake(void)
 	rig_close(&rig);
 }
 
-/* @rounds batches of up to @depth on every ring. */
+/* @rounds batches of up to @depth, on all rings in turn. */
 static int traffic(struct fe *fe, unsigned int rounds, unsigned int depth,
 		   unsigned int pieces, uint32_t len)
 {
 	unsigned int slots = fe->opts.no_indirect ? 2 * pieces : 1;
-	struct rig_io *io = calloc(depth, sizeof(*io));
+	unsigned int all = depth * fe->nr_rings;
+	struct rig_io *ios = calloc(all, sizeof(*ios));
 	int r = 0;
 
-	for (unsigned int i = 0; i < depth && r == 0; i++)
-		r = rig_io_new(fe, &io[i], len + i, (uint8_t)i);
+	/* Each ring has its own, so that no two leaders share memory. */
+	for (unsigned int i = 0; i < all && r == 0; i++)
+		r = rig_io_new(fe, &ios[i], len + i % depth, (uint8_t)i);
 	for (unsigned int n = 0; n < rounds && r == 0; n++) {
 		struct fe_ring *ring = &fe->ring[n % fe->nr_rings];
+		struct rig_io *io = &ios[n % fe->nr_rings * depth];
 		unsigned int batch = 1 + n % depth;
 
 		for (unsigned int i = 0; i < batch && r == 0; i++) {
@@ -73,9 +76,9 @@ static int traffic(struct fe *fe, unsigned int rounds, unsigned int depth,
 		if (r == 0)
 			r = rig_reap(ring, batch);
 	}
-	for (unsigned int i = 0; i < depth; i++)
-		rig_io_free(fe, &io[i]);
-	free(io);
+	for (unsigned int i = 0; i < all; i++)
+		rig_io_free(fe, &ios[i]);
+	free(ios);
 	return r;
 }
 
@@ -331,30 +334,6 @@ static void disable_and_enable(void)
 	rig_close(&rig);
 }
 
-/* The driver starts over: what still runs is forgotten, the rest is fresh. */
-static int reboot(struct fe *fe)
-{
-	int r = fe_stop(fe);
-
-	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++) {
-		struct fe_ring *ring = &fe->ring[q];
-
-		close(ring->kick);
-		close(ring->call);
-		close(ring->err);
-		free(ring->slot);
-		for (int i = 0; i < 3; i++)
-			fe_free(fe, &ring->mem[i]);
-		memset(ring, 0, sizeof(*ring));
-		r = fe_ring_init(fe, q);
-	}
-	if (r == 0)
-		r = fe_set_features(fe);
-	if (r == 0)
-		r = fe_share_memory(fe);
-	return r < 0 ? r : fe_start(fe);
-}
-
 static void guest_reboots(void)
 {
 	const struct fe_opts o = { .ring_size = 32, .queues = 3 };
@@ -369,7 +348,7 @@ static void guest_reboots(void)
 		CHECK_EQ(rig_io_push(&rig.fe->ring[2], &io, 1), 0);
 		fe_kick(&rig.fe->ring[2]);
 		RIG_UNTIL(rig_held_now(&rig) == 1);
-		CHECK_EQ(reboot(rig.fe), 0);
+		CHECK_EQ(rig_reboot(rig.fe), 0);
 		CHECK_EQ(RIG_GET(rig.resets), i);
 		CHECK_EQ(RIG_GET(rig.events[VU_EVENT_RESET]), i);
 		CHECK_EQ(RIG_GET(rig.events[VU_EVENT_DRIVER]), i + 1);
@@ -391,7 +370,7 @@ static void device_reset(void)
 	CHECK_EQ(fe_reset_device(rig.fe), 0);
 	CHECK_EQ(RIG_GET(rig.resets), 1);
 	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_RESET]), 1);
-	CHECK_EQ(reboot(rig.fe), 0);
+	CHECK_EQ(rig_reboot(rig.fe), 0);
 	CHECK_EQ(RIG_GET(rig.resets), 1);
 	CHECK_EQ(traffic(rig.fe, 20, 8, 1, 64), 0);
 	rig_close(&rig);

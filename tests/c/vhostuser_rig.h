@@ -392,6 +392,30 @@ static inline int rig_echo_once(struct fe *fe, unsigned int q, uint32_t len)
 	return r;
 }
 
+/* The driver starts over, with rings of its own making. */
+static inline int rig_reboot(struct fe *fe)
+{
+	int r = fe_stop(fe);
+
+	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++) {
+		struct fe_ring *ring = &fe->ring[q];
+
+		close(ring->kick);
+		close(ring->call);
+		close(ring->err);
+		free(ring->slot);
+		for (int i = 0; i < 3; i++)
+			fe_free(fe, &ring->mem[i]);
+		memset(ring, 0, sizeof(*ring));
+		r = fe_ring_init(fe, q);
+	}
+	if (r == 0)
+		r = fe_set_features(fe);
+	if (r == 0)
+		r = fe_share_memory(fe);
+	return r < 0 ? r : fe_start(fe);
+}
+
 /* Wait up to two seconds for a condition. */
 #define RIG_UNTIL(cond)                                      \
 	do {                                                 \
