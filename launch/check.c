@@ -23,8 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FEW_FILES 4096		/* fewer descriptors are worth a word */
-#define MAX_SLOTS 28		/* of a PCI root bus, less what is built in */
+#define FEW_FILES 4096 /* fewer descriptors are worth a word */
+#define MAX_SLOTS 28   /* of a PCI root bus, less what is built in */
 
 void findings_add(struct findings *found, int status, const char *hint,
 		  const char *fmt, ...)
@@ -43,7 +43,7 @@ void findings_add(struct findings *found, int status, const char *hint,
 	snprintf(f->hint, sizeof(f->hint), "%s", hint);
 }
 
-/* ---- memory -------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 static void check_memory(const struct config *c, struct findings *found)
 {
@@ -68,38 +68,40 @@ static void check_limits(const struct config *c, struct findings *found)
 			findings_add(found, EXIT_REFUSED,
 				     "raise the limit, or give less",
 				     "share '%s': open-files %u is more than "
-				     "the open-file limit of %llu", s->tag,
-				     s->open_files,
+				     "the open-file limit of %llu",
+				     s->tag, s->open_files,
 				     (unsigned long long)rl.rlim_max);
 	}
 	if (rl.rlim_max < FEW_FILES)
-		findings_add(found, 0, "raise LimitNOFILE= or the nofile line "
-			     "of limits.conf", "open-file limit is %llu (hard "
+		findings_add(found, 0,
+			     "raise LimitNOFILE= or the nofile line "
+			     "of limits.conf",
+			     "open-file limit is %llu (hard "
 			     "%llu); large trees are faster with more",
 			     (unsigned long long)rl.rlim_cur,
 			     (unsigned long long)rl.rlim_max);
 }
 
-/* ---- words for QEMU ------------------------------------------------------- */
+/* ---- words for QEMU ----------------------------------------------------- */
 
 const char *qemu_arg_conflict(const char *arg, const char *next)
 {
 	static const struct {
 		const char *option;
-		const char *value;	/* in the next argument; NULL: any */
+		const char *value; /* in the next argument; NULL: any */
 		const char *why;
 	} conflicts[] = {
-		{ "m", NULL, "contradicts --memory" },
-		{ "mem-path", NULL, "would replace the shared memory" },
-		{ "numa", NULL, "contradicts --numa" },
-		{ "smp", NULL, "contradicts --cpus" },
-		{ "machine", "memory-backend",
-		  "would replace the shared memory" },
-		{ "M", "memory-backend", "would replace the shared memory" },
-		{ "object", "memory-backend",
-		  "would add memory that is not shared" },
-		{ "daemonize", NULL, "vmshare must see QEMU end" },
-		{ "incoming", NULL, "the server has no state to go on from" },
+		{"m", NULL, "contradicts --memory"},
+		{"mem-path", NULL, "would replace the shared memory"},
+		{"numa", NULL, "contradicts --numa"},
+		{"smp", NULL, "contradicts --cpus"},
+		{"machine", "memory-backend",
+		 "would replace the shared memory"},
+		{"M", "memory-backend", "would replace the shared memory"},
+		{"object", "memory-backend",
+		 "would add memory that is not shared"},
+		{"daemonize", NULL, "vmshare must see QEMU end"},
+		{"incoming", NULL, "the server has no state to go on from"},
 	};
 
 	if (*arg++ != '-')
@@ -123,25 +125,30 @@ static void check_qemu_args(const struct config *c, struct findings *found)
 {
 	for (unsigned int i = 0; i < c->nr_qemu_args; i++) {
 		const char *arg = c->qemu_args[i];
-		const char *next = i + 1 < c->nr_qemu_args ?
-				   c->qemu_args[i + 1] : NULL;
+		const char *next =
+			i + 1 < c->nr_qemu_args ? c->qemu_args[i + 1] : NULL;
 		const char *why = qemu_arg_conflict(arg, next);
 
 		if (why)
-			findings_add(found, EXIT_REFUSED, strncmp(arg,
-				     "-object", 7) ? "" : "add share=on",
+			findings_add(found, EXIT_REFUSED,
+				     strncmp(arg, "-object", 7)
+					     ? ""
+					     : "add share=on",
 				     "--qemu-arg %s: %s", arg, why);
 	}
 	if (c->machine && strstr(c->machine, "memory-backend"))
-		findings_add(found, EXIT_REFUSED, "", "--machine %s: would "
-			     "replace the shared memory", c->machine);
+		findings_add(found, EXIT_REFUSED, "",
+			     "--machine %s: would "
+			     "replace the shared memory",
+			     c->machine);
 	if (c->nr_disks + c->nr_shares > MAX_SLOTS)
-		findings_add(found, EXIT_REFUSED, "", "%u disks and %u shares:"
+		findings_add(found, EXIT_REFUSED, "",
+			     "%u disks and %u shares:"
 			     " the machine has room for %d in all",
 			     c->nr_disks, c->nr_shares, MAX_SLOTS);
 }
 
-/* ---- network and descriptors ---------------------------------------------- */
+/* ---- network and descriptors -------------------------------------------- */
 
 static void check_forwards(const struct config *c, struct findings *found)
 {
@@ -151,18 +158,20 @@ static void check_forwards(const struct config *c, struct findings *found)
 			.sin_family = AF_INET,
 			.sin_port = htons(f->host),
 		};
-		int sock = socket(AF_INET, (f->udp ? SOCK_DGRAM : SOCK_STREAM)
-				  | SOCK_CLOEXEC, 0);
+		int sock = socket(
+			AF_INET,
+			(f->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 		int on = 1;
 
 		inet_pton(AF_INET, f->addr, &sin.sin_addr);
 		if (!f->udp)
 			setsockopt(sock, SOL_SOCKET, SO_REUSEADDR, &on,
 				   sizeof(on));
-		if (sock >= 0 && bind(sock, (struct sockaddr *)&sin,
-				      sizeof(sin)))
-			findings_add(found, EXIT_REFUSED, errno == EACCES ?
-				     "use a port from 1024 up" : "",
+		if (sock >= 0 &&
+		    bind(sock, (struct sockaddr *)&sin, sizeof(sin)))
+			findings_add(found, EXIT_REFUSED,
+				     errno == EACCES ? "use a port from 1024 up"
+						     : "",
 				     "--forward: port %u of %s: %s", f->host,
 				     f->addr, strerror(errno));
 		if (sock >= 0)
@@ -173,11 +182,13 @@ static void check_forwards(const struct config *c, struct findings *found)
 static void check_fd(struct findings *found, const char *name, int fd)
 {
 	if (fd >= 0 && fcntl(fd, F_GETFD) < 0)
-		findings_add(found, EXIT_REFUSED, "", "--%s %d: descriptor is "
-			     "not open", name, fd);
+		findings_add(found, EXIT_REFUSED, "",
+			     "--%s %d: descriptor is "
+			     "not open",
+			     name, fd);
 }
 
-/* ---- kernel ---------------------------------------------------------------- */
+/* ---- kernel ------------------------------------------------------------- */
 
 static void check_readable(struct findings *found, const char *name,
 			   const char *path)
@@ -187,31 +198,33 @@ static void check_readable(struct findings *found, const char *name,
 	if (!path)
 		return;
 	if (stat(path, &st))
-		findings_add(found, EXIT_REFUSED, "", "--%s %s: %s", name,
-			     path, errno == ENOENT ? "no such file" :
-			     strerror(errno));
+		findings_add(found, EXIT_REFUSED, "", "--%s %s: %s", name, path,
+			     errno == ENOENT ? "no such file"
+					     : strerror(errno));
 	else if (S_ISDIR(st.st_mode))
-		findings_add(found, EXIT_REFUSED, "", "--%s %s: is a "
-			     "directory", name, path);
+		findings_add(found, EXIT_REFUSED, "",
+			     "--%s %s: is a "
+			     "directory",
+			     name, path);
 	else if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS))
-		findings_add(found, EXIT_REFUSED, "", "--%s %s: permission "
-			     "denied for uid %u (mode %04o)", name, path,
-			     (unsigned int)geteuid(),
+		findings_add(found, EXIT_REFUSED, "",
+			     "--%s %s: permission "
+			     "denied for uid %u (mode %04o)",
+			     name, path, (unsigned int)geteuid(),
 			     (unsigned int)(st.st_mode & 07777));
 }
 
 static void check_own_kernel(const struct config *c, struct findings *found)
 {
 	struct guest_kernel *k = calloc(1, sizeof(*k));
-	struct guest_error err = { .text = "" };
+	struct guest_error err = {.text = ""};
 
 	if (!k)
 		return;
 	if (guest_kernel_find(c->kernel, c->modules, k, &err))
 		findings_add(found, EXIT_REFUSED, err.hint, "%s", err.text);
 	else if (k->skipped.text[0])
-		findings_add(found, 0, k->skipped.hint, "%s",
-			     k->skipped.text);
+		findings_add(found, 0, k->skipped.hint, "%s", k->skipped.text);
 	free(k);
 }
 
@@ -254,7 +267,7 @@ int check_run(const struct config *c, struct qemu_info *qemu,
 	return 0;
 }
 
-/* ---- telling ---------------------------------------------------------------- */
+/* ---- telling ------------------------------------------------------------ */
 
 void findings_print(const struct findings *found)
 {

@@ -22,10 +22,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define LOCK_HAS_WRITE 101
+#define LOCK_HAS_WRITE	    101
 #define LOCK_UNSHARED_WRITE 201
-#define SOCKET_PATH_MAX 107
-#define QUEUE_SIZE_USEFUL 8	/* Linux spends 4 slots on headers */
+#define SOCKET_PATH_MAX	    107
+#define QUEUE_SIZE_USEFUL   8 /* Linux spends 4 slots on headers */
 
 /* The line @key of a file such as /etc/passwd whose third field is @id. */
 static void user_name(uid_t uid, char *buf, size_t size)
@@ -47,7 +47,7 @@ static void user_name(uid_t uid, char *buf, size_t size)
 		fclose(f);
 }
 
-/* ---- disks ---------------------------------------------------------------- */
+/* ---- disks -------------------------------------------------------------- */
 
 static bool has_file_open(const char *pid, const struct stat *file)
 {
@@ -99,8 +99,10 @@ static void find_user(const struct stat *file, char *buf, size_t size)
 static bool is_locked(int fd, off_t byte)
 {
 	struct flock lock = {
-		.l_type = F_WRLCK, .l_whence = SEEK_SET,
-		.l_start = byte, .l_len = 1,
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = byte,
+		.l_len = 1,
 	};
 
 	return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
@@ -121,9 +123,9 @@ static void check_lock(const struct config *c, const struct disk_config *d,
 	if (!written && !held)
 		return;
 	find_user(st, user, sizeof(user));
-	findings_add(found, EXIT_REFUSED, written ?
-		     "stop it, or make a copy of the disk" :
-		     "stop it, or use --ephemeral or --read-only",
+	findings_add(found, EXIT_REFUSED,
+		     written ? "stop it, or make a copy of the disk"
+			     : "stop it, or use --ephemeral or --read-only",
 		     "%s: in use by another process%s", d->path, user);
 }
 
@@ -137,13 +139,13 @@ static void check_access(const struct config *c, const struct disk_config *d,
 	if (faccessat(AT_FDCWD, d->path, R_OK, AT_EACCESS))
 		what = "permission denied";
 	else if (writes && faccessat(AT_FDCWD, d->path, W_OK, AT_EACCESS))
-		what = errno == EROFS ? "read-only file system" :
-					"not writable";
+		what = errno == EROFS ? "read-only file system"
+				      : "not writable";
 	else
 		return;
 	user_name(st->st_uid, owner, sizeof(owner));
-	findings_add(found, EXIT_REFUSED, *what == 'p' ? "" :
-		     "use --ephemeral or --read-only",
+	findings_add(found, EXIT_REFUSED,
+		     *what == 'p' ? "" : "use --ephemeral or --read-only",
 		     "%s: %s for uid %u (mode %04o, owner %s)", d->path, what,
 		     (unsigned int)geteuid(),
 		     (unsigned int)(st->st_mode & 07777), owner);
@@ -156,26 +158,26 @@ void check_disk(const struct config *c, const struct disk_config *d,
 
 	if (stat(d->path, &st)) {
 		findings_add(found, EXIT_REFUSED, "", "%s: %s", d->path,
-			     errno == ENOENT ? "no such file" :
-			     strerror(errno));
+			     errno == ENOENT ? "no such file"
+					     : strerror(errno));
 		return;
 	}
 	if (S_ISDIR(st.st_mode)) {
-		findings_add(found, EXIT_REFUSED, "to boot it as a tree: "
+		findings_add(found, EXIT_REFUSED,
+			     "to boot it as a tree: "
 			     "--root DIR; to share it: --share DIR",
 			     "%s: is a directory, not a disk image", d->path);
 		return;
 	}
 	if (S_ISREG(st.st_mode) && st.st_size == 0) {
-		findings_add(found, EXIT_REFUSED, "", "%s: is empty",
-			     d->path);
+		findings_add(found, EXIT_REFUSED, "", "%s: is empty", d->path);
 		return;
 	}
 	check_access(c, d, &st, found);
 	check_lock(c, d, &st, found);
 }
 
-/* ---- shares ---------------------------------------------------------------- */
+/* ---- shares ------------------------------------------------------------- */
 
 static void check_socket(const struct share_config *s, struct findings *found)
 {
@@ -183,18 +185,22 @@ static void check_socket(const struct share_config *s, struct findings *found)
 	struct stat st;
 
 	if (len > SOCKET_PATH_MAX)
-		findings_add(found, EXIT_REFUSED, "use a shorter directory "
-			     "such as $XDG_RUNTIME_DIR", "share '%s': socket "
-			     "path is %zu bytes; the limit is %d", s->tag, len,
-			     SOCKET_PATH_MAX);
+		findings_add(found, EXIT_REFUSED,
+			     "use a shorter directory "
+			     "such as $XDG_RUNTIME_DIR",
+			     "share '%s': socket "
+			     "path is %zu bytes; the limit is %d",
+			     s->tag, len, SOCKET_PATH_MAX);
 	else if (stat(s->socket, &st))
 		findings_add(found, EXIT_REFUSED, "start its server first",
 			     "share '%s': %s: %s", s->tag, s->socket,
-			     errno == ENOENT ? "no such socket" :
-			     strerror(errno));
+			     errno == ENOENT ? "no such socket"
+					     : strerror(errno));
 	else if (!S_ISSOCK(st.st_mode))
-		findings_add(found, EXIT_REFUSED, "", "share '%s': %s: is not "
-			     "a socket", s->tag, s->socket);
+		findings_add(found, EXIT_REFUSED, "",
+			     "share '%s': %s: is not "
+			     "a socket",
+			     s->tag, s->socket);
 }
 
 /* A disk that its own guest could change underneath itself. */
@@ -213,7 +219,8 @@ static void check_disk_inside(const struct config *c,
 		    strncmp(disk, dir, len) == 0 && disk[len] == '/')
 			findings_add(found, 0, "share it ro, or move the disk",
 				     "share '%s' contains the guest's own "
-				     "disk %s", s->tag, c->disks[i].path);
+				     "disk %s",
+				     s->tag, c->disks[i].path);
 }
 
 static void check_dir_access(const struct share_config *s,
@@ -223,16 +230,20 @@ static void check_dir_access(const struct share_config *s,
 
 	if (faccessat(AT_FDCWD, s->dir, R_OK | X_OK, AT_EACCESS)) {
 		user_name(st->st_uid, owner, sizeof(owner));
-		findings_add(found, EXIT_REFUSED, "", "share '%s': %s: "
+		findings_add(found, EXIT_REFUSED, "",
+			     "share '%s': %s: "
 			     "permission denied for uid %u (mode %04o, owner "
-			     "%s)", s->tag, s->dir, (unsigned int)geteuid(),
+			     "%s)",
+			     s->tag, s->dir, (unsigned int)geteuid(),
 			     (unsigned int)(st->st_mode & 07777), owner);
 	} else if (!s->ro && faccessat(AT_FDCWD, s->dir, W_OK, AT_EACCESS)) {
 		findings_add(found, 0, "add ro to say that this is meant",
 			     "share '%s': %s: %s for uid %u, so the guest "
-			     "can't create files there", s->tag, s->dir,
-			     errno == EROFS ? "on a read-only file system" :
-			     "not writable", (unsigned int)geteuid());
+			     "can't create files there",
+			     s->tag, s->dir,
+			     errno == EROFS ? "on a read-only file system"
+					    : "not writable",
+			     (unsigned int)geteuid());
 	}
 }
 
@@ -242,35 +253,44 @@ void check_share(const struct config *c, const struct share_config *s,
 	struct stat st;
 
 	if (s->queue_size < QUEUE_SIZE_USEFUL)
-		findings_add(found, 0, "", "share '%s': queue-size %u: Linux "
-			     "guests need %d or more", s->tag, s->queue_size,
-			     QUEUE_SIZE_USEFUL);
+		findings_add(found, 0, "",
+			     "share '%s': queue-size %u: Linux "
+			     "guests need %d or more",
+			     s->tag, s->queue_size, QUEUE_SIZE_USEFUL);
 	if (s->socket) {
 		check_socket(s, found);
 		return;
 	}
 	if (stat(s->dir, &st))
-		findings_add(found, EXIT_REFUSED, errno == ENOENT ?
-			     "create it, or check the spelling; vmshare does "
-			     "not create shared directories" : "",
+		findings_add(found, EXIT_REFUSED,
+			     errno == ENOENT ? "create it, or check the "
+					       "spelling; vmshare does "
+					       "not create shared directories"
+					     : "",
 			     "share '%s': %s: %s", s->tag, s->dir,
-			     errno == ENOENT ? "no such directory" :
-			     strerror(errno));
+			     errno == ENOENT ? "no such directory"
+					     : strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
-		findings_add(found, EXIT_REFUSED, "share the directory that "
-			     "it is in", "share '%s': %s is a file, not a "
-			     "directory", s->tag, s->dir);
+		findings_add(found, EXIT_REFUSED,
+			     "share the directory that "
+			     "it is in",
+			     "share '%s': %s is a file, not a "
+			     "directory",
+			     s->tag, s->dir);
 	else {
 		check_dir_access(s, &st, found);
 		check_disk_inside(c, s, found);
 	}
 	if (s->access && strcmp(s->access, "passthrough") == 0 && geteuid())
-		findings_add(found, EXIT_REFUSED, "use access=squash or "
-			     "access=mapped", "share '%s': "
-			     "access=passthrough needs root", s->tag);
+		findings_add(found, EXIT_REFUSED,
+			     "use access=squash or "
+			     "access=mapped",
+			     "share '%s': "
+			     "access=passthrough needs root",
+			     s->tag);
 }
 
-/* ---- serve ------------------------------------------------------------------ */
+/* ---- serve -------------------------------------------------------------- */
 
 static void check_socket_dir(const char *path, struct findings *found)
 {
@@ -278,16 +298,19 @@ static void check_socket_dir(const char *path, struct findings *found)
 	char dir[PATH_MAX];
 	struct stat st;
 
-	snprintf(dir, sizeof(dir), "%.*s", slash ? slash == path ? 1 :
-		 (int)(slash - path) : 1, slash ? path : ".");
+	snprintf(dir, sizeof(dir), "%.*s",
+		 slash ? slash == path ? 1 : (int)(slash - path) : 1,
+		 slash ? path : ".");
 	if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS))
 		findings_add(found, EXIT_REFUSED, "", "--socket %s: %s: %s",
-			     path, dir, errno == ENOENT ?
-			     "no such directory" : strerror(errno));
+			     path, dir,
+			     errno == ENOENT ? "no such directory"
+					     : strerror(errno));
 	else if (!lstat(path, &st) && !S_ISSOCK(st.st_mode))
-		findings_add(found, EXIT_REFUSED, "remove it, or give another "
-			     "path", "--socket %s: exists and is not a socket",
-			     path);
+		findings_add(found, EXIT_REFUSED,
+			     "remove it, or give another "
+			     "path",
+			     "--socket %s: exists and is not a socket", path);
 }
 
 void check_serve(const struct config *c, struct findings *found)
@@ -301,10 +324,14 @@ void check_serve(const struct config *c, struct findings *found)
 		return;
 	if (getsockopt(c->listen_fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len))
 		findings_add(found, EXIT_REFUSED, "", "--fd %d: %s",
-			     c->listen_fd, errno == EBADF ?
-			     "descriptor is not open" : "is not a socket");
+			     c->listen_fd,
+			     errno == EBADF ? "descriptor is not open"
+					    : "is not a socket");
 	else if (!on)
-		findings_add(found, EXIT_REFUSED, "pass a socket that "
-			     "listens", "--fd %d: is a socket that does not "
-			     "listen", c->listen_fd);
+		findings_add(found, EXIT_REFUSED,
+			     "pass a socket that "
+			     "listens",
+			     "--fd %d: is a socket that does not "
+			     "listen",
+			     c->listen_fd);
 }

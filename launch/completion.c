@@ -11,10 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const commands[] = { "run", "check", "libvirt-xml",
-					"serve" };
-static const char *const others[] = { "help", "version", "completion", "stat",
-				      "ps" };
+static const char *const commands[] = {"run", "check", "libvirt-xml", "serve"};
+static const char *const others[] = {"help", "version", "completion", "stat",
+				     "ps"};
 
 /* What a value is: 'f' a file, 'd' a directory, 'c' one of arg's, or 0. */
 static char kind(const struct cfg_key *k)
@@ -26,7 +25,9 @@ static char kind(const struct cfg_key *k)
 	if (k->parse == opt_share || strcmp(k->arg, "DIR") == 0)
 		return 'd';
 	return k->parse == opt_path || k->parse == opt_disk ||
-	       k->parse == opt_share_socket ? 'f' : 0;
+			       k->parse == opt_share_socket
+		       ? 'f'
+		       : 0;
 }
 
 /* The choices of @arg with blanks between. */
@@ -36,7 +37,7 @@ static void put_choices(const char *arg)
 		putchar(*arg == '|' ? ' ' : *arg);
 }
 
-/* ---- bash ------------------------------------------------------------------ */
+/* ---- bash --------------------------------------------------------------- */
 
 static void bash_options(const char *command)
 {
@@ -65,7 +66,8 @@ static void bash_values(void)
 			puts("' -- \"$cur\")); return ;;");
 		} else {
 			printf(") compopt -o filenames; COMPREPLY=($(compgen "
-			       "-%c -- \"$cur\")); return ;;\n", kind(k));
+			       "-%c -- \"$cur\")); return ;;\n",
+			       kind(k));
 		}
 	}
 }
@@ -100,7 +102,7 @@ static void print_bash(void)
 	puts("complete -F _vmshare vmshare");
 }
 
-/* ---- zsh ------------------------------------------------------------------- */
+/* ---- zsh ---------------------------------------------------------------- */
 
 /* Inside '...' and _arguments: ' [ ] : are special. */
 static void zsh_text(const char *s)
@@ -167,7 +169,7 @@ static void print_zsh(void)
 	     "else compdef _vmshare vmshare; fi");
 }
 
-/* ---- fish ------------------------------------------------------------------ */
+/* ---- fish --------------------------------------------------------------- */
 
 static void fish_key(const struct cfg_key *k)
 {
@@ -187,7 +189,7 @@ static void fish_key(const struct cfg_key *k)
 	}
 	printf(" -d '");
 	for (const char *s = k->help; *s; s++)
-		fputs(*s == '\'' ? "\\'" : (char[]){ *s, '\0' }, stdout);
+		fputs(*s == '\'' ? "\\'" : (char[]){*s, '\0'}, stdout);
 	puts("'");
 }
 

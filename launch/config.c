@@ -28,12 +28,12 @@ struct flags {
 	struct flag *list;
 	unsigned int count;
 	bool help, version;
-	char **rest;			/* after "--", or NULL */
+	char **rest; /* after "--", or NULL */
 };
 
 /* An option needs a value that the next word may be. */
-static int take_value(struct cfg_parser *p, const struct cfg_key *key,
-		      int argc, char **argv, int *i, const char **value)
+static int take_value(struct cfg_parser *p, const struct cfg_key *key, int argc,
+		      char **argv, int *i, const char **value)
 {
 	if (*i + 1 >= argc)
 		return cfg_fail(p, "--%s: needs a value, as in --%s %s",
@@ -42,8 +42,8 @@ static int take_value(struct cfg_parser *p, const struct cfg_key *key,
 	return 0;
 }
 
-static int long_flag(struct cfg_parser *p, struct flags *f,
-		     unsigned int scope, int argc, char **argv, int *i)
+static int long_flag(struct cfg_parser *p, struct flags *f, unsigned int scope,
+		     int argc, char **argv, int *i)
 {
 	const char *word = argv[*i] + 2;
 	const char *value = strchr(word, '=');
@@ -57,8 +57,8 @@ static int long_flag(struct cfg_parser *p, struct flags *f,
 		f->version = f->version || *word == 'v';
 		return 0;
 	}
-	snprintf(name, sizeof(name), "%.*s", len < sizeof(name) ? (int)len :
-		 (int)sizeof(name) - 1, word);
+	snprintf(name, sizeof(name), "%.*s",
+		 len < sizeof(name) ? (int)len : (int)sizeof(name) - 1, word);
 	flag->key = cfg_find(name, scope);
 	if (!flag->key) {
 		near = cfg_nearest(name, scope);
@@ -130,7 +130,7 @@ static int flag_fail(struct cfg_parser *p, const struct cfg_key *key)
 
 	if (strncmp(p->text, key->name, len) != 0 ||
 	    !strchr(": ", p->text[len]) || p->text[len + 1] == '\'')
-		return -EINVAL;	/* begins with another name, as of a share */
+		return -EINVAL; /* begins with another name, as of a share */
 	memcpy(text, p->text, sizeof(text));
 	return cfg_fail(p, "--%s", text);
 }
@@ -216,8 +216,8 @@ static int parse(struct cfg_parser *p, struct flags *f, int argc, char **argv)
 
 int config_parse(struct config *c, int argc, char **argv)
 {
-	struct cfg_parser p = { .c = c };
-	struct flags f = { 0 };
+	struct cfg_parser p = {.c = c};
+	struct flags f = {0};
 	int err;
 
 	memset(c, 0, sizeof(*c));

@@ -22,10 +22,10 @@ struct file_reader {
 	struct cfg_parser *p;
 	const char *path;
 	unsigned int line, section_line;
-	char section[80];		/* as it stands between the brackets */
-	unsigned int scope;		/* of its keys; 0: [qemu] or none */
+	char section[80];   /* as it stands between the brackets */
+	unsigned int scope; /* of its keys; 0: [qemu] or none */
 	void *base;
-	struct share_config *share;	/* of a [share TAG], until it ends */
+	struct share_config *share; /* of a [share TAG], until it ends */
 };
 
 static int fail_at(struct file_reader *r, unsigned int line)
@@ -67,8 +67,10 @@ static int begin_node(struct file_reader *r, const char *number)
 
 	if (parse_u64(number, 0, VM_MAX_NODES - 1, &n) ||
 	    n != r->p->c->nr_nodes)
-		return cfg_fail(r->p, "[numa %s]: nodes are numbered from 0, "
-				"in order", number);
+		return cfg_fail(r->p,
+				"[numa %s]: nodes are numbered from 0, "
+				"in order",
+				number);
 	if (cfg_new_node(r->p, &node))
 		return -EINVAL;
 	r->base = node;
@@ -89,8 +91,8 @@ static int end_section(struct file_reader *r)
 /* @name: between the brackets. */
 static int begin_section(struct file_reader *r, char *name)
 {
-	static const char *const names[] = { "vm", "share", "numa", "qemu",
-					     NULL };
+	static const char *const names[] = {"vm", "share", "numa", "qemu",
+					    NULL};
 	size_t len = strcspn(name, " \t");
 	char *rest = name + len;
 	const char *near;
@@ -131,10 +133,12 @@ static int set_key(struct file_reader *r, const char *name, const char *value)
 	if (!r->section[0])
 		return cfg_fail(p, "'%s' stands before the first section",
 				name);
-	if (!r->scope) {		/* [qemu] */
+	if (!r->scope) { /* [qemu] */
 		if (strcmp(name, "arg") != 0)
-			return cfg_fail(p, "unknown key '%s' in [qemu] (did "
-					"you mean 'arg'?)", name);
+			return cfg_fail(p,
+					"unknown key '%s' in [qemu] (did "
+					"you mean 'arg'?)",
+					name);
 		return cfg_set(p, CFG_VM, r->base, "qemu-arg", value);
 	}
 	k = cfg_find(name, r->scope);
@@ -164,7 +168,7 @@ static int read_line(struct file_reader *r, char *line)
 		line[len - 1] = '\0';
 		err = end_section(r);
 		if (err)
-			return 1;	/* has its own line number */
+			return 1; /* has its own line number */
 		return begin_section(r, trim(line + 1));
 	}
 	value = strchr(line, '=');
@@ -200,16 +204,19 @@ static int read_lines(struct file_reader *r, FILE *f)
 
 int cfg_read_file(struct cfg_parser *p, const char *path)
 {
-	struct file_reader r = { .p = p, .path = path };
+	struct file_reader r = {.p = p, .path = path};
 	const char *slash = strrchr(path, '/');
 	FILE *f = fopen(path, "re");
 	int err;
 
 	if (!f)
-		return cfg_fail(p, "%s: %s", path, errno == ENOENT ?
-				"no such file" : strerror(errno));
-	p->dir = !slash ? "." : slash == path ? "" :
-		 cfg_strndup(p->c, path, (size_t)(slash - path));
+		return cfg_fail(p, "%s: %s", path,
+				errno == ENOENT ? "no such file"
+						: strerror(errno));
+	p->dir = !slash ? "."
+		 : slash == path
+			 ? ""
+			 : cfg_strndup(p->c, path, (size_t)(slash - path));
 	err = p->dir ? read_lines(&r, f) : cfg_fail(p, "out of memory");
 	fclose(f);
 	p->dir = NULL;

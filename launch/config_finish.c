@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#define ALIGN_MEMORY (UINT64_C(2) << 20)
-#define SOCKET_PATH_MAX 107	/* sun_path less its NUL */
+#define ALIGN_MEMORY	(UINT64_C(2) << 20)
+#define SOCKET_PATH_MAX 107 /* sun_path less its NUL */
 
 static unsigned int online_cpus(void)
 {
@@ -36,13 +36,14 @@ static int finish_boot(struct cfg_parser *p)
 		return cfg_fail(p, "--initrd: needs --kernel");
 	if (c->guest_argv && c->initrd)
 		return cfg_fail(p, "a COMMAND and --initrd exclude each other:"
-				" it is started by vmshare's own initrd");
+				   " it is started by vmshare's own initrd");
 	if (c->guest_argv && c->nr_disks && !c->kernel) {
 		cfg_hint(p, "give --kernel FILE to boot vmshare's own init "
-			 "with that disk as root");
-		return cfg_fail(p, "%s boots by itself, so vmshare can't run "
-				"'%s' in it", c->disks[0].path,
-				c->guest_argv[0]);
+			    "with that disk as root");
+		return cfg_fail(p,
+				"%s boots by itself, so vmshare can't run "
+				"'%s' in it",
+				c->disks[0].path, c->guest_argv[0]);
 	}
 	if (c->own_init) {
 		c->has_root_share = !c->nr_disks;
@@ -51,9 +52,12 @@ static int finish_boot(struct cfg_parser *p)
 	if (c->append && !c->kernel)
 		return cfg_fail(p, "--append: needs --kernel");
 	if (c->modules || c->nr_env || c->user)
-		return cfg_fail(p, "--%s: only for a guest that vmshare's own "
-				"init boots", c->modules ? "modules" :
-				c->user ? "user" : "env");
+		return cfg_fail(p,
+				"--%s: only for a guest that vmshare's own "
+				"init boots",
+				c->modules ? "modules"
+				: c->user  ? "user"
+					   : "env");
 	return 0;
 }
 
@@ -64,8 +68,10 @@ static int finish_root(struct cfg_parser *p)
 
 	if (!c->has_root_share) {
 		if (c->root || c->root_rw)
-			return cfg_fail(p, "--%s: only for a guest without a "
-					"disk", c->root ? "root" : "root-rw");
+			return cfg_fail(p,
+					"--%s: only for a guest without a "
+					"disk",
+					c->root ? "root" : "root-rw");
 		return 0;
 	}
 	if (!c->root)
@@ -75,12 +81,12 @@ static int finish_root(struct cfg_parser *p)
 	if (c->root_rw && strcmp(c->root, "/") == 0) {
 		cfg_hint(p, "give another tree with --root DIR");
 		return cfg_fail(p, "--root-rw: the guest could write to the "
-				"whole host");
+				   "whole host");
 	}
 	r->dir = c->root;
 	r->tag = CONFIG_ROOT_TAG;
 	r->ro = !c->root_rw;
-	r->submounts = false;		/* overlayfs refuses them */
+	r->submounts = false; /* overlayfs refuses them */
 	r->queues = c->cpus < 64 ? c->cpus : 64;
 	return 0;
 }
@@ -99,14 +105,12 @@ static int finish_devices(struct cfg_parser *p)
 		c->console = c->own_init ? "none" : "stdio";
 	if (c->ephemeral && c->read_only)
 		return cfg_fail(p, "--ephemeral and --read-only exclude each "
-				"other");
+				   "other");
 	if (!c->firmware)
-		c->firmware = strcmp(c->arch, "aarch64") == 0 ? "uefi" :
-								"bios";
+		c->firmware = strcmp(c->arch, "aarch64") == 0 ? "uefi" : "bios";
 	else if (c->own_init || c->kernel)
 		return cfg_fail(p, "--firmware: --kernel is booted without");
-	if (strcmp(c->arch, "aarch64") == 0 &&
-	    strcmp(c->firmware, "bios") == 0)
+	if (strcmp(c->arch, "aarch64") == 0 && strcmp(c->firmware, "bios") == 0)
 		return cfg_fail(p, "--firmware bios: aarch64 has none");
 	if (!c->qemu) {
 		c->qemu = getenv("VMSHARE_QEMU");
@@ -121,8 +125,7 @@ static void cpu_range(const char *text, unsigned int *first, unsigned int *last)
 	char *end;
 
 	*first = (unsigned int)strtoul(text, &end, 10);
-	*last = *end == '-' ? (unsigned int)strtoul(end + 1, NULL, 10) :
-			      *first;
+	*last = *end == '-' ? (unsigned int)strtoul(end + 1, NULL, 10) : *first;
 }
 
 /* Nodes that don't say get an even part of the processors, in order. */
@@ -141,26 +144,28 @@ static int finish_node_cpus(struct cfg_parser *p)
 		given++;
 		cpu_range(c->nodes[i].cpus, &first, &last);
 		if (last >= c->cpus)
-			return cfg_fail(p, "numa node %u: there is no "
-					"processor %u of %u", i, last,
-					c->cpus);
+			return cfg_fail(p,
+					"numa node %u: there is no "
+					"processor %u of %u",
+					i, last, c->cpus);
 		for (; first <= last; first++) {
 			if (owner[first] != UINT32_MAX)
-				return cfg_fail(p, "numa: processor %u is in "
-						"nodes %u and %u", first,
-						owner[first], i);
+				return cfg_fail(p,
+						"numa: processor %u is in "
+						"nodes %u and %u",
+						first, owner[first], i);
 			owner[first] = i;
 		}
 	}
 	if (given && given < c->nr_nodes)
 		return cfg_fail(p, "numa: give cpus for every node or for "
-				"none");
+				   "none");
 	for (unsigned int i = 0; !given && i < c->nr_nodes; i++) {
 		unsigned int first = i * c->cpus / c->nr_nodes;
 		unsigned int end = (i + 1) * c->cpus / c->nr_nodes;
 
 		if (first == end)
-			continue;	/* a node of memory alone */
+			continue; /* a node of memory alone */
 		snprintf(text, sizeof(text), end - first > 1 ? "%u-%u" : "%u",
 			 first, end - 1);
 		c->nodes[i].cpus = cfg_strdup(c, text);
@@ -198,8 +203,10 @@ static int finish_node_memory(struct cfg_parser *p)
 	format_size(a, sizeof(a), sum);
 	format_size(b, sizeof(b), c->memory);
 	if (without ? sum >= c->memory : sum != c->memory)
-		return cfg_fail(p, "numa: the nodes' memory is %s, the "
-				"guest's %s", a, b);
+		return cfg_fail(p,
+				"numa: the nodes' memory is %s, the "
+				"guest's %s",
+				a, b);
 	left = c->memory - sum;
 	if (without && left / unit < without)
 		return cfg_fail(p, "numa: %s is too little for %u more nodes",
@@ -264,9 +271,11 @@ static int finish_serve(struct cfg_parser *p)
 		return cfg_fail(p, "--socket-group: needs --socket");
 	if (c->socket_path && strlen(c->socket_path) > SOCKET_PATH_MAX) {
 		cfg_hint(p, "use a shorter directory such as "
-			 "$XDG_RUNTIME_DIR, or --fd");
-		return cfg_fail(p, "--socket: path is %zu bytes; the limit is "
-				"%d", strlen(c->socket_path), SOCKET_PATH_MAX);
+			    "$XDG_RUNTIME_DIR, or --fd");
+		return cfg_fail(p,
+				"--socket: path is %zu bytes; the limit is "
+				"%d",
+				strlen(c->socket_path), SOCKET_PATH_MAX);
 	}
 	if (!c->socket_path && c->listen_fd < 0 && !getenv("LISTEN_FDS")) {
 		cfg_hint(p, "give --socket PATH or --fd N");
@@ -277,8 +286,8 @@ static int finish_serve(struct cfg_parser *p)
 
 int cfg_finish(struct cfg_parser *p)
 {
-	int err = strcmp(p->c->command, "serve") == 0 ? finish_serve(p) :
-							finish_vm(p);
+	int err = strcmp(p->c->command, "serve") == 0 ? finish_serve(p)
+						      : finish_vm(p);
 
 	return err ? err : cfg_finish_shares(p);
 }

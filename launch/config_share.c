@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAG_MAX 36		/* virtio-fs: bytes of its tag field */
+#define TAG_MAX	  36 /* virtio-fs: bytes of its tag field */
 #define TAG_STOPS ":,/="
 
 static bool is_escape(const char *s)
@@ -134,13 +134,16 @@ static int check_tag(struct cfg_parser *p, const char *tag, const char *where)
 	}
 	if (len > TAG_MAX) {
 		cfg_hint(p, "give a shorter one: --share %s:NAME", where);
-		return cfg_fail(p, "share '%s': tag '%s' is %zu bytes; the "
-				"limit is %d", where, tag, len, TAG_MAX);
+		return cfg_fail(p,
+				"share '%s': tag '%s' is %zu bytes; the "
+				"limit is %d",
+				where, tag, len, TAG_MAX);
 	}
 	for (const char *s = tag; *s; s++) {
 		if (strchr(TAG_STOPS, *s) || (unsigned char)*s < ' ') {
 			cfg_hint(p, "give one: --share %s:NAME", where);
-			return cfg_fail(p, "share '%s': tag '%s' has a "
+			return cfg_fail(p,
+					"share '%s': tag '%s' has a "
 					"character that tags can't have",
 					where, tag);
 		}
@@ -171,8 +174,9 @@ int cfg_end_share(struct cfg_parser *p, struct share_config *share)
 	if (!share->tag && default_tag(p, share))
 		return -EINVAL;
 	err = check_tag(p, share->tag,
-			share->dir ? share->dir : share->socket ?
-			share->socket : share->tag);
+			share->dir	? share->dir
+			: share->socket ? share->socket
+					: share->tag);
 	if (err)
 		return err;
 	if (!share->dir && !share->socket) {
@@ -181,25 +185,30 @@ int cfg_end_share(struct cfg_parser *p, struct share_config *share)
 				share->tag);
 	}
 	if (share->socket && share->dir)
-		return cfg_fail(p, "share '%s': dir and socket exclude each "
-				"other", share->tag);
+		return cfg_fail(p,
+				"share '%s': dir and socket exclude each "
+				"other",
+				share->tag);
 	if (share->socket) {
 		if (!p->server_key)
 			return 0;
 		cfg_hint(p, "give it to the server at %s", share->socket);
-		return cfg_fail(p, "share '%s': %s: only its file server can "
-				"do that", share->tag, p->server_key);
+		return cfg_fail(p,
+				"share '%s': %s: only its file server can "
+				"do that",
+				share->tag, p->server_key);
 	}
 	if (share->squash && share->access &&
 	    strcmp(share->access, "squash") != 0)
 		return cfg_fail(p, "share '%s': squash contradicts access=%s",
 				share->tag, share->access);
-	if (!share->ro && !share->allow_root &&
-	    realpath(share->dir, real) && strcmp(real, "/") == 0) {
+	if (!share->ro && !share->allow_root && realpath(share->dir, real) &&
+	    strcmp(real, "/") == 0) {
 		cfg_hint(p, "add ro, or allow-root if that is meant");
-		return cfg_fail(p, "share '%s': %s is the whole host, and the "
-				"guest could write to it", share->tag,
-				share->dir);
+		return cfg_fail(p,
+				"share '%s': %s is the whole host, and the "
+				"guest could write to it",
+				share->tag, share->dir);
 	}
 	return 0;
 }
@@ -285,8 +294,10 @@ int cfg_finish_shares(struct cfg_parser *p)
 		if (!s->queues && strcmp(c->command, "serve") != 0)
 			s->queues = c->cpus < 64 ? c->cpus : 64;
 		if (c->own_init && strcmp(s->tag, CONFIG_ROOT_TAG) == 0)
-			return cfg_fail(p, "share '%s': that tag is the "
-					"guest's root", s->tag);
+			return cfg_fail(p,
+					"share '%s': that tag is the "
+					"guest's root",
+					s->tag);
 		for (unsigned int j = 0; j < i; j++) {
 			const struct share_config *t = &c->shares[j];
 			const char *a = t->dir ? t->dir : t->socket;
@@ -296,8 +307,10 @@ int cfg_finish_shares(struct cfg_parser *p)
 				continue;
 			cfg_hint(p, "give one another tag: --share %s:%s2", b,
 				 s->tag);
-			return cfg_fail(p, "tag '%s' is used by both %s and "
-					"%s", s->tag, a, b);
+			return cfg_fail(p,
+					"tag '%s' is used by both %s and "
+					"%s",
+					s->tag, a, b);
 		}
 	}
 	return 0;
@@ -308,7 +321,7 @@ int cfg_new_node(struct cfg_parser *p, struct numa_config **node)
 	struct config *c = p->c;
 
 	if (!p->dir && !p->nodes_from_flags) {
-		c->nr_nodes = 0;	/* flags win over the file's */
+		c->nr_nodes = 0; /* flags win over the file's */
 		p->nodes_from_flags = true;
 	}
 	if (c->nr_nodes == VM_MAX_NODES)

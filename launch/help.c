@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COLUMN 30		/* where the words begin */
-#define WIDTH 80
+#define COLUMN 30 /* where the words begin */
+#define WIDTH  80
 
 struct topic {
 	const char *name;
@@ -19,26 +19,24 @@ struct topic {
 };
 
 static const struct topic topics[] = {
-	{ "run", CFG_RUN,
-	  "vmshare run --share ~/src:src disk.img",
-	  "vmshare run [OPTION...] [DISK...] [-- COMMAND ARG...]",
-	  "share options: 'vmshare help share'; "
-	  "all of them: 'vmshare help options'" },
-	{ "check", CFG_CHECK,
-	  "vmshare check --share ~/src:src disk.img",
-	  "vmshare check [OPTION...] [DISK...] [-- COMMAND ARG...]",
-	  "takes the options of run and says what would fail" },
-	{ "libvirt-xml", CFG_XML,
-	  "vmshare libvirt-xml --share ~/src:src disk.img",
-	  "vmshare libvirt-xml [OPTION...] [DISK...]",
-	  "takes the options of run and prints a libvirt domain" },
-	{ "serve", CFG_SERVE,
-	  "vmshare serve --share ~/src:src --socket src.sock",
-	  "vmshare serve --share DIR[:TAG[,OPT...]] --socket PATH|--fd N",
-	  "share options: 'vmshare help share'" },
-	{ "share", CFG_SHARE,
-	  "vmshare run --share ~/src:src,ro,cache=always disk.img",
-	  "--share DIR:TAG[,OPT...], or keys of [share TAG] in a file", NULL },
+	{"run", CFG_RUN, "vmshare run --share ~/src:src disk.img",
+	 "vmshare run [OPTION...] [DISK...] [-- COMMAND ARG...]",
+	 "share options: 'vmshare help share'; "
+	 "all of them: 'vmshare help options'"},
+	{"check", CFG_CHECK, "vmshare check --share ~/src:src disk.img",
+	 "vmshare check [OPTION...] [DISK...] [-- COMMAND ARG...]",
+	 "takes the options of run and says what would fail"},
+	{"libvirt-xml", CFG_XML,
+	 "vmshare libvirt-xml --share ~/src:src disk.img",
+	 "vmshare libvirt-xml [OPTION...] [DISK...]",
+	 "takes the options of run and prints a libvirt domain"},
+	{"serve", CFG_SERVE,
+	 "vmshare serve --share ~/src:src --socket src.sock",
+	 "vmshare serve --share DIR[:TAG[,OPT...]] --socket PATH|--fd N",
+	 "share options: 'vmshare help share'"},
+	{"share", CFG_SHARE,
+	 "vmshare run --share ~/src:src,ro,cache=always disk.img",
+	 "--share DIR:TAG[,OPT...], or keys of [share TAG] in a file", NULL},
 };
 
 static void print_key(const struct cfg_key *k, bool dashes)
@@ -51,8 +49,7 @@ static void print_key(const struct cfg_key *k, bool dashes)
 			     k->arg ? "=" : "", k->arg ? k->arg : "");
 	else
 		n = snprintf(left, sizeof(left), "  %c%c%s--%s%s%s",
-			     k->letter ? '-' : ' ',
-			     k->letter ? k->letter : ' ',
+			     k->letter ? '-' : ' ', k->letter ? k->letter : ' ',
 			     k->letter ? ", " : "  ", k->name,
 			     k->arg ? " " : "", k->arg ? k->arg : "");
 	if (n >= COLUMN)
@@ -109,10 +106,10 @@ static void print_keys(void)
 		unsigned int scope;
 		const char *name;
 	} scopes[] = {
-		{ CFG_RUN, "run" }, { CFG_CHECK, "check" },
-		{ CFG_XML, "libvirt-xml" }, { CFG_SERVE, "serve" },
-		{ CFG_SHARE, "share" }, { CFG_SECTION, "section" },
-		{ CFG_NUMA, "numa" },
+		{CFG_RUN, "run"},	  {CFG_CHECK, "check"},
+		{CFG_XML, "libvirt-xml"}, {CFG_SERVE, "serve"},
+		{CFG_SHARE, "share"},	  {CFG_SECTION, "section"},
+		{CFG_NUMA, "numa"},
 	};
 
 	for (size_t s = 0; s < ARRAY_SIZE(scopes); s++) {

@@ -18,13 +18,14 @@
 #include <errno.h>
 #include <string.h>
 
-#define VM(field) offsetof(struct config, field)
-#define SH(field) offsetof(struct share_config, field)
+#define VM(field)   offsetof(struct config, field)
+#define SH(field)   offsetof(struct share_config, field)
 #define NODE(field) offsetof(struct numa_config, field)
 
 #define COMMON CFG_COMMON
-#define GIB (UINT64_C(1) << 30)
+#define GIB    (UINT64_C(1) << 30)
 
+/* clang-format off */
 const struct cfg_key cfg_keys[] = {
 	/* what is shared */
 	{ "share", 's', CFG_COMMANDS | CFG_FLAG_ONLY | COMMON,
@@ -208,10 +209,11 @@ const struct cfg_key cfg_keys[] = {
 	{ "memory", 0, CFG_NUMA, "SIZE", opt_size, NODE(memory), 1 << 20,
 	  16384 * GIB, "(an even part)", "its memory" },
 };
+/* clang-format on */
 
 const unsigned int cfg_nr_keys = ARRAY_SIZE(cfg_keys);
 
-#define CFG_WHERE 0x7fu		/* the scope bits that say where */
+#define CFG_WHERE 0x7fu /* the scope bits that say where */
 
 const struct cfg_key *cfg_find(const char *name, unsigned int scope)
 {
@@ -277,8 +279,8 @@ int cfg_set(struct cfg_parser *p, unsigned int scope, void *base,
 		return cfg_fail(p, "unknown option '%s'", name);
 	}
 	if (k->arg && !value)
-		return cfg_fail(p, "%s: needs a value, as in %s=%s", name,
-				name, k->arg);
+		return cfg_fail(p, "%s: needs a value, as in %s=%s", name, name,
+				k->arg);
 	if ((scope & CFG_SHARE) && strcmp(name, "queues") != 0 &&
 	    strcmp(name, "queue-size") != 0 && strcmp(name, "mount") != 0 &&
 	    strcmp(name, "socket") != 0)
@@ -292,10 +294,10 @@ unsigned int cfg_scope(const char *command)
 		const char *name;
 		unsigned int scope;
 	} commands[] = {
-		{ "run", CFG_RUN },
-		{ "check", CFG_CHECK },
-		{ "libvirt-xml", CFG_XML },
-		{ "serve", CFG_SERVE },
+		{"run", CFG_RUN},
+		{"check", CFG_CHECK},
+		{"libvirt-xml", CFG_XML},
+		{"serve", CFG_SERVE},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)

@@ -14,16 +14,16 @@
 enum {
 	CFG_RUN = 1 << 0,
 	CFG_CHECK = 1 << 1,
-	CFG_XML = 1 << 2,	/* libvirt-xml */
+	CFG_XML = 1 << 2, /* libvirt-xml */
 	CFG_SERVE = 1 << 3,
 	CFG_SHARE = 1 << 4,	/* OPT of --share, key of [share TAG] */
 	CFG_SECTION = 1 << 5,	/* key of [share TAG] alone */
 	CFG_NUMA = 1 << 6,	/* OPT of --numa, key of [numa N] */
-	CFG_FLAG_ONLY = 1 << 7,	/* makes no sense in a file */
+	CFG_FLAG_ONLY = 1 << 7, /* makes no sense in a file */
 	CFG_COMMON = 1 << 8,	/* in the subcommand's --help */
 };
 
-#define CFG_VM (CFG_RUN | CFG_CHECK | CFG_XML)
+#define CFG_VM	     (CFG_RUN | CFG_CHECK | CFG_XML)
 #define CFG_COMMANDS (CFG_VM | CFG_SERVE)
 
 struct cfg_parser;
@@ -38,9 +38,9 @@ typedef int cfg_parse_fn(struct cfg_parser *p, const struct cfg_key *key,
 
 struct cfg_key {
 	const char *name;
-	char letter;		/* short form, or 0 */
+	char letter; /* short form, or 0 */
 	unsigned int scope;
-	const char *arg;	/* "SIZE", "auto|kvm|tcg"; NULL: a boolean */
+	const char *arg; /* "SIZE", "auto|kvm|tcg"; NULL: a boolean */
 	cfg_parse_fn *parse;
 	size_t offset;
 	uint64_t min, max;
@@ -55,12 +55,12 @@ extern const unsigned int cfg_nr_keys;
 /* One source of settings at a time: the file, then the flags. */
 struct cfg_parser {
 	struct config *c;
-	const char *dir;		/* of the file; relative paths start here */
-	unsigned int file_shares;	/* shares that came from the file */
+	const char *dir;	  /* of the file, for relative paths */
+	unsigned int file_shares; /* shares that came from the file */
 	bool memory_set, disks_from_flags, nodes_from_flags;
 	/* A share's option, last set, that only its own server can honour. */
 	const char *server_key;
-	char text[640];			/* what is wrong: "KEY VALUE: why" */
+	char text[640]; /* what is wrong: "KEY VALUE: why" */
 	char hint[256];
 };
 

@@ -21,15 +21,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SANDBOX \
-	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+#define SANDBOX                                                                \
+	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"                  \
+	"resourcecontrol=deny"
 
 /* What every part is made from. */
 struct build {
 	struct words w;
 	const struct config *c;
 	const struct qemu_info *info;
-	const struct qemu_wiring *wiring;	/* NULL: --dry-run */
+	const struct qemu_wiring *wiring; /* NULL: --dry-run */
 };
 
 static bool is_x86(const struct build *b)
@@ -45,8 +46,7 @@ static bool is_machine(const struct build *b, const char *name)
 	       (b->info->machine[len] == '\0' || b->info->machine[len] == ',');
 }
 
-static bool since(const struct build *b, unsigned int major,
-		  unsigned int minor)
+static bool since(const struct build *b, unsigned int major, unsigned int minor)
 {
 	return b->info->major > major ||
 	       (b->info->major == major && b->info->minor >= minor);
@@ -73,8 +73,9 @@ static void add_machine(struct build *b)
 		word_part(&b->w, ",thread=single");
 	word_end(&b->w);
 	word_add(&b->w, "-cpu");
-	word_add(&b->w, b->c->cpu_model ? b->c->cpu_model :
-		 b->info->kvm ? "host" : "max");
+	word_add(&b->w, b->c->cpu_model ? b->c->cpu_model
+			: b->info->kvm	? "host"
+					: "max");
 	word_add(&b->w, "-smp");
 	word_part(&b->w, "%u", b->c->cpus);
 	word_end(&b->w);
@@ -88,15 +89,15 @@ static void add_backend(struct build *b, unsigned int i)
 
 	word_add(&b->w, "-object");
 	if (b->wiring) {
-		word_part(&b->w, "memory-backend-file,id=ram%u,size=%" PRIu64
-			  ",mem-path=/proc/self/fd/%d,share=on", i, size,
-			  b->wiring->mem_fds[i]);
+		word_part(&b->w,
+			  "memory-backend-file,id=ram%u,size=%" PRIu64
+			  ",mem-path=/proc/self/fd/%d,share=on",
+			  i, size, b->wiring->mem_fds[i]);
 		word_end(&b->w);
 		return;
 	}
-	word_part(&b->w, "memory-backend-%s,id=ram%u,size=%" PRIu64
-		  ",share=on", mem->type == MEM_FILE ? "file" : "memfd", i,
-		  size);
+	word_part(&b->w, "memory-backend-%s,id=ram%u,size=%" PRIu64 ",share=on",
+		  mem->type == MEM_FILE ? "file" : "memfd", i, size);
 	if (mem->type == MEM_FILE)
 		word_value(&b->w, ",mem-path=", mem->dir);
 	if (mem->type == MEM_HUGEPAGES)
@@ -135,8 +136,8 @@ static void add_append(struct build *b)
 
 	word_add(&b->w, "-append");
 	if (!strstr(append, "console="))
-		word_part(&b->w, "console=%s%s", is_x86(b) ? "ttyS0" :
-			  "ttyAMA0", *append ? " " : "");
+		word_part(&b->w, "console=%s%s",
+			  is_x86(b) ? "ttyS0" : "ttyAMA0", *append ? " " : "");
 	word_add(&b->w, append);
 }
 
@@ -203,8 +204,9 @@ static void add_disk(struct build *b, unsigned int i)
 	word_add(&b->w, "-drive");
 	word_part(&b->w, "if=none,id=disk%u,format=%s", i, format);
 	/* "a:b" would be a protocol; "./a:b" is a file */
-	word_value(&b->w, colon && (!slash || colon < slash) ?
-		   ",file=./" : ",file=", d->path);
+	word_value(&b->w,
+		   colon && (!slash || colon < slash) ? ",file=./" : ",file=",
+		   d->path);
 	if (b->c->ephemeral)
 		word_part(&b->w, ",snapshot=on");
 	if (b->c->read_only)
@@ -241,8 +243,8 @@ static void add_share(struct build *b, const struct share_config *s,
 	word_add(&b->w, "-device");
 	word_part(&b->w, "vhost-user-fs-pci,chardev=share%u", i);
 	word_value(&b->w, ",tag=", s->tag);
-	word_part(&b->w, ",queue-size=%u,num-request-queues=%u",
-		  s->queue_size, s->queues);
+	word_part(&b->w, ",queue-size=%u,num-request-queues=%u", s->queue_size,
+		  s->queues);
 	word_end(&b->w);
 }
 
@@ -299,8 +301,10 @@ static void add_ports(struct build *b)
 		word_part(&b->w, "socket,id=port%u,fd=%d", i, w->port_fds[i]);
 		word_end(&b->w);
 		word_add(&b->w, "-device");
-		word_part(&b->w, "virtserialport,bus=ports.0,chardev=port%u,"
-			  "name=%s", i, guest_port_name((enum guest_port)i));
+		word_part(&b->w,
+			  "virtserialport,bus=ports.0,chardev=port%u,"
+			  "name=%s",
+			  i, guest_port_name((enum guest_port)i));
 		word_end(&b->w);
 	}
 }
@@ -345,7 +349,7 @@ static void add_control(struct build *b)
 char **qemu_argv(const struct config *c, const struct qemu_info *info,
 		 const struct qemu_wiring *w)
 {
-	struct build b = { .c = c, .info = info, .wiring = w };
+	struct build b = {.c = c, .info = info, .wiring = w};
 
 	word_add(&b.w, info->path);
 	word_add(&b.w, "-nodefaults");

@@ -84,7 +84,7 @@ int qemu_credentials(const struct config *c)
 	FILE *f;
 
 	if (c->own_init)
-		return -ENOENT;		/* our own init mounts them */
+		return -ENOENT; /* our own init mounts them */
 	f = open_memstream(&fstab, &fstab_len);
 	if (!f)
 		return -errno;

@@ -24,12 +24,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DESCRIPTOR_MAX (64 << 10)
+#define DESCRIPTOR_MAX	(64 << 10)
 #define MAX_DESCRIPTORS 64
 
 struct descriptor {
 	char name[128];
-	unsigned int dir;		/* index of the last that has it */
+	unsigned int dir; /* index of the last that has it */
 };
 
 struct descriptors {
@@ -94,8 +94,8 @@ static bool has_machine(json machines, const char *machine)
 	char full[64], pattern[64];
 	int len = (int)strcspn(machine, ",");
 
-	snprintf(full, sizeof(full), "%s%.*s-7.2", strncmp(machine, "q35", 3) ?
-		 "" : "pc-", len, machine);
+	snprintf(full, sizeof(full), "%s%.*s-7.2",
+		 strncmp(machine, "q35", 3) ? "" : "pc-", len, machine);
 	for (json e = json_first(machines); e; e = json_next(e))
 		if (!json_string(e, pattern, sizeof(pattern)) &&
 		    !fnmatch(pattern, full, 0))
@@ -114,7 +114,8 @@ static bool fits(json d, const char *arch, const char *machine)
 		return false;
 	for (json t = json_first(json_get(d, "targets")); t; t = json_next(t))
 		if (!json_string(json_get(t, "architecture"), text,
-				 sizeof(text)) && strcmp(text, arch) == 0 &&
+				 sizeof(text)) &&
+		    strcmp(text, arch) == 0 &&
 		    has_machine(json_get(t, "machines"), machine))
 			return true;
 	return false;
@@ -143,18 +144,18 @@ static int take(json d, struct qemu_info *info)
 		return -EINVAL;
 	info->uefi_flash = strcmp(device, "flash") == 0;
 	if (!info->uefi_flash)
-		return strcmp(device, "memory") ? -EINVAL :
-			take_file(map, info->uefi_code,
-				  sizeof(info->uefi_code),
-				  info->uefi_code_format,
-				  sizeof(info->uefi_code_format));
+		return strcmp(device, "memory")
+			       ? -EINVAL
+			       : take_file(map, info->uefi_code,
+					   sizeof(info->uefi_code),
+					   info->uefi_code_format,
+					   sizeof(info->uefi_code_format));
 	err = take_file(json_get(map, "executable"), info->uefi_code,
 			sizeof(info->uefi_code), info->uefi_code_format,
 			sizeof(info->uefi_code_format));
 	vars = json_get(map, "nvram-template");
 	if (!err && vars)
-		err = take_file(vars, info->uefi_vars,
-				sizeof(info->uefi_vars),
+		err = take_file(vars, info->uefi_vars, sizeof(info->uefi_vars),
 				info->uefi_vars_format,
 				sizeof(info->uefi_vars_format));
 	return err;
@@ -182,7 +183,7 @@ static int read_text(const char *dir, const char *name, char *buf, size_t size)
 int qemu_find_uefi(const char *arch, const char *machine,
 		   struct qemu_info *info)
 {
-	struct descriptors found = { .count = 0 };
+	struct descriptors found = {.count = 0};
 	char *text = malloc(DESCRIPTOR_MAX);
 	int err = -ENOENT;
 
@@ -193,8 +194,8 @@ int qemu_find_uefi(const char *arch, const char *machine,
 		const struct descriptor *d = &found.list[i];
 
 		if (read_text(qemu_host.firmware[d->dir], d->name, text,
-			      DESCRIPTOR_MAX) || !json_valid(text) ||
-		    !fits(text, arch, machine))
+			      DESCRIPTOR_MAX) ||
+		    !json_valid(text) || !fits(text, arch, machine))
 			continue;
 		err = take(text, info);
 	}
@@ -210,11 +211,9 @@ const char *qemu_disk_format(const char *path)
 		size_t offset, len;
 		const char *magic, *format;
 	} magics[] = {
-		{ 0, 4, "QFI\xfb", "qcow2" },
-		{ 0, 4, "KDMV", "vmdk" },
-		{ 0, 8, "vhdxfile", "vhdx" },
-		{ 0, 8, "conectix", "vpc" },
-		{ 64, 4, "\x7f\x10\xda\xbe", "vdi" },
+		{0, 4, "QFI\xfb", "qcow2"},	    {0, 4, "KDMV", "vmdk"},
+		{0, 8, "vhdxfile", "vhdx"},	    {0, 8, "conectix", "vpc"},
+		{64, 4, "\x7f\x10\xda\xbe", "vdi"},
 	};
 	char head[128] = "";
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -75,24 +75,27 @@ static void absent(char *note, size_t size, char *hint, size_t hint_size)
 {
 	snprintf(note, size, "%s does not exist", qemu_host.kvm);
 	if (in_container())
-		snprintf(hint, hint_size, "start the container with "
+		snprintf(hint, hint_size,
+			 "start the container with "
 			 "--device /dev/kvm");
 	else if (cpu_flag("vmx"))
 		snprintf(hint, hint_size, "sudo modprobe kvm_intel");
 	else if (cpu_flag("svm"))
 		snprintf(hint, hint_size, "sudo modprobe kvm_amd");
 	else if (cpu_flag("hypervisor"))
-		snprintf(hint, hint_size, "this host is a virtual machine: "
+		snprintf(hint, hint_size,
+			 "this host is a virtual machine: "
 			 "allow nested virtualisation on its host");
 	else
-		snprintf(hint, hint_size, "enable virtualisation in this "
+		snprintf(hint, hint_size,
+			 "enable virtualisation in this "
 			 "host's firmware");
 }
 
 static void denied(char *note, size_t size, char *hint, size_t hint_size)
 {
 	char group[64], owner[32];
-	struct stat st = { 0 };
+	struct stat st = {0};
 
 	if (stat(qemu_host.kvm, &st))
 		st.st_mode = 0;
@@ -105,12 +108,14 @@ static void denied(char *note, size_t size, char *hint, size_t hint_size)
 		 qemu_host.kvm, owner, group,
 		 (unsigned int)(st.st_mode & 07777));
 	if (st.st_mode & 0060)
-		snprintf(hint, hint_size, "sudo usermod -aG %s $USER, then "
-			 "log in again", group);
+		snprintf(hint, hint_size,
+			 "sudo usermod -aG %s $USER, then "
+			 "log in again",
+			 group);
 }
 
-bool qemu_kvm_usable(const char *arch, bool trust, char *note,
-		     size_t note_size, char *hint, size_t hint_size)
+bool qemu_kvm_usable(const char *arch, bool trust, char *note, size_t note_size,
+		     char *hint, size_t hint_size)
 {
 	bool x86 = strcmp(arch, "x86_64") == 0;
 	struct utsname host;
@@ -136,15 +141,18 @@ bool qemu_kvm_usable(const char *arch, bool trust, char *note,
 		return false;
 	}
 	if (!trust && x86 && !cpu_flag("vmx") && !cpu_flag("svm")) {
-		snprintf(note, note_size, "%s opens, but the processor has "
-			 "neither vmx nor svm", qemu_host.kvm);
+		snprintf(note, note_size,
+			 "%s opens, but the processor has "
+			 "neither vmx nor svm",
+			 qemu_host.kvm);
 		snprintf(hint, hint_size, "--accel kvm tries it nevertheless");
 	} else if (!trust && !x86) {
 		vm = ioctl(fd, KVM_CREATE_VM, 0UL);
 		if (vm < 0)
-			snprintf(note, note_size, "%s makes no virtual "
-				 "machine: %s", qemu_host.kvm,
-				 strerror(errno));
+			snprintf(note, note_size,
+				 "%s makes no virtual "
+				 "machine: %s",
+				 qemu_host.kvm, strerror(errno));
 		else
 			close(vm);
 	}

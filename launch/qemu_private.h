@@ -6,13 +6,13 @@
 
 #include "launch/launch.h"
 
-/* ---- words: an argument vector under construction ------------------------ */
+/* ---- words: an argument vector under construction ----------------------- */
 
 struct words {
-	char *text;		/* words, each with its NUL */
+	char *text; /* words, each with its NUL */
 	size_t len, size;
 	unsigned int count;
-	bool failed;		/* out of memory; checked once, at the end */
+	bool failed; /* out of memory; checked once, at the end */
 };
 
 /* One whole word. */
@@ -24,7 +24,7 @@ void word_end(struct words *w);
 /* Frees what @w holds. NULL without memory. */
 char **words_vector(struct words *w);
 
-/* ---- json: just enough for firmware descriptors -------------------------- */
+/* ---- json: just enough for firmware descriptors ------------------------- */
 
 /* A value's first byte inside a text that json_valid() accepted, or NULL. */
 typedef const char *json;
@@ -38,15 +38,15 @@ json json_next(json element);
 /* A string without escapes but \" \\ \/; -EINVAL, -ENOSPC. */
 int json_string(json value, char *buf, size_t size);
 
-/* ---- probing -------------------------------------------------------------- */
+/* ---- probing ------------------------------------------------------------ */
 
 /* Where a host says what it is; tests bring their own. */
 struct qemu_host {
 	const char *os_release;
 	const char *cpuinfo;
 	const char *kvm;
-	const char *group;		/* /etc/group */
-	const char *const *firmware;	/* directories, later ones override */
+	const char *group;	     /* /etc/group */
+	const char *const *firmware; /* directories, later ones override */
 };
 
 extern struct qemu_host qemu_host;
@@ -60,8 +60,8 @@ int qemu_parse_version(const char *text, unsigned int *major,
  * Is KVM to be had for @arch? Else @note says why not and @hint how to get it.
  * @trust: believe /dev/kvm even where the processor does not show the means.
  */
-bool qemu_kvm_usable(const char *arch, bool trust, char *note,
-		     size_t note_size, char *hint, size_t hint_size);
+bool qemu_kvm_usable(const char *arch, bool trust, char *note, size_t note_size,
+		     char *hint, size_t hint_size);
 /* Fill in info's uefi fields; 0 or -ENOENT. */
 int qemu_find_uefi(const char *arch, const char *machine,
 		   struct qemu_info *info);

@@ -26,11 +26,10 @@
 #include <unistd.h>
 
 #define PROBE_SECONDS 20
-#define PROBE_OUTPUT (256u << 10)
+#define PROBE_OUTPUT  (256u << 10)
 
-static const char *const firmware_dirs[] = {
-	"/usr/share/qemu/firmware", "/etc/qemu/firmware", NULL
-};
+static const char *const firmware_dirs[] = {"/usr/share/qemu/firmware",
+					    "/etc/qemu/firmware", NULL};
 
 struct qemu_host qemu_host = {
 	.os_release = "/etc/os-release",
@@ -40,20 +39,20 @@ struct qemu_host qemu_host = {
 	.firmware = firmware_dirs,
 };
 
-/* ---- running it ----------------------------------------------------------- */
+/* ---- running it --------------------------------------------------------- */
 
 struct probe {
 	const char *const *args;
 	pid_t pid;
 	int fd;
-	char *text;			/* what it printed, both streams */
+	char *text; /* what it printed, both streams */
 	size_t len;
-	int status;			/* of wait() */
+	int status; /* of wait() */
 };
 
 static int probe_start(struct probe *p, const char *path)
 {
-	const char *argv[8] = { path };
+	const char *argv[8] = {path};
 	int fds[2], null;
 
 	for (unsigned int i = 0; p->args[i]; i++)
@@ -107,7 +106,7 @@ static void probes_finish(struct probe *list, unsigned int count)
 		bool any = false;
 
 		for (unsigned int i = 0; i < count; i++) {
-			fds[i] = (struct pollfd){ list[i].fd, POLLIN, 0 };
+			fds[i] = (struct pollfd){list[i].fd, POLLIN, 0};
 			any = any || list[i].fd >= 0;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &now);
@@ -140,7 +139,7 @@ static bool probe_ok(const struct probe *p)
 	       WEXITSTATUS(p->status) == 0;
 }
 
-/* ---- what it says --------------------------------------------------------- */
+/* ---- what it says ------------------------------------------------------- */
 
 int qemu_parse_version(const char *text, unsigned int *major,
 		       unsigned int *minor)
@@ -176,12 +175,12 @@ static bool lists_machine(const char *text, const char *name)
 	return false;
 }
 
-static const char *const args_version[] = { "-version", NULL };
-static const char *const args_machines[] = { "-machine", "help", NULL };
-static const char *const args_devices[] = { "-machine", "none", "-sandbox",
-					    "on", "-device", "help", NULL };
-static const char *const args_unboxed[] = { "-machine", "none", "-device",
-					    "help", NULL };
+static const char *const args_version[] = {"-version", NULL};
+static const char *const args_machines[] = {"-machine", "help", NULL};
+static const char *const args_devices[] = {"-machine", "none", "-sandbox", "on",
+					   "-device",  "help", NULL};
+static const char *const args_unboxed[] = {"-machine", "none", "-device",
+					   "help", NULL};
 
 static int broken(struct findings *found, const struct qemu_info *info,
 		  const struct probe *p)
@@ -192,23 +191,25 @@ static int broken(struct findings *found, const struct qemu_info *info,
 	log_escape(said, sizeof(said), text, strcspn(text, "\n"));
 	if (p->status >= 0 && WIFEXITED(p->status) &&
 	    WEXITSTATUS(p->status) == 126) {
-		findings_add(found, EXIT_QEMU_NOEXEC, "", "%s: can't be "
-			     "executed", info->path);
+		findings_add(found, EXIT_QEMU_NOEXEC, "",
+			     "%s: can't be "
+			     "executed",
+			     info->path);
 		return EXIT_QEMU_NOEXEC;
 	}
 	findings_add(found, EXIT_REFUSED, "give another QEMU with --qemu FILE",
-		     "%s: is not a QEMU that works: it said '%s'",
-		     info->path, said);
+		     "%s: is not a QEMU that works: it said '%s'", info->path,
+		     said);
 	return EXIT_REFUSED;
 }
 
 static int interrogate(struct qemu_info *info, struct findings *found)
 {
 	struct probe p[4] = {
-		{ .args = args_version, .fd = -1 },
-		{ .args = args_devices, .fd = -1 },
-		{ .args = args_machines, .fd = -1 },
-		{ .args = args_unboxed, .fd = -1 },
+		{.args = args_version, .fd = -1},
+		{.args = args_devices, .fd = -1},
+		{.args = args_machines, .fd = -1},
+		{.args = args_unboxed, .fd = -1},
 	};
 	struct probe *devices = &p[1];
 	int status = 0;
@@ -231,20 +232,20 @@ static int interrogate(struct qemu_info *info, struct findings *found)
 	if (probe_ok(devices)) {
 		const char *list = devices->text;
 
-		info->has_vhost_user_fs = lists_device(list,
-						       "vhost-user-fs-pci");
+		info->has_vhost_user_fs =
+			lists_device(list, "vhost-user-fs-pci");
 		info->has_pvpanic = lists_device(list, "pvpanic");
 		info->has_pvpanic_pci = lists_device(list, "pvpanic-pci");
 	}
-	info->has_microvm = probe_ok(&p[2]) &&
-			    lists_machine(p[2].text, "microvm");
+	info->has_microvm =
+		probe_ok(&p[2]) && lists_machine(p[2].text, "microvm");
 out:
 	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
 		free(p[i].text);
 	return status;
 }
 
-/* ---- where it is ---------------------------------------------------------- */
+/* ---- where it is -------------------------------------------------------- */
 
 /* 0 with @buf filled in, or what access() said. */
 static int look_in_path(const char *name, char *buf, size_t size)
@@ -282,8 +283,8 @@ static int look(const struct config *c, char *buf, size_t size)
 		snprintf(buf, size, "%s", c->qemu);
 		if (stat(buf, &st))
 			return errno;
-		return S_ISREG(st.st_mode) ? access(buf, X_OK) ? errno : 0 :
-					     EACCES;
+		return S_ISREG(st.st_mode) ? access(buf, X_OK) ? errno : 0
+					   : EACCES;
 	}
 	if (c->qemu)
 		return look_in_path(c->qemu, buf, size);
@@ -303,23 +304,23 @@ void qemu_install_hint(const char *arch, char *buf, size_t size)
 	static const struct {
 		const char *id, *x86, *arm;
 	} hints[] = {
-		{ "debian", "sudo apt install qemu-system-x86",
-		  "sudo apt install qemu-system-arm qemu-efi-aarch64" },
-		{ "ubuntu", "sudo apt install qemu-system-x86",
-		  "sudo apt install qemu-system-arm qemu-efi-aarch64" },
-		{ "fedora", "sudo dnf install qemu-system-x86-core",
-		  "sudo dnf install qemu-system-aarch64-core" },
-		{ "rhel", "sudo dnf install qemu-kvm",
-		  "sudo dnf install qemu-kvm" },
-		{ "arch", "sudo pacman -S qemu-system-x86",
-		  "sudo pacman -S qemu-system-aarch64" },
-		{ "alpine", "sudo apk add qemu-system-x86_64",
-		  "sudo apk add qemu-system-aarch64" },
-		{ "suse", "sudo zypper install qemu-x86",
-		  "sudo zypper install qemu-arm" },
-		{ "gentoo", "sudo emerge app-emulation/qemu",
-		  "sudo emerge app-emulation/qemu" },
-		{ "nixos", "nix-shell -p qemu", "nix-shell -p qemu" },
+		{"debian", "sudo apt install qemu-system-x86",
+		 "sudo apt install qemu-system-arm qemu-efi-aarch64"},
+		{"ubuntu", "sudo apt install qemu-system-x86",
+		 "sudo apt install qemu-system-arm qemu-efi-aarch64"},
+		{"fedora", "sudo dnf install qemu-system-x86-core",
+		 "sudo dnf install qemu-system-aarch64-core"},
+		{"rhel", "sudo dnf install qemu-kvm",
+		 "sudo dnf install qemu-kvm"},
+		{"arch", "sudo pacman -S qemu-system-x86",
+		 "sudo pacman -S qemu-system-aarch64"},
+		{"alpine", "sudo apk add qemu-system-x86_64",
+		 "sudo apk add qemu-system-aarch64"},
+		{"suse", "sudo zypper install qemu-x86",
+		 "sudo zypper install qemu-arm"},
+		{"gentoo", "sudo emerge app-emulation/qemu",
+		 "sudo emerge app-emulation/qemu"},
+		{"nixos", "nix-shell -p qemu", "nix-shell -p qemu"},
 	};
 	FILE *f = fopen(qemu_host.os_release, "re");
 	char line[256], ids[256] = " ";
@@ -343,8 +344,9 @@ void qemu_install_hint(const char *arch, char *buf, size_t size)
 
 		snprintf(word, sizeof(word), " %s ", hints[i].id);
 		if (strstr(ids, word))
-			snprintf(buf, size, "%s", strcmp(arch, "aarch64") ?
-				 hints[i].x86 : hints[i].arm);
+			snprintf(buf, size, "%s",
+				 strcmp(arch, "aarch64") ? hints[i].x86
+							 : hints[i].arm);
 	}
 }
 
@@ -356,8 +358,8 @@ static int not_found(const struct config *c, struct findings *found, int err,
 	snprintf(name, sizeof(name), "qemu-system-%s", c->arch);
 	if (err != ENOENT) {
 		findings_add(found, EXIT_QEMU_NOEXEC, "", "%s: %s", path,
-			     err == EACCES ? "is not an executable file" :
-			     strerror(err));
+			     err == EACCES ? "is not an executable file"
+					   : strerror(err));
 		return EXIT_QEMU_NOEXEC;
 	}
 	qemu_install_hint(c->arch, hint, sizeof(hint));
@@ -367,7 +369,7 @@ static int not_found(const struct config *c, struct findings *found, int err,
 	return EXIT_QEMU_MISSING;
 }
 
-/* ---- what follows from it ------------------------------------------------- */
+/* ---- what follows from it ----------------------------------------------- */
 
 static int choose_accel(const struct config *c, struct qemu_info *info,
 			struct findings *found)
@@ -377,14 +379,14 @@ static int choose_accel(const struct config *c, struct qemu_info *info,
 
 	if (strcmp(c->accel, "tcg") == 0)
 		return 0;
-	info->kvm = qemu_kvm_usable(c->arch, must, info->accel_note,
-				    sizeof(info->accel_note), hint,
-				    sizeof(hint));
+	info->kvm =
+		qemu_kvm_usable(c->arch, must, info->accel_note,
+				sizeof(info->accel_note), hint, sizeof(hint));
 	if (info->kvm)
 		return 0;
 	findings_add(found, must ? EXIT_REFUSED : 0, hint, "%s%s",
-		     info->accel_note, must ? "" :
-		     "; using TCG, which is much slower");
+		     info->accel_note,
+		     must ? "" : "; using TCG, which is much slower");
 	return must ? EXIT_REFUSED : 0;
 }
 
@@ -405,11 +407,13 @@ static int choose_machine(const struct config *c, struct qemu_info *info,
 	if (strcmp(c->firmware, "uefi") != 0 || c->kernel || c->own_init ||
 	    !qemu_find_uefi(c->arch, info->machine, info))
 		return 0;
-	findings_add(found, EXIT_REFUSED, x86 ?
-		     "install OVMF (Debian: sudo apt install ovmf)" :
-		     "install the firmware (Debian: sudo apt install "
-		     "qemu-efi-aarch64)", "no UEFI firmware for %s is "
-		     "described in /usr/share/qemu/firmware", c->arch);
+	findings_add(found, EXIT_REFUSED,
+		     x86 ? "install OVMF (Debian: sudo apt install ovmf)"
+			 : "install the firmware (Debian: sudo apt install "
+			   "qemu-efi-aarch64)",
+		     "no UEFI firmware for %s is "
+		     "described in /usr/share/qemu/firmware",
+		     c->arch);
 	return EXIT_REFUSED;
 }
 
@@ -426,7 +430,8 @@ int qemu_probe(const struct config *c, struct qemu_info *info,
 	if (status)
 		return status;
 	if (info->major < 4 || (info->major == 4 && info->minor < 2)) {
-		findings_add(found, EXIT_REFUSED, "", "%s %u.%u is too old; "
+		findings_add(found, EXIT_REFUSED, "",
+			     "%s %u.%u is too old; "
 			     "4.2 or later is needed (vhost-user-fs)",
 			     info->path, info->major, info->minor);
 		return EXIT_REFUSED;

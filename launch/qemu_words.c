@@ -90,7 +90,7 @@ char **words_vector(struct words *w)
 		argv[w->count] = NULL;
 	}
 	free(w->text);
-	*w = (struct words){ 0 };
+	*w = (struct words){0};
 	return argv;
 }
 

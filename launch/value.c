@@ -142,8 +142,8 @@ int opt_log_level(struct cfg_parser *p, const struct cfg_key *key, void *base,
 		const char *name;
 		int verbose;
 	} levels[] = {
-		{ "error", -2 }, { "warning", -1 }, { "note", 0 },
-		{ "info", 1 }, { "debug", 2 },
+		{"error", -2}, {"warning", -1}, {"note", 0},
+		{"info", 1},   {"debug", 2},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
@@ -203,7 +203,9 @@ int opt_guest_path(struct cfg_parser *p, const struct cfg_key *key, void *base,
 		   const char *value)
 {
 	if (value[0] != '/')
-		return cfg_fail(p, "%s %s: must be an absolute path in the guest",
+		return cfg_fail(p,
+				"%s %s: must be an absolute path in the "
+				"guest",
 				key->name, value);
 	if (strpbrk(value, "\n"))
 		return cfg_fail(p, "%s: must be one line", key->name);
@@ -214,9 +216,10 @@ static int number(struct cfg_parser *p, const struct cfg_key *key,
 		  const char *value, uint64_t *n)
 {
 	if (parse_u64(value, key->min, key->max, n))
-		return cfg_fail(p, "%s %s: must be a number from %" PRIu64
-				" to %" PRIu64, key->name, value, key->min,
-				key->max);
+		return cfg_fail(p,
+				"%s %s: must be a number from %" PRIu64
+				" to %" PRIu64,
+				key->name, value, key->min, key->max);
 	return 0;
 }
 
@@ -254,9 +257,10 @@ int opt_pow2(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	uint64_t n;
 
 	if (parse_u64(value, key->min, key->max, &n) || (n & (n - 1)))
-		return cfg_fail(p, "%s %s: must be a power of two from %" PRIu64
-				" to %" PRIu64, key->name, value, key->min,
-				key->max);
+		return cfg_fail(p,
+				"%s %s: must be a power of two from %" PRIu64
+				" to %" PRIu64,
+				key->name, value, key->min, key->max);
 	*(unsigned int *)field(key, base) = (unsigned int)n;
 	return 0;
 }
@@ -324,13 +328,13 @@ int opt_choice(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	       const char *value)
 {
 	if (!cfg_is_choice(key->arg, value))
-		return cfg_fail(p, "%s %s: must be one of %s", key->name,
-				value, key->arg);
+		return cfg_fail(p, "%s %s: must be one of %s", key->name, value,
+				key->arg);
 	return store(p, key, base, value);
 }
 
-int opt_memory_type(struct cfg_parser *p, const struct cfg_key *key,
-		    void *base, const char *value)
+int opt_memory_type(struct cfg_parser *p, const struct cfg_key *key, void *base,
+		    const char *value)
 {
 	struct mem_spec *spec = field(key, base);
 	uint64_t page = 0;
@@ -342,9 +346,10 @@ int opt_memory_type(struct cfg_parser *p, const struct cfg_key *key,
 	} else if (strncmp(value, "hugepages=", 10) == 0) {
 		if (parse_size(value + 10, &page) || !page ||
 		    (page & (page - 1)))
-			return cfg_fail(p, "%s %s: page size must be a power "
-					"of two, as in 2M or 1G", key->name,
-					value);
+			return cfg_fail(p,
+					"%s %s: page size must be a power "
+					"of two, as in 2M or 1G",
+					key->name, value);
 		spec->type = MEM_HUGEPAGES;
 	} else if (strncmp(value, "file=", 5) == 0 && value[5]) {
 		spec->dir = resolve(p, value + 5);
@@ -368,7 +373,7 @@ int opt_disk(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	if (!*value)
 		return cfg_fail(p, "%s: must not be empty", key->name);
 	if (!p->dir && !p->disks_from_flags) {
-		c->nr_disks = 0;	/* flags win over the file's */
+		c->nr_disks = 0; /* flags win over the file's */
 		p->disks_from_flags = true;
 	}
 	if (c->nr_disks == VM_MAX_DISKS)
@@ -377,7 +382,7 @@ int opt_disk(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	path = resolve(p, value);
 	if (!path)
 		return cfg_fail(p, "%s: out of memory", key->name);
-	c->disks[c->nr_disks++] = (struct disk_config){ .path = path };
+	c->disks[c->nr_disks++] = (struct disk_config){.path = path};
 	return 0;
 }
 
@@ -467,8 +472,8 @@ static int append(struct cfg_parser *p, const struct cfg_key *key,
 	if (!text)
 		return cfg_fail(p, "%s: out of memory", key->name);
 	if (*nr == VM_MAX_LIST)
-		return cfg_fail(p, "%s %s: at most %d of them", key->name,
-				text, VM_MAX_LIST);
+		return cfg_fail(p, "%s %s: at most %d of them", key->name, text,
+				VM_MAX_LIST);
 	list[(*nr)++] = text;
 	return 0;
 }
@@ -485,11 +490,10 @@ int opt_env(struct cfg_parser *p, const struct cfg_key *key, void *base,
 		return cfg_fail(p, "%s %s: must be %s", key->name, value,
 				key->arg);
 	if (value[len] == '=')
-		return append(p, key, c->env, &c->nr_env,
-			      cfg_strdup(c, value));
+		return append(p, key, c->env, &c->nr_env, cfg_strdup(c, value));
 	ours = getenv(value);
 	if (!ours)
-		return 0;	/* as docker and env -u see it: not set */
+		return 0; /* as docker and env -u see it: not set */
 	text = malloc(len + strlen(ours) + 2);
 	if (!text)
 		return cfg_fail(p, "%s: out of memory", key->name);

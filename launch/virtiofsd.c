@@ -24,13 +24,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define TAG_MAX 36
+#define TAG_MAX	       36
 #define OPEN_FILES_MIN 64
 #define OPEN_FILES_MAX (1 << 20)
 
 enum vfs_form {
-	IN_LONG = 1,		/* --name */
-	IN_O = 2,		/* -o name */
+	IN_LONG = 1, /* --name */
+	IN_O = 2,    /* -o name */
 };
 
 enum vfs_value { NONE, REQUIRED, OPTIONAL };
@@ -58,23 +58,25 @@ static int set(struct vfs_parse *v, const char *key, const char *value)
 	return cfg_set(&v->p, CFG_SHARE | CFG_SECTION, v->share, key, value);
 }
 
-static int take_source(struct vfs_parse *v, const char *name,
-		       const char *value)
+static int take_source(struct vfs_parse *v, const char *name, const char *value)
 {
 	if (v->share->dir)
-		return cfg_fail(&v->p, "%s %s: the directory was given "
-				"already: %s", name, value, v->share->dir);
+		return cfg_fail(&v->p,
+				"%s %s: the directory was given "
+				"already: %s",
+				name, value, v->share->dir);
 	return set(v, "dir", value);
 }
 
-static int take_cache(struct vfs_parse *v, const char *name,
-		      const char *value)
+static int take_cache(struct vfs_parse *v, const char *name, const char *value)
 {
 	if (strcmp(value, "never") == 0)
 		value = "none";
 	if (strcmp(value, "metadata") == 0)
-		return cfg_fail(&v->p, "%s %s: vmshare has only auto, always "
-				"and never", name, value);
+		return cfg_fail(&v->p,
+				"%s %s: vmshare has only auto, always "
+				"and never",
+				name, value);
 	return set(v, "cache", value);
 }
 
@@ -87,8 +89,7 @@ static int take_threads(struct vfs_parse *v, const char *name,
 }
 
 /* As virtiofsd: less where the hard limit is lower; 0 changes nothing. */
-static int take_nofile(struct vfs_parse *v, const char *name,
-		       const char *value)
+static int take_nofile(struct vfs_parse *v, const char *name, const char *value)
 {
 	struct rlimit rl;
 	uint64_t n;
@@ -101,8 +102,8 @@ static int take_nofile(struct vfs_parse *v, const char *name,
 		n = rl.rlim_max;
 	if (n < OPEN_FILES_MIN)
 		n = OPEN_FILES_MIN;
-	v->share->open_files = n < OPEN_FILES_MAX ? (unsigned int)n :
-						    OPEN_FILES_MAX;
+	v->share->open_files =
+		n < OPEN_FILES_MAX ? (unsigned int)n : OPEN_FILES_MAX;
 	return 0;
 }
 
@@ -130,18 +131,19 @@ static int take_acl(struct vfs_parse *v, const char *name, const char *value)
 	if (value && strcmp(value, "auto") && strcmp(value, "always"))
 		return cfg_fail(&v->p, "%s %s: must be never, auto or always",
 				name, value);
-	v->share->xattr = true;		/* ACLs are attributes */
+	v->share->xattr = true; /* ACLs are attributes */
 	return set(v, "posix-acl", "on");
 }
 
-static int take_label(struct vfs_parse *v, const char *name,
-		      const char *value)
+static int take_label(struct vfs_parse *v, const char *name, const char *value)
 {
-	if (value && (strcmp(value, "never") == 0 ||
-		      strcmp(value, "auto") == 0))
+	if (value &&
+	    (strcmp(value, "never") == 0 || strcmp(value, "auto") == 0))
 		return 0;
-	return cfg_fail(&v->p, "%s: vmshare does not label new files for the "
-			"guest", name);
+	return cfg_fail(&v->p,
+			"%s: vmshare does not label new files for the "
+			"guest",
+			name);
 }
 
 static int take_xattrmap(struct vfs_parse *v, const char *name,
@@ -159,8 +161,9 @@ static int take_map(struct vfs_parse *v, const char *name, const char *value)
 	size_t len = strlen(value);
 
 	if (len < 3 || len >= sizeof(text) || value[len - 1] != value[0])
-		return cfg_fail(&v->p, "%s %s: must be :GUEST:HOST:COUNT:",
-				name, value);
+		return cfg_fail(&v->p,
+				"%s %s: must be :GUEST:HOST:COUNT:", name,
+				value);
 	memcpy(text, value + 1, len - 2);
 	text[len - 2] = '\0';
 	for (char *s = text; *s; s++)
@@ -173,8 +176,10 @@ static int take_translate(struct vfs_parse *v, const char *name,
 			  const char *value)
 {
 	if (strncmp(value, "map:", 4) != 0)
-		return cfg_fail(&v->p, "%s %s: vmshare translates with "
-				"map:GUEST:HOST:COUNT only", name, value);
+		return cfg_fail(&v->p,
+				"%s %s: vmshare translates with "
+				"map:GUEST:HOST:COUNT only",
+				name, value);
 	return set(v, strstr(name, "uid") ? "uid-map" : "gid-map", value + 4);
 }
 
@@ -185,8 +190,8 @@ static int take_log_level(struct vfs_parse *v, const char *name,
 		const char *name;
 		int verbose;
 	} levels[] = {
-		{ "off", -2 }, { "err", -2 }, { "error", -2 }, { "warn", -1 },
-		{ "info", 0 }, { "debug", 1 }, { "trace", 2 },
+		{"off", -2}, {"err", -2},  {"error", -2}, {"warn", -1},
+		{"info", 0}, {"debug", 1}, {"trace", 2},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
@@ -235,15 +240,13 @@ static int store(struct vfs_parse *v, const char **to, const char *value)
 	return *to ? 0 : cfg_fail(&v->p, "out of memory");
 }
 
-static int take_socket(struct vfs_parse *v, const char *name,
-		       const char *value)
+static int take_socket(struct vfs_parse *v, const char *name, const char *value)
 {
 	(void)name;
 	return store(v, &v->p.c->socket_path, value);
 }
 
-static int take_group(struct vfs_parse *v, const char *name,
-		      const char *value)
+static int take_group(struct vfs_parse *v, const char *name, const char *value)
 {
 	(void)name;
 	return store(v, &v->p.c->socket_group, value);
@@ -265,9 +268,10 @@ static int take_question(struct vfs_parse *v, const char *name,
 	return 0;
 }
 
-#define BOTH (IN_LONG | IN_O)
+#define BOTH	  (IN_LONG | IN_O)
 #define MIGRATION "vmshare does not migrate"
 
+/* clang-format off */
 static const struct vfs_option options[] = {
 	{ "shared-dir", IN_LONG, REQUIRED, take_source, 0, 0, 0 },
 	{ "source", IN_O, REQUIRED, take_source, 0, 0, 0 },
@@ -343,6 +347,7 @@ static const struct vfs_option options[] = {
 	{ "migration-verify-handles", IN_LONG, NONE, NULL, 0, 0, MIGRATION },
 	{ "migration-confirm-paths", IN_LONG, NONE, NULL, 0, 0, MIGRATION },
 };
+/* clang-format on */
 
 static int take_option(struct vfs_parse *v, const struct vfs_option *o,
 		       const char *shown, const char *value)
@@ -398,8 +403,8 @@ static int parse_o_word(struct vfs_parse *v, char *word)
 		return unknown(v, "-o ", word, IN_O);
 	snprintf(shown, sizeof(shown), "-o %s", o->name);
 	if (!value != !o->value)
-		return cfg_fail(&v->p, "%s: %s", shown, value ?
-				"takes no value" : "needs a value");
+		return cfg_fail(&v->p, "%s: %s", shown,
+				value ? "takes no value" : "needs a value");
 	return take_option(v, o, shown, value);
 }
 
@@ -492,16 +497,16 @@ static int finish(struct vfs_parse *v)
 
 	if (!v->share->dir)
 		return cfg_fail(&v->p, "no directory given (--shared-dir DIR "
-				"or -o source=DIR)");
+				       "or -o source=DIR)");
 	if (c->socket_path && c->listen_fd >= 0)
 		return cfg_fail(&v->p, "--socket-path and --fd exclude each "
-				"other");
+				       "other");
 	if (!c->socket_path && c->listen_fd < 0)
 		return cfg_fail(&v->p, "give --socket-path PATH or --fd N");
 	if (c->socket_group && !c->socket_path)
 		return cfg_fail(&v->p, "--socket-group: needs --socket-path");
-	v->share->allow_root = true;	/* the caller chose it */
-	c->once = true;			/* it ends with its VM */
+	v->share->allow_root = true; /* the caller chose it */
+	c->once = true;		     /* it ends with its VM */
 	return name_share(v);
 }
 
@@ -522,10 +527,12 @@ static void print_help(void)
 	     "--socket-path PATH|--fd N\n\noptions:");
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		if (!options[i].refuse)
-			printf("  %s%s%s\n", options[i].form & IN_LONG ?
-			       "--" : "-o ", options[i].name,
-			       options[i].value == REQUIRED ? "=VALUE" :
-			       options[i].value ? "[=VALUE]" : "");
+			printf("  %s%s%s\n",
+			       options[i].form & IN_LONG ? "--" : "-o ",
+			       options[i].name,
+			       options[i].value == REQUIRED ? "=VALUE"
+			       : options[i].value	    ? "[=VALUE]"
+							    : "");
 	}
 }
 
@@ -545,7 +552,7 @@ static int answer(const struct vfs_parse *v)
 
 int config_parse_virtiofsd(struct config *c, int argc, char **argv)
 {
-	struct vfs_parse v = { .p = { .c = c } };
+	struct vfs_parse v = {.p = {.c = c}};
 	int err;
 
 	memset(c, 0, sizeof(*c));
@@ -571,8 +578,7 @@ int config_parse_virtiofsd(struct config *c, int argc, char **argv)
 
 bool config_is_virtiofsd(int argc, char **argv)
 {
-	static const char *const ours[] = { "--help", "-h", "--version",
-					    "-V" };
+	static const char *const ours[] = {"--help", "-h", "--version", "-V"};
 	const char *slash = argc ? strrchr(argv[0], '/') : NULL;
 
 	if (argc && strcmp(slash ? slash + 1 : argv[0], "virtiofsd") == 0)

@@ -6,9 +6,9 @@
 
 /* Where to look; tests point them at trees of their own. */
 struct mem_roots {
-	const char *proc;	/* "/proc" */
-	const char *sys;	/* "/sys" */
-	const char *cgroup;	/* "/sys/fs/cgroup" */
+	const char *proc;   /* "/proc" */
+	const char *sys;    /* "/sys" */
+	const char *cgroup; /* "/sys/fs/cgroup" */
 };
 
 extern struct mem_roots mem_roots;

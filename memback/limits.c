@@ -30,18 +30,18 @@
 
 #include "memback/internal.h"
 
-struct mem_roots mem_roots = { "/proc", "/sys", "/sys/fs/cgroup" };
+struct mem_roots mem_roots = {"/proc", "/sys", "/sys/fs/cgroup"};
 
 struct report {
 	struct mem_problem *list;
 	unsigned int count;
 };
 
-static void add(struct report *r, bool fatal, const char *hint,
-		const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void add(struct report *r, bool fatal, const char *hint, const char *fmt,
+		...) PRINTF_LIKE(4, 5);
 
-static void add(struct report *r, bool fatal, const char *hint,
-		const char *fmt, ...)
+static void add(struct report *r, bool fatal, const char *hint, const char *fmt,
+		...)
 {
 	struct mem_problem *p;
 	va_list ap;
@@ -104,18 +104,18 @@ static uint64_t meminfo(const char *key)
 	return kib << 10;
 }
 
-/* ---- huge pages ---------------------------------------------------------- */
+/* ---- huge pages --------------------------------------------------------- */
 
 static void huge_path(char *buf, size_t size, uint64_t page, const char *file)
 {
-	snprintf(buf, size, "%s/kernel/mm/hugepages/hugepages-%" PRIu64
-		 "kB/%s", mem_roots.sys, page >> 10, file);
+	snprintf(buf, size, "%s/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/%s",
+		 mem_roots.sys, page >> 10, file);
 }
 
 uint64_t mem_huge_size(const struct mem_spec *spec)
 {
-	uint64_t page = spec->page_size ? spec->page_size :
-					  meminfo("Hugepagesize");
+	uint64_t page =
+		spec->page_size ? spec->page_size : meminfo("Hugepagesize");
 	char path[256];
 
 	huge_path(path, sizeof(path), page, "nr_hugepages");
@@ -132,11 +132,11 @@ static int read_pool(uint64_t page, struct huge_pool *pool)
 		const char *file;
 		uint64_t *value;
 	} fields[] = {
-		{ "nr_hugepages", &pool->total },
-		{ "free_hugepages", &pool->free },
-		{ "resv_hugepages", &pool->reserved },
-		{ "surplus_hugepages", &pool->surplus },
-		{ "nr_overcommit_hugepages", &pool->overcommit },
+		{"nr_hugepages", &pool->total},
+		{"free_hugepages", &pool->free},
+		{"resv_hugepages", &pool->reserved},
+		{"surplus_hugepages", &pool->surplus},
+		{"nr_overcommit_hugepages", &pool->overcommit},
 	};
 	char path[256];
 
@@ -168,9 +168,11 @@ static void huge_hint(char *hint, size_t size, uint64_t page, uint64_t needed,
 		return;
 	}
 	huge_path(path, sizeof(path), page, "nr_hugepages");
-	snprintf(hint, size, "echo %" PRIu64 " | sudo tee %s%s",
-		 used + needed, path, page >= UINT64_C(1) << 30 ?
-		 " (or boot the host with hugepagesz=1G hugepages=N)" : "");
+	snprintf(hint, size, "echo %" PRIu64 " | sudo tee %s%s", used + needed,
+		 path,
+		 page >= UINT64_C(1) << 30
+			 ? " (or boot the host with hugepagesz=1G hugepages=N)"
+			 : "");
 }
 
 /* hugetlb.SIZE.max of our control group and of those above it. */
@@ -186,14 +188,16 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 	char hint[256], max[64], current[64], group[192];
 
 	if (!page) {
-		add(r, true, "ls /sys/kernel/mm/hugepages shows the sizes it "
-		    "has", "this host has no huge pages%s%s",
+		add(r, true,
+		    "ls /sys/kernel/mm/hugepages shows the sizes it "
+		    "has",
+		    "this host has no huge pages%s%s",
 		    spec->page_size ? " of " : "",
 		    spec->page_size ? words(&one, spec->page_size) : "");
 		return;
 	}
 	if (read_pool(page, &pool))
-		return;		/* not readable: mem_create() will tell */
+		return; /* not readable: mem_create() will tell */
 	needed = (total + page - 1) / page;
 	words(&one, page);
 	words(&want, needed * page);
@@ -201,9 +205,11 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 		 less(pool.overcommit, pool.surplus);
 	if (usable < needed) {
 		huge_hint(hint, sizeof(hint), page, needed, &pool);
-		add(r, true, hint, "%s of guest memory needs %" PRIu64
+		add(r, true, hint,
+		    "%s of guest memory needs %" PRIu64
 		    " huge pages of %s; %" PRIu64 " are free (%" PRIu64
-		    " total)", want.buf, needed, one.buf, usable, pool.total);
+		    " total)",
+		    want.buf, needed, one.buf, usable, pool.total);
 	}
 	snprintf(max, sizeof(max), "hugetlb.%s.max",
 		 page >= UINT64_C(1) << 30 ? "1GB" : "2MB");
@@ -211,12 +217,13 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 		 page >= UINT64_C(1) << 30 ? "1GB" : "2MB");
 	left = cgroup_free(max, current, group, sizeof(group));
 	if (left < needed * page)
-		add(r, true, "", "%s of guest memory in huge pages is more "
-		    "than control group %s allows (%s left of %s)", want.buf,
-		    group, words(&one, left), max);
+		add(r, true, "",
+		    "%s of guest memory in huge pages is more "
+		    "than control group %s allows (%s left of %s)",
+		    want.buf, group, words(&one, left), max);
 }
 
-/* ---- control groups ------------------------------------------------------ */
+/* ---- control groups ----------------------------------------------------- */
 
 /* Our path in the unified hierarchy, from "0::/path"; "" without one. */
 static void own_cgroup(char *buf, size_t size)
@@ -248,9 +255,9 @@ static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 	own_cgroup(group, sizeof(group));
 	snprintf(where, where_size, "/");
 	while (group[0]) {
-		snprintf(path, sizeof(path), "%s%s/%s", mem_roots.cgroup,
-			 group, limit_file);
-		if (!read_number(path, &limit)) {	/* "max" is none */
+		snprintf(path, sizeof(path), "%s%s/%s", mem_roots.cgroup, group,
+			 limit_file);
+		if (!read_number(path, &limit)) { /* "max" is none */
 			snprintf(path, sizeof(path), "%s%s/%s",
 				 mem_roots.cgroup, group, used_file);
 			if (read_number(path, &used))
@@ -265,7 +272,7 @@ static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 	return least;
 }
 
-/* ---- plain memory and files ---------------------------------------------- */
+/* ---- plain memory and files --------------------------------------------- */
 
 static void check_ram(struct report *r, uint64_t total, bool prealloc)
 {
@@ -282,16 +289,19 @@ static void check_ram(struct report *r, uint64_t total, bool prealloc)
 		return;
 	}
 	if (available && total > available)
-		add(r, false, "", "memory %s is more than the %s that this "
-		    "host has available now", want.buf,
-		    words(&have, available));
+		add(r, false, "",
+		    "memory %s is more than the %s that this "
+		    "host has available now",
+		    want.buf, words(&have, available));
 	left = cgroup_free("memory.max", "memory.current", group,
 			   sizeof(group));
 	if (left < total)
-		add(r, prealloc, "raise memory.max of that group, or give "
-		    "less with --memory", "memory %s is more than control "
-		    "group %s allows (%s left of memory.max)", want.buf,
-		    group, words(&have, left));
+		add(r, prealloc,
+		    "raise memory.max of that group, or give "
+		    "less with --memory",
+		    "memory %s is more than control "
+		    "group %s allows (%s left of memory.max)",
+		    want.buf, group, words(&have, left));
 }
 
 static void check_file(struct report *r, const struct mem_spec *spec,
@@ -319,12 +329,14 @@ static void check_file(struct report *r, const struct mem_spec *spec,
 	left = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (left >= total)
 		return;
-	snprintf(hint, sizeof(hint), "use --memory-type memfd (default), or "
+	snprintf(hint, sizeof(hint),
+		 "use --memory-type memfd (default), or "
 		 "mount -o remount,size=%" PRIu64 "M %s if it is a tmpfs",
 		 (total + total / 4) >> 20, spec->dir);
-	add(r, true, hint, "%s has %s free, %s needed; the guest would die "
-	    "of SIGBUS later", spec->dir, words(&have, left),
-	    words(&want, total));
+	add(r, true, hint,
+	    "%s has %s free, %s needed; the guest would die "
+	    "of SIGBUS later",
+	    spec->dir, words(&have, left), words(&want, total));
 }
 
 static void check_rlimits(struct report *r, uint64_t total)
@@ -333,18 +345,20 @@ static void check_rlimits(struct report *r, uint64_t total)
 		int resource;
 		const char *name, *ulimit;
 	} limits[] = {
-		{ RLIMIT_AS, "RLIMIT_AS", "ulimit -v unlimited" },
-		{ RLIMIT_FSIZE, "RLIMIT_FSIZE", "ulimit -f unlimited" },
+		{RLIMIT_AS, "RLIMIT_AS", "ulimit -v unlimited"},
+		{RLIMIT_FSIZE, "RLIMIT_FSIZE", "ulimit -f unlimited"},
 	};
 	struct size_text want, have;
 	struct rlimit rl;
 
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		if (getrlimit(limits[i].resource, &rl) ||
+		if (getrlimit((unsigned int)limits[i].resource, &rl) ||
 		    rl.rlim_cur == RLIM_INFINITY || rl.rlim_cur >= total)
 			continue;
-		add(r, true, limits[i].ulimit, "memory %s is more than %s "
-		    "allows (%s)", words(&want, total), limits[i].name,
+		add(r, true, limits[i].ulimit,
+		    "memory %s is more than %s "
+		    "allows (%s)",
+		    words(&want, total), limits[i].name,
 		    words(&have, rl.rlim_cur));
 	}
 }
@@ -352,7 +366,7 @@ static void check_rlimits(struct report *r, uint64_t total)
 unsigned int mem_check(const struct mem_spec *spec, uint64_t total,
 		       struct mem_problem *problems)
 {
-	struct report r = { .list = problems };
+	struct report r = {.list = problems};
 
 	if (spec->type == MEM_HUGEPAGES)
 		check_huge(&r, spec, total);

@@ -33,14 +33,14 @@
 
 #include "memback/internal.h"
 
-#define CLAIM_STEP (UINT64_C(64) << 20)
+#define CLAIM_STEP	  (UINT64_C(64) << 20)
 #define CLAIM_MAX_THREADS 16
 
 /* One preallocation: threads take the next step until none is left. */
 struct claim {
 	int fd;
 	uint64_t size, step;
-	_Atomic uint64_t next;		/* first byte not yet taken */
+	_Atomic uint64_t next; /* first byte not yet taken */
 	_Atomic uint64_t done;
 	_Atomic int error;
 };
@@ -90,7 +90,7 @@ static unsigned int claim_threads(const struct claim *c)
 static int claim(int fd, uint64_t size, uint64_t page,
 		 mem_progress_fn *progress, void *ctx)
 {
-	struct claim c = { .fd = fd, .size = size };
+	struct claim c = {.fd = fd, .size = size};
 	pthread_t threads[CLAIM_MAX_THREADS];
 	unsigned int wanted, running = 0;
 
@@ -195,8 +195,8 @@ int mem_create(const struct mem_spec *spec, uint64_t size, unsigned int node,
 			return claim_fail(problem, spec, size, -EINVAL);
 		size = (size + page - 1) / page * page;
 	}
-	f = spec->type == MEM_FILE ? open_file(spec->dir) :
-				     open_memfd(page, node);
+	f = spec->type == MEM_FILE ? open_file(spec->dir)
+				   : open_memfd(page, node);
 	if (f < 0)
 		return fail(problem, spec, "can't be made", f);
 	if (ftruncate(f, (off_t)size)) {

@@ -14,16 +14,16 @@ enum mem_type { MEM_MEMFD, MEM_HUGEPAGES, MEM_FILE };
 
 struct mem_spec {
 	enum mem_type type;
-	uint64_t page_size;	/* huge pages: bytes; 0 is the default size */
-	const char *dir;	/* file: the directory */
+	uint64_t page_size; /* huge pages: bytes; 0 is the default size */
+	const char *dir;    /* file: the directory */
 	bool prealloc;
 };
 
 /* Why memory can't be had, in words for the user. */
 struct mem_problem {
-	bool fatal;		/* else a warning */
-	char text[256];		/* names the thing, the value and the limit */
-	char hint[256];		/* the command that mends it, or "" */
+	bool fatal;	/* else a warning */
+	char text[256]; /* names the thing, the value and the limit */
+	char hint[256]; /* the command that mends it, or "" */
 };
 
 #define MEM_MAX_PROBLEMS 8

@@ -17,12 +17,12 @@
 #include "launch/options.h"
 #include "tests/c/check.h"
 
-#define MIB (UINT64_C(1) << 20)
+#define MIB	  (UINT64_C(1) << 20)
 #define MAX_WORDS 32
 
 static char top[64];
 static struct config c;
-static char said[8192];		/* on the stream that was caught */
+static char said[8192]; /* on the stream that was caught */
 
 static int caught = -1, saved = -1, saved_fd;
 
@@ -80,12 +80,12 @@ static int virtiofsd(const char *line)
 	return parse_by(config_parse_virtiofsd, line);
 }
 
-#define REFUSED(line, text)                                                   \
-	do {                                                                  \
-		CHECK_EQ(parse(line), -EINVAL);                               \
-		if (!strstr(said, text))                                      \
-			printf("# said: %s", said);                           \
-		CHECK(strstr(said, text));                                    \
+#define REFUSED(line, text)                                                    \
+	do {                                                                   \
+		CHECK_EQ(parse(line), -EINVAL);                                \
+		if (!strstr(said, text))                                       \
+			printf("# said: %s", said);                            \
+		CHECK(strstr(said, text));                                     \
 	} while (0)
 
 static void put(const char *path, const char *text)
@@ -96,7 +96,7 @@ static void put(const char *path, const char *text)
 	fclose(f);
 }
 
-/* ---- flags ----------------------------------------------------------------- */
+/* ---- flags -------------------------------------------------------------- */
 
 static void defaults(void)
 {
@@ -122,7 +122,8 @@ static void defaults(void)
 static void spellings(void)
 {
 	CHECK_EQ(parse("run -m2G --cpus=2 -p 3 --timeout 90s -vv -n d1 d2 "
-		       "--ephemeral"), 0);
+		       "--ephemeral"),
+		 0);
 	CHECK_EQ(c.memory, 2048 * MIB);
 	CHECK_EQ(c.cpus, 3);
 	CHECK_EQ(c.timeout_ms, 90000);
@@ -156,14 +157,14 @@ static void command_of_the_guest(void)
 	CHECK_EQ(parse("run --kernel k disk.img -- true"), 0);
 	CHECK(c.own_init && !c.has_root_share);
 	REFUSED("run disk.img -- true", "disk.img boots by itself, so vmshare "
-		"can't run 'true' in it");
+					"can't run 'true' in it");
 	REFUSED("run --initrd i --kernel k -- true", "exclude each other");
 	REFUSED("run --user x disk.img", "--user: only for a guest that "
-		"vmshare's own init boots");
+					 "vmshare's own init boots");
 	REFUSED("run --root-rw", "--root-rw: the guest could write to the "
-		"whole host");
+				 "whole host");
 	REFUSED("run --root / d.img", "--root: only for a guest without a "
-		"disk");
+				      "disk");
 }
 
 static void forwards(void)
@@ -176,7 +177,7 @@ static void forwards(void)
 	CHECK(c.forwards[1].udp);
 	CHECK_STR(c.forwards[1].addr, "0.0.0.0");
 	REFUSED("run d -f 80:80", "--forward 80:80: must be "
-		"tcp|udp:[ADDR:]PORT:PORT");
+				  "tcp|udp:[ADDR:]PORT:PORT");
 	REFUSED("run d -f tcp:x:80:80", "'x' is not an IPv4 address");
 	REFUSED("run d -f tcp:70000:80", "must be tcp|udp");
 	REFUSED("run -f tcp:1:1", "--forward: the guest has no network");
@@ -185,22 +186,22 @@ static void forwards(void)
 static void wrong_values(void)
 {
 	REFUSED("run --memory lots", "error: --memory lots: not a size\n"
-		"vmshare: hint: write it as 512M or 2G");
+				     "vmshare: hint: write it as 512M or 2G");
 	REFUSED("run --memory 1M", "--memory 1M: must be from 16 MiB to "
-		"16 TiB");
+				   "16 TiB");
 	REFUSED("run --cpus 0", "--cpus 0: must be a number from 1 to 255");
 	REFUSED("run --accel hvf", "--accel hvf: must be one of "
-		"auto|kvm|tcg");
+				   "auto|kvm|tcg");
 	REFUSED("run --memory-type ram", "--memory-type ram: must be "
-		"memfd|hugepages[=SIZE]|file=DIR");
+					 "memfd|hugepages[=SIZE]|file=DIR");
 	REFUSED("run --memory-type hugepages=3M", "page size must be a power "
-		"of two");
+						  "of two");
 	REFUSED("run --timeout soon", "--timeout soon: not a time");
 	REFUSED("run --ephemeral=maybe", "--ephemeral maybe: must be on or "
-		"off");
+					 "off");
 	REFUSED("run --memory", "--memory: needs a value, as in --memory SIZE");
 	REFUSED("run --memry 1G", "error: unknown option '--memry'\n"
-		"vmshare: hint: did you mean --memory?");
+				  "vmshare: hint: did you mean --memory?");
 	REFUSED("run -y", "unknown option '-y'");
 	REFUSED("run --initrd x d", "--initrd: needs --kernel");
 	REFUSED("run --append x d", "--append: needs --kernel");
@@ -223,25 +224,25 @@ static void memory_types(void)
 	CHECK(c.mem.prealloc);
 }
 
-/* ---- shares ---------------------------------------------------------------- */
+/* ---- shares ------------------------------------------------------------- */
 
 static void share_words(void)
 {
 	static const struct {
 		const char *word, *dir, *tag;
 	} good[] = {
-		{ "/a/src:tag", "/a/src", "tag" },
-		{ "/a/src", "/a/src", "src" },
-		{ "/a/src/", "/a/src/", "src" },
-		{ "/a:b/src", "/a:b/src", "src" },
-		{ "/a:b:c", "/a:b", "c" },
-		{ "/a:b=c:d", "/a:b=c", "d" },
-		{ "/a\\:b", "/a:b", "a:b" },
-		{ "/a,b:t,ro", "/a,b", "t" },
-		{ "/a\\,b:t", "/a,b", "t" },
-		{ "/a%b:t%u", "/a b", "t u" },
-		{ "/a\\b:t", "/a\\b", "t" },
-		{ "/:root,ro", "/", "root" },
+		{"/a/src:tag", "/a/src", "tag"},
+		{"/a/src", "/a/src", "src"},
+		{"/a/src/", "/a/src/", "src"},
+		{"/a:b/src", "/a:b/src", "src"},
+		{"/a:b:c", "/a:b", "c"},
+		{"/a:b=c:d", "/a:b=c", "d"},
+		{"/a\\:b", "/a:b", "a:b"},
+		{"/a,b:t,ro", "/a,b", "t"},
+		{"/a\\,b:t", "/a,b", "t"},
+		{"/a%b:t%u", "/a b", "t u"},
+		{"/a\\b:t", "/a\\b", "t"},
+		{"/:root,ro", "/", "root"},
 	};
 	char line[256];
 
@@ -265,8 +266,8 @@ static void share_options(void)
 	const struct share_config *s = &c.shares[0];
 
 	CHECK_EQ(parse("run -p 2 -s /a:t d"), 0);
-	CHECK(!s->ro && s->xattr && s->posix_acl && s->posix_lock &&
-	      s->flock && s->block_locks && s->submounts && !s->writeback);
+	CHECK(!s->ro && s->xattr && s->posix_acl && s->posix_lock && s->flock &&
+	      s->block_locks && s->submounts && !s->writeback);
 	CHECK_STR(s->cache, "auto");
 	CHECK_EQ(s->queue_size, 1024);
 	CHECK_EQ(s->queues, 2);
@@ -275,7 +276,8 @@ static void share_options(void)
 	CHECK_STR(s->sandbox, "auto");
 	CHECK_EQ(parse("run -s /a:t,ro,cache=none,queue-size=64,queues=4,"
 		       "xattr=off,mount=/mnt/x\\,y,uid-map=0:1000:1,"
-		       "uid-map=1:100000:9,posix-lock=no d"), 0);
+		       "uid-map=1:100000:9,posix-lock=no d"),
+		 0);
 	CHECK(s->ro && !s->xattr && !s->posix_lock);
 	CHECK_STR(s->cache, "none");
 	CHECK_EQ(s->queue_size, 64);
@@ -295,28 +297,32 @@ static void share_mistakes(void)
 		"share '/x/y': tag 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' is "
 		"37 bytes; the limit is 36\nvmshare: hint: give a shorter "
 		"one: --share /x/y:NAME");
-	REFUSED("run -s /a/src -s /b/src d", "tag 'src' is used by both "
+	REFUSED("run -s /a/src -s /b/src d",
+		"tag 'src' is used by both "
 		"/a/src and /b/src\nvmshare: hint: give one another tag: "
 		"--share /b/src:src2");
-	REFUSED("run -s /a:t,queue-size=100 d", "error: share 't': queue-size "
+	REFUSED("run -s /a:t,queue-size=100 d",
+		"error: share 't': queue-size "
 		"100: must be a power of two from 2 to 1024");
 	REFUSED("run -s /a:t,queue-size=2048 d", "from 2 to 1024");
-	REFUSED("run -s /a:t,qeue-size=1 d", "share 't': unknown option "
+	REFUSED("run -s /a:t,qeue-size=1 d",
+		"share 't': unknown option "
 		"'qeue-size'\nvmshare: hint: did you mean 'queue-size'?");
 	REFUSED("run -s /a:t,cache d", "cache: needs a value, as in "
-		"cache=auto|always|none");
+				       "cache=auto|always|none");
 	REFUSED("run -s /a:t,mount=x d", "must be an absolute path in the "
-		"guest");
-	REFUSED("run -s /:r d", "share 'r': / is the whole host, and the "
+					 "guest");
+	REFUSED("run -s /:r d",
+		"share 'r': / is the whole host, and the "
 		"guest could write to it\nvmshare: hint: add ro, or "
 		"allow-root if that is meant");
 	CHECK_EQ(parse("run -s /:r,allow-root d"), 0);
 	REFUSED("run -s /a:vmshare-root", "that tag is the guest's root");
 	REFUSED("run -s /a:t,squash=0,access=mapped d", "squash contradicts "
-		"access=mapped");
+							"access=mapped");
 	REFUSED("run -s /a:t,uid-map=1:2 d", "must be GUEST:HOST:COUNT");
 	REFUSED("serve -s /a -s /b --socket s", "serve: needs one --share, "
-		"not 2");
+						"not 2");
 	REFUSED("serve -s /a", "where should it listen?");
 	REFUSED("serve -s /a --fd 3 --socket x", "--socket and --fd exclude");
 }
@@ -328,22 +334,24 @@ static void external_server(void)
 	CHECK(!c.shares[0].dir);
 	CHECK_EQ(c.shares[0].queue_size, 128);
 	REFUSED("run --share-socket /run/s:t,ro d", "share 't': ro: only its "
-		"file server can do that");
+						    "file server can do that");
 	REFUSED("run --share-socket /run/s d", "must be PATH:TAG");
 }
 
-/* ---- nodes ----------------------------------------------------------------- */
+/* ---- nodes -------------------------------------------------------------- */
 
 static void nodes(void)
 {
 	CHECK_EQ(parse("run -p 4 -m 1G --numa cpus=0-1,memory=256M --numa "
-		       "cpus=2-3 d"), 0);
+		       "cpus=2-3 d"),
+		 0);
 	CHECK(c.numa);
 	CHECK_EQ(c.nr_nodes, 2);
 	CHECK_EQ(c.nodes[0].memory, 256 * MIB);
 	CHECK_EQ(c.nodes[1].memory, 768 * MIB);
 	CHECK_EQ(parse("run -p 3 -m 1G --numa memory=512M --numa "
-		       "memory=512M d"), 0);
+		       "memory=512M d"),
+		 0);
 	CHECK_STR(c.nodes[0].cpus, "0");
 	CHECK_STR(c.nodes[1].cpus, "1-2");
 	CHECK_EQ(parse("run --numa memory=512M --numa memory=1G d"), 0);
@@ -351,23 +359,26 @@ static void nodes(void)
 	REFUSED("run -m 1G --numa memory=512M --numa memory=1G d",
 		"numa: the nodes' memory is 1.5 GiB, the guest's 1 GiB");
 	REFUSED("run -p 2 --numa cpus=0-2 d", "numa node 0: there is no "
-		"processor 2 of 2");
-	REFUSED("run -p 2 --numa cpus=0-1 --numa cpus=1 d", "numa: processor "
+					      "processor 2 of 2");
+	REFUSED("run -p 2 --numa cpus=0-1 --numa cpus=1 d",
+		"numa: processor "
 		"1 is in nodes 0 and 1");
 	REFUSED("run -p 3 --numa cpus=0 --numa cpus=1 d", "numa: processor 2 "
-		"is in no node");
-	REFUSED("run -p 2 --numa cpus=0-1 --numa memory=1M d", "give cpus for "
+							  "is in no node");
+	REFUSED("run -p 2 --numa cpus=0-1 --numa memory=1M d",
+		"give cpus for "
 		"every node or for none");
 	REFUSED("run --numa cpu=0 d", "numa cpu=0: unknown option 'cpu'");
 }
 
-/* ---- the file -------------------------------------------------------------- */
+/* ---- the file ----------------------------------------------------------- */
 
 static void file_and_flags(void)
 {
 	char line[256], want[256];
 
-	put("ci.conf", "# a comment\n[vm]\nmemory = 2G\ndisk = disk.img\n"
+	put("ci.conf",
+	    "# a comment\n[vm]\nmemory = 2G\ndisk = disk.img\n"
 	    "ephemeral = yes\nappend = a = b # c\nkernel = /k\n\n"
 	    "[share src]\n  dir = ..\n  ro = yes\nqueue-size=512\n"
 	    "[share out]\ndir = out\n[numa 0]\nmemory = 1G\n[numa 1]\n"
@@ -388,8 +399,10 @@ static void file_and_flags(void)
 	CHECK_EQ(c.nr_nodes, 2);
 	CHECK_EQ(c.nr_qemu_args, 2);
 	/* flags win, for one setting, for all disks, within one share */
-	snprintf(line, sizeof(line), "run -m 3G --config=%s/ci.conf other.img "
-		 "-s new:src,rw", top);
+	snprintf(line, sizeof(line),
+		 "run -m 3G --config=%s/ci.conf other.img "
+		 "-s new:src,rw",
+		 top);
 	CHECK_EQ(parse(line), 0);
 	CHECK_EQ(c.memory, 3072 * MIB);
 	CHECK_EQ(c.nr_disks, 1);
@@ -408,28 +421,28 @@ static void file_mistakes(void)
 	static const struct {
 		const char *text, *message;
 	} bad[] = {
-		{ "[share src]\ndir = .\nqeue-size = 1\n",
-		  "demo.conf:3: unknown key 'qeue-size' in [share src] (did "
-		  "you mean 'queue-size'?)" },
-		{ "[vm]\nmemory = x\n", "demo.conf:2: memory x: not a size" },
-		{ "[vmm]\n", "demo.conf:1: unknown section [vmm] (did you "
-		  "mean [vm]?)" },
-		{ "memory = 1G\n", "demo.conf:1: 'memory' stands before the "
-		  "first section" },
-		{ "[vm]\nmemory\n", "demo.conf:2: 'memory': must be KEY = "
-		  "VALUE" },
-		{ "[vm\n", "demo.conf:1: '[vm': no ']' at the end" },
-		{ "[vm]\n\n[share a]\nro = yes\n[vm]\n",
-		  "demo.conf:3: share 'a': no directory given" },
-		{ "[share a]\ndir=.\n[share a]\ndir=.\n",
-		  "demo.conf:3: section [share a] appears twice" },
-		{ "[vm]\nshare = x\n",
-		  "demo.conf:2: 'share' is for the command line only" },
-		{ "[qemu]\nargs = x\n", "demo.conf:2: unknown key 'args' in "
-		  "[qemu] (did you mean 'arg'?)" },
-		{ "[numa 1]\n", "demo.conf:1: [numa 1]: nodes are numbered "
-		  "from 0, in order" },
-		{ "[share a/b]\ndir=.\n", "demo.conf:1: share '" },
+		{"[share src]\ndir = .\nqeue-size = 1\n",
+		 "demo.conf:3: unknown key 'qeue-size' in [share src] (did "
+		 "you mean 'queue-size'?)"},
+		{"[vm]\nmemory = x\n", "demo.conf:2: memory x: not a size"},
+		{"[vmm]\n", "demo.conf:1: unknown section [vmm] (did you "
+			    "mean [vm]?)"},
+		{"memory = 1G\n", "demo.conf:1: 'memory' stands before the "
+				  "first section"},
+		{"[vm]\nmemory\n", "demo.conf:2: 'memory': must be KEY = "
+				   "VALUE"},
+		{"[vm\n", "demo.conf:1: '[vm': no ']' at the end"},
+		{"[vm]\n\n[share a]\nro = yes\n[vm]\n",
+		 "demo.conf:3: share 'a': no directory given"},
+		{"[share a]\ndir=.\n[share a]\ndir=.\n",
+		 "demo.conf:3: section [share a] appears twice"},
+		{"[vm]\nshare = x\n",
+		 "demo.conf:2: 'share' is for the command line only"},
+		{"[qemu]\nargs = x\n", "demo.conf:2: unknown key 'args' in "
+				       "[qemu] (did you mean 'arg'?)"},
+		{"[numa 1]\n", "demo.conf:1: [numa 1]: nodes are numbered "
+			       "from 0, in order"},
+		{"[share a/b]\ndir=.\n", "demo.conf:1: share '"},
 	};
 
 	CHECK_EQ(chdir(top), 0);
@@ -457,26 +470,27 @@ static void file_of_noise(void)
 		for (int i = 0; i < 200; i++) {
 			seed = seed * 1103515245 + 12345;
 			fputc(round % 7 ? parts[(seed >> 16) %
-						(sizeof(parts) - 1)] :
-			      (int)(seed >> 16 & 0xff), f);
+						(sizeof(parts) - 1)]
+					: (int)(seed >> 16 & 0xff),
+			      f);
 		}
 		fclose(f);
 		parse("run -c noise.conf");
 	}
 }
 
-/* ---- virtiofsd --------------------------------------------------------------- */
+/* ---- virtiofsd ---------------------------------------------------------- */
 
 static void called_as_virtiofsd(void)
 {
 	char *lists[][3] = {
-		{ "/usr/libexec/virtiofsd", "--help", NULL },
-		{ "vmshare", "--fd=3", NULL },
-		{ "vmshare", "-o", NULL },
-		{ "vmshare", "--print-capabilities", NULL },
-		{ "vmshare", "run", NULL },
-		{ "vmshare", "--help", NULL },
-		{ "vmshare", "--version", NULL },
+		{"/usr/libexec/virtiofsd", "--help", NULL},
+		{"vmshare", "--fd=3", NULL},
+		{"vmshare", "-o", NULL},
+		{"vmshare", "--print-capabilities", NULL},
+		{"vmshare", "run", NULL},
+		{"vmshare", "--help", NULL},
+		{"vmshare", "--version", NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
@@ -491,7 +505,8 @@ static void libvirt_o_dialect(void)
 
 	CHECK_EQ(virtiofsd("vmshare --fd=31 -o source=/var/a,,b%c,cache=always"
 			   ",sandbox=chroot,xattr,no_flock,posix_lock "
-			   "--thread-pool-size=16 -d"), 0);
+			   "--thread-pool-size=16 -d"),
+		 0);
 	CHECK_EQ(c.listen_fd, 31);
 	CHECK_STR(s->dir, "/var/a,b c");
 	CHECK_STR(s->cache, "always");
@@ -505,7 +520,8 @@ static void libvirt_o_dialect(void)
 			   "flock,no_posix_lock --rlimit-nofile=2048 "
 			   "--log-level debug --uid-map=:0:1000:1: "
 			   "--uid-map=:1:100000:65536: --gid-map=:0:100:1: "
-			   "--readonly"), 0);
+			   "--readonly"),
+		 0);
 	CHECK_STR(s->cache, "none");
 	CHECK(!s->xattr && s->flock && !s->posix_lock && s->ro);
 	CHECK_EQ(s->open_files, 2048);
@@ -521,7 +537,8 @@ static void separate_options(void)
 
 	CHECK_EQ(virtiofsd("vmshare --fd=27 --shared-dir /srv/a,b --cache "
 			   "never --sandbox namespace --xattr "
-			   "--thread-pool-size=0"), 0);
+			   "--thread-pool-size=0"),
+		 0);
 	CHECK_EQ(c.listen_fd, 27);
 	CHECK_STR(s->dir, "/srv/a,b");
 	CHECK_STR(s->cache, "none");
@@ -530,7 +547,8 @@ static void separate_options(void)
 	CHECK_EQ(s->threads, 0);
 	CHECK_EQ(virtiofsd("virtiofsd --syslog --cache=auto "
 			   "--shared-dir=/run/kata --fd=3 "
-			   "--thread-pool-size=1 --announce-submounts"), 0);
+			   "--thread-pool-size=1 --announce-submounts"),
+		 0);
 	CHECK(s->submounts && !s->xattr && !s->posix_acl);
 	CHECK_STR(s->tag, "kata");
 	CHECK_EQ(virtiofsd("virtiofsd --socket-path=/s --shared-dir / "
@@ -538,7 +556,8 @@ static void separate_options(void)
 			   "prefer --posix-acl=auto --allow-mmap --writeback "
 			   "--seccomp trap --translate-uid map:0:1000:1 "
 			   "--xattrmap :map::user.v.: --socket-group kvm "
-			   "--preserve-noatime --allow-direct-io --tag t"), 0);
+			   "--preserve-noatime --allow-direct-io --tag t"),
+		 0);
 	CHECK(!s->submounts && s->inode_handles && s->posix_acl && s->xattr);
 	CHECK(s->writeback && s->noatime && s->direct_io && s->allow_root);
 	CHECK_STR(s->seccomp, "kill");
@@ -553,35 +572,35 @@ static void refused_of_virtiofsd(void)
 	static const struct {
 		const char *line, *message;
 	} bad[] = {
-		{ "v --fd=3 -o source=/a -o source=/",
-		  "-o source /: the directory was given already: /a" },
-		{ "v --fd=3 --shared-dir /a -o source=/,sandbox=none",
-		  "the directory was given already" },
-		{ "v --fd=3 -o source=/a,modcaps=+sys_admin",
-		  "-o modcaps: refused" },
-		{ "v --shared-dir /a --fd 3 --daemonize",
-		  "--daemonize: refused" },
-		{ "v --shared-dir /a --fd 3 --cache metadata",
-		  "--cache metadata: vmshare has only" },
-		{ "v --shared-dir /a --fd 3 --security-label",
-		  "--security-label: vmshare does not label" },
-		{ "v --shared-dir /a --fd 3 --migration-mode find-paths",
-		  "--migration-mode: refused" },
-		{ "v --shared-dir /a --fd 3 --inode-file-handles=mandatory",
-		  "must be never or prefer" },
-		{ "v --shared-dir /a --fd 3 --xatr",
-		  "unknown option '--xatr' (called as virtiofsd)" },
-		{ "v --shared-dir /a --fd 3 -o flok",
-		  "hint: did you mean -o flock?" },
-		{ "v --shared-dir /a", "give --socket-path PATH or --fd N" },
-		{ "v --fd 3", "no directory given" },
-		{ "v --fd 3 --socket-path s --shared-dir /a",
-		  "exclude each other" },
-		{ "v --fd x --shared-dir /a", "--fd x: must be a descriptor" },
-		{ "v --fd 3 --shared-dir /a --uid-map=0:1:2",
-		  "must be :GUEST:HOST:COUNT:" },
-		{ "v --fd 3 --shared-dir", "--shared-dir: needs a value" },
-		{ "v --fd 3 --xattr=on", "--xattr: takes no value" },
+		{"v --fd=3 -o source=/a -o source=/",
+		 "-o source /: the directory was given already: /a"},
+		{"v --fd=3 --shared-dir /a -o source=/,sandbox=none",
+		 "the directory was given already"},
+		{"v --fd=3 -o source=/a,modcaps=+sys_admin",
+		 "-o modcaps: refused"},
+		{"v --shared-dir /a --fd 3 --daemonize",
+		 "--daemonize: refused"},
+		{"v --shared-dir /a --fd 3 --cache metadata",
+		 "--cache metadata: vmshare has only"},
+		{"v --shared-dir /a --fd 3 --security-label",
+		 "--security-label: vmshare does not label"},
+		{"v --shared-dir /a --fd 3 --migration-mode find-paths",
+		 "--migration-mode: refused"},
+		{"v --shared-dir /a --fd 3 --inode-file-handles=mandatory",
+		 "must be never or prefer"},
+		{"v --shared-dir /a --fd 3 --xatr",
+		 "unknown option '--xatr' (called as virtiofsd)"},
+		{"v --shared-dir /a --fd 3 -o flok",
+		 "hint: did you mean -o flock?"},
+		{"v --shared-dir /a", "give --socket-path PATH or --fd N"},
+		{"v --fd 3", "no directory given"},
+		{"v --fd 3 --socket-path s --shared-dir /a",
+		 "exclude each other"},
+		{"v --fd x --shared-dir /a", "--fd x: must be a descriptor"},
+		{"v --fd 3 --shared-dir /a --uid-map=0:1:2",
+		 "must be :GUEST:HOST:COUNT:"},
+		{"v --fd 3 --shared-dir", "--shared-dir: needs a value"},
+		{"v --fd 3 --xattr=on", "--xattr: takes no value"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -594,7 +613,7 @@ static void refused_of_virtiofsd(void)
 
 static void capabilities(void)
 {
-	char *argv[] = { "vmshare", "--print-capabilities", NULL };
+	char *argv[] = {"vmshare", "--print-capabilities", NULL};
 	int err;
 
 	config_free(&c);
@@ -605,7 +624,7 @@ static void capabilities(void)
 	CHECK_STR(said, "{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
 }
 
-/* ---- the table ---------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------- */
 
 /* Names and letters are unique in each place; help fits its column. */
 static void table(void)
@@ -627,8 +646,8 @@ static void table(void)
 
 static void help_fits(void)
 {
-	static const char *const topics[] = { "run", "serve", "check",
-					      "libvirt-xml" };
+	static const char *const topics[] = {"run", "serve", "check",
+					     "libvirt-xml"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(topics); i++) {
 		unsigned int lines = 0;
@@ -655,27 +674,27 @@ static void help_fits(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "defaults", defaults },
-		{ "spellings", spellings },
-		{ "command_of_the_guest", command_of_the_guest },
-		{ "forwards", forwards },
-		{ "wrong_values", wrong_values },
-		{ "memory_types", memory_types },
-		{ "share_words", share_words },
-		{ "share_options", share_options },
-		{ "share_mistakes", share_mistakes },
-		{ "external_server", external_server },
-		{ "nodes", nodes },
-		{ "file_and_flags", file_and_flags },
-		{ "file_mistakes", file_mistakes },
-		{ "file_of_noise", file_of_noise },
-		{ "called_as_virtiofsd", called_as_virtiofsd },
-		{ "libvirt_o_dialect", libvirt_o_dialect },
-		{ "separate_options", separate_options },
-		{ "refused_of_virtiofsd", refused_of_virtiofsd },
-		{ "capabilities", capabilities },
-		{ "table", table },
-		{ "help_fits", help_fits },
+		{"defaults", defaults},
+		{"spellings", spellings},
+		{"command_of_the_guest", command_of_the_guest},
+		{"forwards", forwards},
+		{"wrong_values", wrong_values},
+		{"memory_types", memory_types},
+		{"share_words", share_words},
+		{"share_options", share_options},
+		{"share_mistakes", share_mistakes},
+		{"external_server", external_server},
+		{"nodes", nodes},
+		{"file_and_flags", file_and_flags},
+		{"file_mistakes", file_mistakes},
+		{"file_of_noise", file_of_noise},
+		{"called_as_virtiofsd", called_as_virtiofsd},
+		{"libvirt_o_dialect", libvirt_o_dialect},
+		{"separate_options", separate_options},
+		{"refused_of_virtiofsd", refused_of_virtiofsd},
+		{"capabilities", capabilities},
+		{"table", table},
+		{"help_fits", help_fits},
 	};
 	char clean[96];
 	int failed;

@@ -48,9 +48,11 @@ static void put_pool(const char *dir, int total, int free_pages, int reserved,
 		const char *file;
 		int n;
 	} files[] = {
-		{ "nr_hugepages", total }, { "free_hugepages", free_pages },
-		{ "resv_hugepages", reserved }, { "surplus_hugepages", 0 },
-		{ "nr_overcommit_hugepages", overcommit },
+		{"nr_hugepages", total},
+		{"free_hugepages", free_pages},
+		{"resv_hugepages", reserved},
+		{"surplus_hugepages", 0},
+		{"nr_overcommit_hugepages", overcommit},
 	};
 	char path[256], text[16];
 
@@ -70,8 +72,9 @@ static void fake_host(void)
 	snprintf(proc, sizeof(proc), "%s/proc", top);
 	snprintf(sys, sizeof(sys), "%s/sys", top);
 	snprintf(cgroup, sizeof(cgroup), "%s/cgroup", top);
-	mem_roots = (struct mem_roots){ proc, sys, cgroup };
-	put("proc/meminfo", "MemTotal:        4194304 kB\n"
+	mem_roots = (struct mem_roots){proc, sys, cgroup};
+	put("proc/meminfo",
+	    "MemTotal:        4194304 kB\n"
 	    "MemFree:          100000 kB\nMemAvailable:    2097152 kB\n"
 	    "SwapTotal:       1048576 kB\nHugepagesize:       2048 kB\n");
 	put("proc/self/cgroup", "1:name=x:/z\n0::/a/b\n");
@@ -84,19 +87,19 @@ static void fake_host(void)
 
 static void real_host(void)
 {
-	mem_roots = (struct mem_roots){ "/proc", "/sys", "/sys/fs/cgroup" };
+	mem_roots = (struct mem_roots){"/proc", "/sys", "/sys/fs/cgroup"};
 }
 
 static void huge_pages_short(void)
 {
-	struct mem_spec spec = { .type = MEM_HUGEPAGES };
+	struct mem_spec spec = {.type = MEM_HUGEPAGES};
 
 	fake_host();
 	CHECK_EQ(mem_check(&spec, 256 * MIB, problems), 0);
 	CHECK_EQ(mem_check(&spec, 2 * GIB, problems), 1);
 	CHECK(problems[0].fatal);
 	CHECK_STR(problems[0].text, "2 GiB of guest memory needs 1024 huge "
-		  "pages of 2 MiB; 128 are free (128 total)");
+				    "pages of 2 MiB; 128 are free (128 total)");
 	CHECK_STR(problems[0].hint, "sudo sysctl vm.nr_hugepages=1024");
 	/* pages in use by others stay theirs; surplus may be made */
 	put_pool("hugepages-2048kB", 128, 100, 20, 30);
@@ -107,53 +110,53 @@ static void huge_pages_short(void)
 
 static void huge_pages_of_other_sizes(void)
 {
-	struct mem_spec spec = { .type = MEM_HUGEPAGES, .page_size = GIB };
+	struct mem_spec spec = {.type = MEM_HUGEPAGES, .page_size = GIB};
 
 	fake_host();
 	CHECK_EQ(mem_check(&spec, GIB, problems), 1);
 	CHECK_STR(problems[0].text, "1 GiB of guest memory needs 1 huge "
-		  "pages of 1 GiB; 0 are free (1 total)");
+				    "pages of 1 GiB; 0 are free (1 total)");
 	CHECK(strstr(problems[0].hint, "echo 2 | sudo tee "));
 	CHECK(strstr(problems[0].hint, "hugepages-1048576kB/nr_hugepages"));
 	spec.page_size = 16 * MIB;
 	CHECK_EQ(mem_check(&spec, GIB, problems), 1);
-	CHECK_STR(problems[0].text,
-		  "this host has no huge pages of 16 MiB");
+	CHECK_STR(problems[0].text, "this host has no huge pages of 16 MiB");
 }
 
 static void huge_pages_of_a_group(void)
 {
-	struct mem_spec spec = { .type = MEM_HUGEPAGES };
+	struct mem_spec spec = {.type = MEM_HUGEPAGES};
 
 	fake_host();
 	put("cgroup/a/hugetlb.2MB.max", "104857600\n");
 	put("cgroup/a/hugetlb.2MB.current", "4194304\n");
 	CHECK_EQ(mem_check(&spec, 96 * MIB, problems), 0);
 	CHECK_EQ(mem_check(&spec, 98 * MIB, problems), 1);
-	CHECK_STR(problems[0].text, "98 MiB of guest memory in huge pages is "
+	CHECK_STR(problems[0].text,
+		  "98 MiB of guest memory in huge pages is "
 		  "more than control group /a allows (96 MiB left of "
 		  "hugetlb.2MB.max)");
 }
 
 static void more_than_the_host(void)
 {
-	struct mem_spec spec = { .type = MEM_MEMFD };
+	struct mem_spec spec = {.type = MEM_MEMFD};
 
 	fake_host();
 	CHECK_EQ(mem_check(&spec, GIB, problems), 0);
 	CHECK_EQ(mem_check(&spec, 3 * GIB, problems), 1);
 	CHECK(!problems[0].fatal);
 	CHECK_STR(problems[0].text, "memory 3 GiB is more than the 2 GiB that "
-		  "this host has available now");
+				    "this host has available now");
 	CHECK_EQ(mem_check(&spec, 64 * GIB, problems), 1);
 	CHECK(problems[0].fatal);
 	CHECK_STR(problems[0].text, "memory 64 GiB exceeds this host's 4 GiB "
-		  "RAM and 1 GiB swap");
+				    "RAM and 1 GiB swap");
 }
 
 static void more_than_the_group(void)
 {
-	struct mem_spec spec = { .type = MEM_MEMFD };
+	struct mem_spec spec = {.type = MEM_MEMFD};
 
 	fake_host();
 	put("cgroup/a/memory.max", "1073741824\n");
@@ -161,7 +164,7 @@ static void more_than_the_group(void)
 	CHECK_EQ(mem_check(&spec, GIB, problems), 1);
 	CHECK(!problems[0].fatal);
 	CHECK_STR(problems[0].text, "memory 1 GiB is more than control group "
-		  "/a allows (512 MiB left of memory.max)");
+				    "/a allows (512 MiB left of memory.max)");
 	spec.prealloc = true;
 	CHECK_EQ(mem_check(&spec, GIB, problems), 1);
 	CHECK(problems[0].fatal);
@@ -169,7 +172,7 @@ static void more_than_the_group(void)
 
 static void file_without_room(void)
 {
-	struct mem_spec spec = { .type = MEM_FILE, .dir = top };
+	struct mem_spec spec = {.type = MEM_FILE, .dir = top};
 	char none[96];
 
 	real_host();
@@ -186,19 +189,21 @@ static void file_without_room(void)
 /* What a limit does can only be seen from inside it. */
 static void resource_limits(void)
 {
-	struct mem_spec spec = { .type = MEM_MEMFD };
+	struct mem_spec spec = {.type = MEM_MEMFD};
 	pid_t pid = fork();
 	int status;
 
 	if (!pid) {
-		struct rlimit rl = { MIB, MIB };
+		struct rlimit rl = {MIB, MIB};
 
 		real_host();
 		setrlimit(RLIMIT_FSIZE, &rl);
 		if (mem_check(&spec, 64 * MIB, problems) != 1)
 			_exit(1);
 		_exit(strcmp(problems[0].text, "memory 64 MiB is more than "
-			     "RLIMIT_FSIZE allows (1 MiB)") ? 2 : 0);
+					       "RLIMIT_FSIZE allows (1 MiB)")
+			      ? 2
+			      : 0);
 	}
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK_EQ(status, 0);
@@ -215,15 +220,15 @@ static void progress(void *ctx, uint64_t done, uint64_t total)
 
 static void memfd(void)
 {
-	struct mem_spec spec = { .type = MEM_MEMFD, .prealloc = true };
+	struct mem_spec spec = {.type = MEM_MEMFD, .prealloc = true};
 	struct mem_problem problem;
 	struct stat st;
 	int fd = -1;
 
 	real_host();
 	told = 0;
-	CHECK_EQ(mem_create(&spec, 192 * MIB, 0, progress, NULL, &fd,
-			    &problem), 0);
+	CHECK_EQ(mem_create(&spec, 192 * MIB, 0, progress, NULL, &fd, &problem),
+		 0);
 	CHECK_EQ(told, 192 * MIB);
 	CHECK_EQ(fstat(fd, &st), 0);
 	CHECK_EQ(st.st_size, 192 * MIB);
@@ -241,7 +246,7 @@ static void memfd(void)
 
 static void file_leaves_nothing(void)
 {
-	struct mem_spec spec = { .type = MEM_FILE };
+	struct mem_spec spec = {.type = MEM_FILE};
 	struct mem_problem problem;
 	char dir[96];
 	struct stat st;
@@ -257,14 +262,13 @@ static void file_leaves_nothing(void)
 	CHECK(st.st_blocks * 512 >= (blkcnt_t)(8 * MIB));
 	CHECK_EQ(rmdir(dir), 0);
 	close(fd);
-	CHECK_EQ(mem_create(&spec, MIB, 0, NULL, NULL, &fd, &problem),
-		 -ENOENT);
+	CHECK_EQ(mem_create(&spec, MIB, 0, NULL, NULL, &fd, &problem), -ENOENT);
 	CHECK(strstr(problem.text, "/ram can't be made: No such file"));
 }
 
 static void huge_pages(void)
 {
-	struct mem_spec spec = { .type = MEM_HUGEPAGES };
+	struct mem_spec spec = {.type = MEM_HUGEPAGES};
 	struct mem_problem problem;
 	struct stat st;
 	int fd = -1;
@@ -282,16 +286,16 @@ static void huge_pages(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "huge_pages_short", huge_pages_short },
-		{ "huge_pages_of_other_sizes", huge_pages_of_other_sizes },
-		{ "huge_pages_of_a_group", huge_pages_of_a_group },
-		{ "more_than_the_host", more_than_the_host },
-		{ "more_than_the_group", more_than_the_group },
-		{ "file_without_room", file_without_room },
-		{ "resource_limits", resource_limits },
-		{ "memfd", memfd },
-		{ "file_leaves_nothing", file_leaves_nothing },
-		{ "huge_pages", huge_pages },
+		{"huge_pages_short", huge_pages_short},
+		{"huge_pages_of_other_sizes", huge_pages_of_other_sizes},
+		{"huge_pages_of_a_group", huge_pages_of_a_group},
+		{"more_than_the_host", more_than_the_host},
+		{"more_than_the_group", more_than_the_group},
+		{"file_without_room", file_without_room},
+		{"resource_limits", resource_limits},
+		{"memfd", memfd},
+		{"file_leaves_nothing", file_leaves_nothing},
+		{"huge_pages", huge_pages},
 	};
 	char clean[96];
 	int failed;

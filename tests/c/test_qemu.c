@@ -20,11 +20,13 @@
 #include "launch/qemu_private.h"
 #include "tests/c/check.h"
 
-#define SANDBOX_ARG \
-	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-#define FRONT "/q -nodefaults -no-user-config -display none -sandbox " \
-	SANDBOX_ARG " "
-#define TAIL " -device virtio-rng-pci -chardev stdio,id=console -serial " \
+#define SANDBOX_ARG                                                            \
+	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"                  \
+	"resourcecontrol=deny"
+#define FRONT                                                                  \
+	"/q -nodefaults -no-user-config -display none -sandbox " SANDBOX_ARG " "
+#define TAIL                                                                   \
+	" -device virtio-rng-pci -chardev stdio,id=console -serial "           \
 	"chardev:console"
 
 static char top[64];
@@ -93,14 +95,15 @@ static const char *has(const char *text)
 	return NULL;
 }
 
-/* ---- the vector -------------------------------------------------------------- */
+/* ---- the vector --------------------------------------------------------- */
 
 static void golden_disk(void)
 {
 	CHECK(configure("run -p 2 -m 512M -s /a,b:src,queue-size=256 "
 			"--ephemeral -f tcp:2222:22 d:1,x.img"));
 	modern();
-	CHECK_STR(join(NULL), FRONT "-machine q35,graphics=off,memory-backend="
+	CHECK_STR(join(NULL), FRONT
+		  "-machine q35,graphics=off,memory-backend="
 		  "ram0 -accel tcg,thread=single -cpu max -smp 2 -m 512M "
 		  "-object memory-backend-memfd,id=ram0,size=536870912,share=on"
 		  " -drive if=none,id=disk0,format=raw,file=./d:1,,x.img,"
@@ -115,17 +118,24 @@ static void golden_disk(void)
 static void golden_wired(void)
 {
 	struct qemu_wiring w = {
-		.mem_fds = { 10 }, .share_fds = { 11, 12 }, .qmp_fd = 13,
-		.kernel = "/boot/k", .initrd_fd = 14, .console_fd = 15,
-		.credentials_fd = -1, .port_fds = { 16, 17, 18, 19 },
-		.nr_ports = 4, .cmdline = "console=ttyS0 quiet",
+		.mem_fds = {10},
+		.share_fds = {11, 12},
+		.qmp_fd = 13,
+		.kernel = "/boot/k",
+		.initrd_fd = 14,
+		.console_fd = 15,
+		.credentials_fd = -1,
+		.port_fds = {16, 17, 18, 19},
+		.nr_ports = 4,
+		.cmdline = "console=ttyS0 quiet",
 	};
 
 	CHECK(configure("run -p 1 -m 512M -s /a:src -- true"));
 	modern();
 	info.machine = "microvm";
 	info.has_pvpanic = info.has_pvpanic_pci = true;
-	CHECK_STR(join(&w), FRONT "-machine microvm,pcie=on,memory-backend="
+	CHECK_STR(join(&w), FRONT
+		  "-machine microvm,pcie=on,memory-backend="
 		  "ram0 -accel tcg,thread=single -cpu max -smp 1 -m 512M "
 		  "-object memory-backend-file,id=ram0,size=536870912,mem-path="
 		  "/proc/self/fd/10,share=on -kernel /boot/k -initrd "
@@ -153,7 +163,8 @@ static void golden_numa(void)
 			"cpus=0 --numa cpus=1 --net none --console none d"));
 	modern();
 	info.kvm = true;
-	CHECK_STR(join(NULL), FRONT "-machine q35,graphics=off -accel kvm "
+	CHECK_STR(join(NULL), FRONT
+		  "-machine q35,graphics=off -accel kvm "
 		  "-cpu host -smp 2 -m 1024M -object memory-backend-memfd,id="
 		  "ram0,size=536870912,share=on,hugetlb=on,hugetlbsize=2097152,"
 		  "prealloc=on -object memory-backend-memfd,id=ram1,size="
@@ -174,7 +185,8 @@ static void golden_old(void)
 	modern();
 	info.major = 4;
 	info.has_memory_backend = info.has_sandbox = false;
-	CHECK_STR(join(NULL), "/q -nodefaults -no-user-config -display none "
+	CHECK_STR(join(NULL),
+		  "/q -nodefaults -no-user-config -display none "
 		  "-machine q35,graphics=off -accel tcg,thread=single -cpu max"
 		  " -smp 1 -m 256M -object memory-backend-file,id=ram0,size="
 		  "268435456,share=on,mem-path=/dev/shm,prealloc=on -numa node"
@@ -199,9 +211,9 @@ static void newer_and_other(void)
 	CHECK(strstr(joined, "-accel tcg -cpu max"));
 	CHECK(strstr(joined, "-device pvpanic-pci"));
 	CHECK(strstr(joined, "if=pflash,unit=0,readonly=on,format=raw,"
-		     "file=/f/code "));
+			     "file=/f/code "));
 	CHECK(strstr(joined, "if=pflash,unit=1,snapshot=on,format=qcow2,"
-		     "file=/f/vars "));
+			     "file=/f/vars "));
 	CHECK(configure("run --arch x86_64 --share-socket /run/a,b:t d"));
 	CHECK(strstr(join(NULL), "socket,id=share0,path=/run/a,,b "));
 }
@@ -209,8 +221,8 @@ static void newer_and_other(void)
 /* What is printed is what a shell reads back, whatever is in it. */
 static void quoting(void)
 {
-	char *argv[] = { "a", "b c", "", "it's", "x\ny", "$HOME;`ls`", "\\",
-			 "caf\xc3\xa9", NULL };
+	char *argv[] = {"a",  "b c",	     "",  "it's", "x\ny", "$HOME;`ls`",
+			"\\", "caf\xc3\xa9", NULL};
 	char line[512], path[128], cmd[1024];
 	size_t len = 0;
 	FILE *out;
@@ -224,8 +236,10 @@ static void quoting(void)
 	fflush(stdout);
 	dup2(fd, 1);
 	close(fd);
-	snprintf(cmd, sizeof(cmd), "eval \"set -- $(cat %s)\"; "
-		 "printf '[%%s]' \"$@\"", path);
+	snprintf(cmd, sizeof(cmd),
+		 "eval \"set -- $(cat %s)\"; "
+		 "printf '[%%s]' \"$@\"",
+		 path);
 	out = popen(cmd, "re");
 	len = fread(line, 1, sizeof(line) - 1, out);
 	line[len] = '\0';
@@ -233,23 +247,25 @@ static void quoting(void)
 	CHECK_STR(line, "[a][b c][][it's][x\ny][$HOME;`ls`][\\][caf\xc3\xa9]");
 }
 
-/* ---- probing ------------------------------------------------------------------- */
+/* ---- probing ------------------------------------------------------------ */
 
-#define ANSWERS(version, devices)                                             \
-	"#!/bin/sh\ncase $* in\n"                                             \
-	"*-version*) echo 'QEMU emulator version " version "' ;;\n"           \
-	"*-sandbox*) echo 'sandboxing request but seccomp is not compiled' " \
-	">&2; exit 1 ;;\n"                                                    \
-	"*'-device help'*) cat <<'EOF'\n" devices "\nEOF\n;;\n"               \
-	"*'-machine help'*) echo 'Supported machines are:'; "                 \
+#define ANSWERS(version, devices)                                              \
+	"#!/bin/sh\ncase $* in\n"                                              \
+	"*-version*) echo 'QEMU emulator version " version "' ;;\n"            \
+	"*-sandbox*) echo 'sandboxing request but seccomp is not compiled' "   \
+	">&2; exit 1 ;;\n"                                                     \
+	"*'-device help'*) cat <<'EOF'\n" devices "\nEOF\n;;\n"                \
+	"*'-machine help'*) echo 'Supported machines are:'; "                  \
 	"echo 'q35  Standard PC' ;;\nesac\n"
 
 static bool probe(const char *name, const char *more)
 {
 	char line[512];
 
-	snprintf(line, sizeof(line), "run --arch x86_64 --accel tcg --qemu "
-		 "%s/%s -s /tmp:t %s", top, name, more);
+	snprintf(line, sizeof(line),
+		 "run --arch x86_64 --accel tcg --qemu "
+		 "%s/%s -s /tmp:t %s",
+		 top, name, more);
 	return configure(line);
 }
 
@@ -258,10 +274,13 @@ static void versions(void)
 	unsigned int major, minor;
 
 	CHECK_EQ(qemu_parse_version("QEMU emulator version 7.2.22 (Debian 1:7"
-				    ".2+dfsg)\nCopyright", &major, &minor), 0);
+				    ".2+dfsg)\nCopyright",
+				    &major, &minor),
+		 0);
 	CHECK(major == 7 && minor == 2);
 	CHECK_EQ(qemu_parse_version("QEMU emulator version 10.0.2", &major,
-				    &minor), 0);
+				    &minor),
+		 0);
 	CHECK(major == 10 && minor == 0);
 	CHECK_EQ(qemu_parse_version("cat (GNU coreutils) 9.1", &major, &minor),
 		 -EINVAL);
@@ -283,8 +302,10 @@ static void stand_ins(void)
 	CHECK_EQ(qemu_probe(&c, &info, &found), EXIT_REFUSED);
 	CHECK(has("older 4.1 is too old; 4.2 or later is needed"));
 
-	put("bare", ANSWERS("7.2.0", "name \"virtio-blk-pci\", bus PCI\n"
-			    "error about vhost-user-fs-pci"), 0755);
+	put("bare",
+	    ANSWERS("7.2.0", "name \"virtio-blk-pci\", bus PCI\n"
+			     "error about vhost-user-fs-pci"),
+	    0755);
 	CHECK(probe("bare", "d"));
 	CHECK_EQ(qemu_probe(&c, &info, &found), EXIT_REFUSED);
 	CHECK(has("bare: this build has no vhost-user-fs device"));
@@ -303,15 +324,17 @@ static void not_to_be_found(void)
 	CHECK(probe("plain", "d"));
 	CHECK_EQ(qemu_probe(&c, &info, &found), EXIT_QEMU_NOEXEC);
 	CHECK(has("/plain: is not an executable file"));
-	put("binary", "\x7f" "ELF?", 0755);
+	put("binary",
+	    "\x7f"
+	    "ELF?",
+	    0755);
 	CHECK(probe("binary", "d"));
 	CHECK_EQ(qemu_probe(&c, &info, &found), EXIT_QEMU_NOEXEC);
 	CHECK(has("/binary: can't be executed"));
 	CHECK(probe("none", "d"));
 	CHECK_EQ(qemu_probe(&c, &info, &found), EXIT_QEMU_MISSING);
 	CHECK(has("/none: not found"));
-	put("os-release", "NAME=x\nID=mint\nID_LIKE=\"ubuntu debian\"\n",
-	    0644);
+	put("os-release", "NAME=x\nID=mint\nID_LIKE=\"ubuntu debian\"\n", 0644);
 	snprintf(path, sizeof(path), "%s/os-release", top);
 	qemu_host.os_release = path;
 	CHECK(configure("run --arch x86_64 d"));
@@ -360,11 +383,11 @@ static void kvm(void)
 		CHECK(!qemu_kvm_usable("x86_64", false, note, sizeof(note),
 				       hint, sizeof(hint)));
 		CHECK(strstr(note, "neither vmx nor svm"));
-		CHECK(qemu_kvm_usable("x86_64", true, note, sizeof(note),
-				      hint, sizeof(hint)));
+		CHECK(qemu_kvm_usable("x86_64", true, note, sizeof(note), hint,
+				      sizeof(hint)));
 		put("cpuinfo", "flags\t\t: fpu vmx\n", 0644);
-		CHECK(qemu_kvm_usable("x86_64", false, note, sizeof(note),
-				      hint, sizeof(hint)));
+		CHECK(qemu_kvm_usable("x86_64", false, note, sizeof(note), hint,
+				      sizeof(hint)));
 	}
 }
 
@@ -379,7 +402,7 @@ static void firmware(void)
 		"\"x86_64\", \"machines\": [ \"pc-q35-*\" ] } ], \"features\": "
 		"[ %s ], \"tags\": [ ] }";
 	static char dirs[2][128];
-	static const char *list[] = { dirs[0], dirs[1], NULL };
+	static const char *list[] = {dirs[0], dirs[1], NULL};
 	char text[2048];
 
 	for (int i = 0; i < 2; i++) {
@@ -403,7 +426,7 @@ static void firmware(void)
 	CHECK_STR(info.uefi_vars_format, "raw");
 	CHECK_EQ(qemu_find_uefi("aarch64", "virt", &info), -ENOENT);
 	CHECK_EQ(qemu_find_uefi("x86_64", "microvm", &info), -ENOENT);
-	put("b/60.json", "", 0644);	/* masks */
+	put("b/60.json", "", 0644); /* masks */
 	CHECK_EQ(qemu_find_uefi("x86_64", "q35", &info), -ENOENT);
 	CHECK(!info.uefi_code[0]);
 }
@@ -411,8 +434,8 @@ static void firmware(void)
 static void json_values(void)
 {
 	static const char *const bad[] = {
-		"", "{", "[1,]x", "{\"a\" 1}", "\"a", "{\"a\":}", "[[[", "{,}",
-		"\"\\",
+		"",	    "{",   "[1,]x", "{\"a\" 1}", "\"a",
+		"{\"a\":}", "[[[", "{,}",   "\"\\",
 	};
 	char deep[200];
 
@@ -456,7 +479,7 @@ static void conflicts(void)
 	CHECK(!qemu_arg_conflict("-mon", "chardev=x"));
 }
 
-/* ---- check ----------------------------------------------------------------------- */
+/* ---- check -------------------------------------------------------------- */
 
 static void five_things_wrong(void)
 {
@@ -464,9 +487,11 @@ static void five_things_wrong(void)
 
 	put("file", "x", 0644);
 	put("q", ANSWERS("7.2.0", ""), 0755);
-	snprintf(line, sizeof(line), "check --arch x86_64 --accel tcg --qemu "
+	snprintf(line, sizeof(line),
+		 "check --arch x86_64 --accel tcg --qemu "
 		 "%s/q -s %s/none:a,ro -s %s/file:b --qemu-arg -m --status-fd "
-		 "99 %s/no.img", top, top, top, top);
+		 "99 %s/no.img",
+		 top, top, top, top);
 	CHECK(configure(line));
 	CHECK_EQ(check_run(&c, &info, &found), EXIT_REFUSED);
 	CHECK(has("share 'a': "));
@@ -480,8 +505,10 @@ static void five_things_wrong(void)
 
 static void disk_in_use(void)
 {
-	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET,
-			      .l_start = 201, .l_len = 1 };
+	struct flock lock = {.l_type = F_RDLCK,
+			     .l_whence = SEEK_SET,
+			     .l_start = 201,
+			     .l_len = 1};
 	char line[256], path[128];
 	const char *hint;
 	int fd;
@@ -525,7 +552,7 @@ static void disk_in_share(void)
 
 static void listening(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char line[256];
 
@@ -555,7 +582,7 @@ static void listening(void)
 
 static void forwards_in_use(void)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET };
+	struct sockaddr_in sin = {.sin_family = AF_INET};
 	socklen_t len = sizeof(sin);
 	int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char line[128];
@@ -595,7 +622,8 @@ static void findings_as_json(void)
 	n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	text[n] = '\0';
-	CHECK_STR(text, "{\"ok\":false,\"status\":127,\"command\":\"check\","
+	CHECK_STR(text,
+		  "{\"ok\":false,\"status\":127,\"command\":\"check\","
 		  "\"findings\":[{\"level\":\"warning\",\"status\":0,\"text\":"
 		  "\"a \\\"quoted\\\" \\\\ \\u000a\xc3\xa9\",\"hint\":\"\"},"
 		  "{\"level\":\"error\",\"status\":127,\"text\":\"x\",\"hint\":"
@@ -606,10 +634,11 @@ static void findings_as_json(void)
 static void credentials(void)
 {
 	/* printf 'src /mnt/a\\040b virtiofs ro,nofail 0 0\n' | base64 -w0 */
-	static const char want[] = "io.systemd.credential.binary:fstab.extra="
+	static const char want[] =
+		"io.systemd.credential.binary:fstab.extra="
 		"c3JjIC9tbnQvYVwwNDBiIHZpcnRpb2ZzIHJvLG5vZmFpbCAwIDAK";
-	char *argv[] = { "run", "-s", "/a:src,ro,mount=/mnt/a b", "-s", "/b:b",
-			 "d", NULL };
+	char *argv[] = {"run", "-s", "/a:src,ro,mount=/mnt/a b", "-s", "/b:b",
+			"d",   NULL};
 	char text[256];
 	ssize_t n;
 	int fd;
@@ -630,28 +659,28 @@ static void credentials(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "golden_disk", golden_disk },
-		{ "golden_wired", golden_wired },
-		{ "golden_numa", golden_numa },
-		{ "golden_old", golden_old },
-		{ "newer_and_other", newer_and_other },
-		{ "quoting", quoting },
-		{ "versions", versions },
-		{ "stand_ins", stand_ins },
-		{ "not_to_be_found", not_to_be_found },
-		{ "this_hosts", this_hosts },
-		{ "kvm", kvm },
-		{ "firmware", firmware },
-		{ "json_values", json_values },
-		{ "disk_formats", disk_formats },
-		{ "conflicts", conflicts },
-		{ "five_things_wrong", five_things_wrong },
-		{ "disk_in_use", disk_in_use },
-		{ "disk_in_share", disk_in_share },
-		{ "listening", listening },
-		{ "forwards_in_use", forwards_in_use },
-		{ "findings_as_json", findings_as_json },
-		{ "credentials", credentials },
+		{"golden_disk", golden_disk},
+		{"golden_wired", golden_wired},
+		{"golden_numa", golden_numa},
+		{"golden_old", golden_old},
+		{"newer_and_other", newer_and_other},
+		{"quoting", quoting},
+		{"versions", versions},
+		{"stand_ins", stand_ins},
+		{"not_to_be_found", not_to_be_found},
+		{"this_hosts", this_hosts},
+		{"kvm", kvm},
+		{"firmware", firmware},
+		{"json_values", json_values},
+		{"disk_formats", disk_formats},
+		{"conflicts", conflicts},
+		{"five_things_wrong", five_things_wrong},
+		{"disk_in_use", disk_in_use},
+		{"disk_in_share", disk_in_share},
+		{"listening", listening},
+		{"forwards_in_use", forwards_in_use},
+		{"findings_as_json", findings_as_json},
+		{"credentials", credentials},
 	};
 	char clean[96];
 	int failed;
