@@ -260,6 +260,14 @@ uint32_t owner_create_mode(struct fs_worker *w, uint32_t mode);
 int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 		  uint32_t mode, uint32_t uid, uint32_t gid);
 /*
+ * Before a write, truncate or fallocate to @fd of a mapped file: clear what the
+ * kernel would clear of a real one. @kill: set-id bits too (KILL_SUIDGID).
+ */
+int owner_will_write(struct fs_worker *w, int fd, bool kill);
+/* A directory entry's d_type as the guest may rely on it. */
+uint32_t owner_dtype(const struct fs *fs, uint32_t dtype);
+/* ---- xattrname.c */
+/*
  * Extended attribute names, in place: 0 with @host filled in, or -errno for
  * what the guest may not touch (-EPERM, -EOPNOTSUPP, -ENODATA as fits).
  */

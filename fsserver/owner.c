@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose files they are, in the guest's eyes and on the host.
+ *
+ * passthrough	ids as they are, but for uid-map= and gid-map=. What a guest's
+ *		process creates is created in its name (cred.c).
+ * squash	the server's own uid and gid are the guest's 0, both ways; all
+ *		others are shown as they are (as 65534 in a user namespace with
+ *		one id). What is created belongs to the server's user. A chown
+ *		that the host refuses is no error.
+ * mapped	owner, mode and device number that the guest sees are kept in
+ *		OWNER_XATTR; on the host the file is its caller's, with mode
+ *		0700 (directories, and what any may execute) or 0600. Device
+ *		nodes, fifos and sockets are empty regular files there.
+ *		Symlinks can't have that attribute: they are symlinks, shown as
+ *		the guest's root's; their owner can't be changed, which is no
+ *		error. Files without it (made on the host) are shown as squash
+ *		would. Access is the guest's kernel's to check, as always.
+ *
+ * Of a mapped file the set-id bits, and a mapped security.capability, have to
+ * be cleared here where the kernel would for a real one: owner_will_write() and
+ * chown. Nothing here is locked: the guest's kernel orders changes of an inode,
+ * and a guest that does not has itself to blame for its modes.
+ *
+ * Attributes are reached through the procfs, "self/fd/N" or "self/fd/N/NAME"
+ * (no call takes a directory and a name). NAME was checked to be one component
+ * and is not followed.
+ */
+
+#include "fsserver/internal.h"
+
+#include <dirent.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define OWNER_XATTR	"user.vmshare.owner"
+#define CAPABILITY_XATTR "user.vmshare.security.capability"
+#define NOBODY		65534u
+
+/* The attribute's value; little endian. */
+struct owner_disk {
+	uint32_t uid, gid, mode, rdev;
+};
+
+struct owner {
+	uint32_t uid, gid, mode;
+	uint32_t rdev_major, rdev_minor;
+};
+
+#define XATTR_PATH_SIZE (PROC_PATH_SIZE + NAME_MAX + 2)
+
+/* ---- ids ---------------------------------------------------------------- */
+
+static int to_host(const struct fs_idrange *map, unsigned int nr,
+		   uint32_t guest, uint32_t *host)
+{
+	if (guest == UINT32_MAX)	/* "no change" to the kernel */
+		return -EOVERFLOW;
+	*host = guest;
+	if (!nr)
+		return 0;
+	for (unsigned int i = 0; i < nr; i++) {
+		if (guest - map[i].guest >= map[i].count)
+			continue;
+		*host = map[i].host + (guest - map[i].guest);
+		return 0;
+	}
+	return -EOVERFLOW;
+}
+
+static uint32_t to_guest(const struct fs_idrange *map, unsigned int nr,
+			 uint32_t host)
+{
+	if (!nr)
+		return host;
+	for (unsigned int i = 0; i < nr; i++)
+		if (host - map[i].host < map[i].count)
+			return map[i].guest + (host - map[i].host);
+	return NOBODY;
+}
+
+int owner_uid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host)
+{
+	return to_host(fs->options.uid_map, fs->options.nr_uid_map, guest,
+		       host);
+}
+
+int owner_gid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host)
+{
+	return to_host(fs->options.gid_map, fs->options.nr_gid_map, guest,
+		       host);
+}
+
+/* The server's own ids are root's, for the guest. */
+static void show_squashed(const struct fs *fs, struct statx *stx)
+{
+	if (stx->stx_uid == fs->place.uid)
+		stx->stx_uid = 0;
+	if (stx->stx_gid == fs->place.gid)
+		stx->stx_gid = 0;
+}
+
+/* ---- the attribute of a mapped file ------------------------------------- */
+
+static const char *xattr_path(char buf[XATTR_PATH_SIZE], int dirfd,
+			      const char *name)
+{
+	if (name[0])
+		snprintf(buf, XATTR_PATH_SIZE, "self/fd/%d/%s", dirfd, name);
+	else
+		proc_path(buf, dirfd);
+	return buf;
+}
+
+/*
+ * Read or write at "self/fd/N", which is a link that has to be followed, or at
+ * "self/fd/N/NAME", whose last component must not be.
+ */
+static ssize_t get_disk(int dirfd, const char *name, struct owner_disk *disk)
+{
+	char path[XATTR_PATH_SIZE];
+	ssize_t n;
+
+	xattr_path(path, dirfd, name);
+	if (name[0])
+		n = lgetxattr(path, OWNER_XATTR, disk, sizeof(*disk));
+	else
+		n = getxattr(path, OWNER_XATTR, disk, sizeof(*disk));
+	return n < 0 ? -errno : n;
+}
+
+static int owner_write(int dirfd, const char *name, const struct owner *o)
+{
+	struct owner_disk disk = {
+		htole32(o->uid), htole32(o->gid), htole32(o->mode),
+		htole32((o->rdev_minor & 0xff) | o->rdev_major << 8 |
+			(o->rdev_minor & ~0xffu) << 12),
+	};
+	char path[XATTR_PATH_SIZE];
+	int ret;
+
+	xattr_path(path, dirfd, name);
+	if (name[0])
+		ret = lsetxattr(path, OWNER_XATTR, &disk, sizeof(disk), 0);
+	else
+		ret = setxattr(path, OWNER_XATTR, &disk, sizeof(disk), 0);
+	return ret ? -errno : 0;
+}
+
+/* Whether the attribute may call a file of this type on the host so. */
+static bool type_fits(uint32_t host, uint32_t guest)
+{
+	if (host == guest)
+		return true;
+	return host == S_IFREG && (guest == S_IFCHR || guest == S_IFBLK ||
+				   guest == S_IFIFO || guest == S_IFSOCK);
+}
+
+/*
+ * What the guest shall see of a file whose host attributes are @stx.
+ * Return: 0; the attribute may be missing, or be somebody else's nonsense.
+ */
+static int owner_read(const struct fs *fs, int dirfd, const char *name,
+		      const struct statx *stx, struct owner *o)
+{
+	struct statx shown = *stx;
+	struct owner_disk disk;
+	uint32_t mode, rdev;
+	ssize_t n = 0;
+
+	show_squashed(fs, &shown);
+	*o = (struct owner){ shown.stx_uid, shown.stx_gid, stx->stx_mode,
+			     stx->stx_rdev_major, stx->stx_rdev_minor };
+	if (S_ISLNK(stx->stx_mode))
+		return 0;
+	n = get_disk(dirfd, name, &disk);
+	if (n == -ENODATA || n == -ERANGE || n == -EOPNOTSUPP || n == -EACCES)
+		return 0;
+	if (n < 0)
+		return (int)n;
+	mode = le32toh(disk.mode);
+	if (n != sizeof(disk) ||
+	    !type_fits(stx->stx_mode & S_IFMT, mode & S_IFMT))
+		return 0;
+	rdev = le32toh(disk.rdev);
+	o->uid = le32toh(disk.uid);
+	o->gid = le32toh(disk.gid);
+	o->mode = mode & (S_IFMT | 07777);
+	if (S_ISCHR(mode) || S_ISBLK(mode)) {
+		o->rdev_major = (rdev & 0xfff00) >> 8;
+		o->rdev_minor = (rdev & 0xff) | ((rdev >> 12) & 0xfff00);
+	}
+	return 0;
+}
+
+int owner_show(struct fs_worker *w, int dirfd, const char *name,
+	       struct statx *stx)
+{
+	const struct fs *fs = w->fs;
+	const struct fs_options *opt = &fs->options;
+	struct owner o;
+	int err;
+
+	switch (opt->access) {
+	case FS_ACCESS_PASSTHROUGH:
+		stx->stx_uid = to_guest(opt->uid_map, opt->nr_uid_map,
+					stx->stx_uid);
+		stx->stx_gid = to_guest(opt->gid_map, opt->nr_gid_map,
+					stx->stx_gid);
+		break;
+	case FS_ACCESS_SQUASH:
+		show_squashed(fs, stx);
+		break;
+	case FS_ACCESS_MAPPED:
+		err = owner_read(fs, dirfd, name, stx, &o);
+		if (err)
+			return err;
+		stx->stx_uid = o.uid;
+		stx->stx_gid = o.gid;
+		stx->stx_mode = (uint16_t)o.mode;
+		stx->stx_rdev_major = o.rdev_major;
+		stx->stx_rdev_minor = o.rdev_minor;
+		break;
+	}
+	return 0;
+}
+
+/* ---- creating ----------------------------------------------------------- */
+
+uint32_t owner_create_mode(struct fs_worker *w, uint32_t mode)
+{
+	if (w->fs->options.access != FS_ACCESS_MAPPED)
+		return mode;
+	if (S_ISDIR(mode))
+		return S_IFDIR | 0700;
+	return S_IFREG | (S_ISREG(mode) && mode & 0111 ? 0700 : 0600);
+}
+
+static bool in_group(const struct fs_worker *w, uint32_t gid)
+{
+	if (w->in.gid == gid)
+		return true;
+	for (unsigned int i = 0; i < w->nr_groups; i++)
+		if (w->groups[i] == gid)
+			return true;
+	return false;
+}
+
+/* The kernel's rule for a new file's group in a set-group-id directory. */
+static void inherit_group(const struct fs_worker *w, const struct owner *dir,
+			  struct owner *o)
+{
+	if (!(dir->mode & S_ISGID))
+		return;
+	o->gid = dir->gid;
+	if (S_ISDIR(o->mode))
+		o->mode |= S_ISGID;
+	else if ((o->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) &&
+		 w->in.uid != 0 && !in_group(w, dir->gid))
+		o->mode &= ~(uint32_t)S_ISGID;
+}
+
+int owner_created(struct fs_worker *w, int dirfd, const char *name,
+		  uint32_t mode, uint64_t rdev)
+{
+	struct owner o = { w->in.uid, w->in.gid, mode, major(rdev),
+			   minor(rdev) };
+	struct owner dir;
+	struct statx stx;
+	int fd, err;
+
+	if (w->fs->options.access != FS_ACCESS_MAPPED || S_ISLNK(mode))
+		return 0;
+	fd = node_fd(w, w->node);	/* the directory, always */
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
+		return -errno;
+	err = owner_read(w->fs, fd, "", &stx, &dir);
+	if (err)
+		return err;
+	inherit_group(w, &dir, &o);
+	return owner_write(dirfd, name, &o);
+}
+
+/* ---- changing ----------------------------------------------------------- */
+
+/* chmod(2) of what an O_PATH descriptor stands for. */
+static int change_mode(struct fs_worker *w, struct fs_node *node, int fd,
+		       uint32_t mode)
+{
+	char path[PROC_PATH_SIZE];
+	int own, err = 0;
+
+	if (S_ISLNK(node_type(node)))
+		return -EOPNOTSUPP;
+	mode &= 07777;
+	if (w->fs->place.proc >= 0)
+		return fchmodat(w->fs->place.proc, proc_path(path, fd), mode,
+				0) ? -errno : 0;
+	own = node_open(w, node, O_RDONLY);
+	if (own < 0)
+		return own;
+	if (fchmod(own, mode))
+		err = -errno;
+	close(own);
+	return err;
+}
+
+static int set_passthrough(struct fs_worker *w, int fd, uint32_t valid,
+			   uint32_t uid, uint32_t gid)
+{
+	uint32_t host_uid = UINT32_MAX, host_gid = UINT32_MAX;
+	int err = 0;
+
+	if (valid & FATTR_UID)
+		err = owner_uid_to_host(w->fs, uid, &host_uid);
+	if (!err && valid & FATTR_GID)
+		err = owner_gid_to_host(w->fs, gid, &host_gid);
+	if (err)
+		return -EINVAL;		/* as chown(2) of an unmapped id */
+	return fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH) ? -errno : 0;
+}
+
+/* What the host refuses stays as it is: it is shown, and no error. */
+static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
+			uint32_t uid, uint32_t gid)
+{
+	uint32_t host_uid = UINT32_MAX, host_gid = UINT32_MAX;
+
+	if (valid & FATTR_UID)
+		host_uid = uid ? uid : w->fs->place.uid;
+	if (valid & FATTR_GID)
+		host_gid = gid ? gid : w->fs->place.gid;
+	if (!fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH) ||
+	    errno == EPERM || errno == EINVAL)
+		return 0;
+	return -errno;
+}
+
+static int drop_capability(int fd)
+{
+	char path[PROC_PATH_SIZE];
+
+	if (!removexattr(proc_path(path, fd), CAPABILITY_XATTR) ||
+	    errno == ENODATA || errno == EOPNOTSUPP || errno == EPERM)
+		return 0;
+	return -errno;
+}
+
+static uint32_t without_setid(uint32_t mode)
+{
+	mode &= ~(uint32_t)S_ISUID;
+	if (mode & S_IXGRP)
+		mode &= ~(uint32_t)S_ISGID;
+	return mode;
+}
+
+static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
+		      uint32_t valid, const struct owner *want)
+{
+	struct statx stx;
+	struct owner o;
+	int err;
+
+	if (S_ISLNK(node_type(node)))
+		return valid & FATTR_MODE ? -EOPNOTSUPP : 0;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
+		return -errno;
+	err = owner_read(w->fs, fd, "", &stx, &o);
+	if (err)
+		return err;
+	if (valid & (FATTR_UID | FATTR_GID)) {
+		if (!S_ISDIR(o.mode)) {
+			o.mode = without_setid(o.mode);
+			err = drop_capability(fd);
+		}
+		if (valid & FATTR_UID)
+			o.uid = want->uid;
+		if (valid & FATTR_GID)
+			o.gid = want->gid;
+	}
+	if (valid & FATTR_MODE)
+		o.mode = (o.mode & S_IFMT) | (want->mode & 07777);
+	if (!err)
+		err = owner_write(fd, "", &o);
+	if (!err && valid & FATTR_MODE)
+		err = change_mode(w, node, fd, owner_create_mode(w, o.mode));
+	return err;
+}
+
+int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
+		  uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	const struct owner want = { uid, gid, mode, 0, 0 };
+	enum fs_access access = w->fs->options.access;
+	int fd = node_fd(w, node), err = 0;
+
+	if (fd < 0)
+		return fd;
+	if ((valid & FATTR_UID && uid == UINT32_MAX) ||
+	    (valid & FATTR_GID && gid == UINT32_MAX))
+		return -EINVAL;
+	if (access == FS_ACCESS_MAPPED)
+		return set_mapped(w, node, fd, valid, &want);
+	/* The mode last: a change of owner clears its set-id bits. */
+	if (valid & (FATTR_UID | FATTR_GID))
+		err = access == FS_ACCESS_SQUASH ?
+			set_squashed(w, fd, valid, uid, gid) :
+			set_passthrough(w, fd, valid, uid, gid);
+	if (!err && valid & FATTR_MODE)
+		err = change_mode(w, node, fd, mode);
+	return err;
+}
+
+int owner_will_write(struct fs_worker *w, int fd, bool kill)
+{
+	struct statx stx;
+	struct owner o;
+	int err;
+
+	if (w->fs->options.access != FS_ACCESS_MAPPED)
+		return 0;
+	err = drop_capability(fd);
+	if (err || !kill)
+		return err;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
+		return -errno;
+	err = owner_read(w->fs, fd, "", &stx, &o);
+	if (err || without_setid(o.mode) == o.mode)
+		return err;
+	o.mode = without_setid(o.mode);
+	return owner_write(fd, "", &o);
+}
+
+uint32_t owner_dtype(const struct fs *fs, uint32_t dtype)
+{
+	/* What is a regular file here may be a device there. */
+	return fs->options.access == FS_ACCESS_MAPPED && dtype == DT_REG ?
+		       DT_UNKNOWN : dtype;
+}
