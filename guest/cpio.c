@@ -21,8 +21,7 @@
 
 #include "guest/private.h"
 
-static void
-cpio_write(struct cpio *c, const void *data, size_t size)
+static void cpio_write(struct cpio *c, const void *data, size_t size)
 {
 	const char *p = data;
 
@@ -41,17 +40,15 @@ cpio_write(struct cpio *c, const void *data, size_t size)
 	}
 }
 
-static void
-cpio_pad(struct cpio *c)
+static void cpio_pad(struct cpio *c)
 {
 	static const char zero[4];
 
 	cpio_write(c, zero, -c->off & 3);
 }
 
-static void
-cpio_header(struct cpio *c, const char *name, uint32_t mode, uint64_t size,
-	    unsigned int major, unsigned int minor)
+static void cpio_header(struct cpio *c, const char *name, uint32_t mode,
+			uint64_t size, unsigned int major, unsigned int minor)
 {
 	char head[111];
 	size_t len = strlen(name) + 1;
@@ -70,37 +67,32 @@ cpio_header(struct cpio *c, const char *name, uint32_t mode, uint64_t size,
 	cpio_pad(c);
 }
 
-void
-cpio_open(struct cpio *c, int fd)
+void cpio_open(struct cpio *c, int fd)
 {
 	memset(c, 0, sizeof(*c));
 	c->fd = fd;
 }
 
-void
-cpio_dir(struct cpio *c, const char *name)
+void cpio_dir(struct cpio *c, const char *name)
 {
 	cpio_header(c, name, S_IFDIR | 0755, 0, 0, 0);
 }
 
-void
-cpio_device(struct cpio *c, const char *name, uint32_t mode, unsigned int major,
-	    unsigned int minor)
+void cpio_device(struct cpio *c, const char *name, uint32_t mode,
+		 unsigned int major, unsigned int minor)
 {
 	cpio_header(c, name, mode, 0, major, minor);
 }
 
-void
-cpio_memory(struct cpio *c, const char *name, uint32_t mode, const void *data,
-	    size_t size)
+void cpio_memory(struct cpio *c, const char *name, uint32_t mode,
+		 const void *data, size_t size)
 {
 	cpio_header(c, name, S_IFREG | mode, size, 0, 0);
 	cpio_write(c, data, size);
 	cpio_pad(c);
 }
 
-void
-cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src)
+void cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src)
 {
 	struct stat st;
 	off_t at = 0;
@@ -111,7 +103,8 @@ cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src)
 		return;
 	cpio_header(c, name, S_IFREG | mode, (uint64_t)st.st_size, 0, 0);
 	while (c->error == 0 && at < st.st_size) {
-		ssize_t n = sendfile(c->fd, src, &at, (size_t)(st.st_size - at));
+		ssize_t n = sendfile(c->fd, src, &at,
+				     (size_t)(st.st_size - at));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -124,8 +117,7 @@ cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src)
 	cpio_pad(c);
 }
 
-int
-cpio_close(struct cpio *c)
+int cpio_close(struct cpio *c)
 {
 	cpio_header(c, "TRAILER!!!", 0, 0, 0, 0);
 	return c->error;

@@ -35,7 +35,7 @@
  *
  * The guest ends itself by ACPI power-off, or where it has no ACPI by a
  * reboot, which -no-reboot turns into the same. It has synced and unmounted
- * when the report's phase is GUEST_DONE: from then on QEMU may be ended at once.
+ * when the report's phase is GUEST_DONE: QEMU may be ended at once then.
  */
 
 #include <poll.h>
@@ -46,7 +46,7 @@
 /* What went wrong, in words for a message; valid where -errno was returned. */
 struct guest_error {
 	char text[512];		/* names the path and the reason */
-	char hint[512];		/* what mends it; empty where nothing is known */
+	char hint[512];		/* what mends it; empty where that is unknown */
 };
 
 /* ---- kernel ------------------------------------------------------------- */
@@ -80,7 +80,7 @@ struct guest_kernel {
 int guest_kernel_find(const char *image, const char *modules,
 		      struct guest_kernel *k, struct guest_error *err);
 
-/* ---- spec: everything init must do --------------------------------------- */
+/* ---- spec: everything init must do -------------------------------------- */
 
 enum guest_root_mode {
 	GUEST_ROOT_OVERLAY,	/* read-only below, tmpfs above, forgotten */
@@ -127,9 +127,9 @@ struct guest_spec {
 	unsigned short rows, cols;
 
 	bool net;		/* configure the one network card */
-	bool verbose;		/* kernel messages and init's steps on console */
-	bool tcg;		/* QEMU emulates the processor (no KVM): a must on
-				 * microvm, which else hangs at every other boot */
+	bool verbose;		/* kernel's messages, init's steps: console */
+	bool tcg;		/* QEMU emulates the processor (no KVM): a must
+				 * on microvm, or every other boot hangs */
 	const char *append;	/* more kernel parameters; NULL: none */
 };
 
@@ -147,7 +147,7 @@ int guest_cmdline(const struct guest_spec *spec, char *buf, size_t size);
  * anything else is absent. Relative to the share's root; ends with NULL. */
 extern const char *const guest_root_hidden[];
 
-/* ---- initramfs ----------------------------------------------------------- */
+/* ---- initramfs ---------------------------------------------------------- */
 
 /**
  * guest_initramfs_build() - write an initramfs into a memfd
@@ -165,7 +165,7 @@ int guest_initramfs_build(const struct guest_kernel *k,
 			  const struct guest_spec *spec, const char *self,
 			  struct guest_error *err);
 
-/* ---- init: in the guest --------------------------------------------------- */
+/* ---- init: in the guest ------------------------------------------------- */
 
 /* Its existence, with getpid() == 1, means: call guest_init_main(). */
 #define GUEST_SPEC_FILE "/vmshare.spec"
@@ -176,7 +176,7 @@ bool guest_is_init(void);
 /** guest_init_main() - be PID 1 of the guest; ends with the power off */
 _Noreturn void guest_init_main(void);
 
-/* ---- streams: the relay on the host --------------------------------------- */
+/* ---- streams: the relay on the host ------------------------------------- */
 
 enum guest_port {
 	GUEST_PORT_CONTROL,
@@ -201,7 +201,7 @@ enum guest_phase {
 	GUEST_BOOTING,		/* nothing heard from init yet */
 	GUEST_READY,		/* init has its ports, is mounting */
 	GUEST_RUNNING,		/* the command was started */
-	GUEST_EXITED,		/* it ended; its output may still be under way */
+	GUEST_EXITED,		/* it ended; output may still be under way */
 	GUEST_CONFIRMED,	/* all output was written here; guest told so */
 	GUEST_DONE,		/* guest is unmounted: QEMU may be ended */
 	GUEST_FAILED,		/* init gave up; text says why, no command ran

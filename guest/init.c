@@ -50,22 +50,19 @@ static const char *const port_names[GUEST_PORTS] = {
 	[GUEST_PORT_ERR] = "vmshare.err",
 };
 
-const char *
-guest_port_name(enum guest_port port)
+const char *guest_port_name(enum guest_port port)
 {
 	return port_names[port];
 }
 
-bool
-guest_is_init(void)
+bool guest_is_init(void)
 {
 	return getpid() == 1 && access(GUEST_SPEC_FILE, F_OK) == 0;
 }
 
-/* ---- ports ------------------------------------------------------------------ */
+/* ---- ports -------------------------------------------------------------- */
 
-static int
-find_port_name(const char *device)
+static int find_port_name(const char *device)
 {
 	char path[300], name[64];
 	ssize_t n;
@@ -88,8 +85,7 @@ find_port_name(const char *device)
 }
 
 /* Open what has appeared; the number of ports that are still missing. */
-static int
-scan_ports(struct init_ports *ports)
+static int scan_ports(struct init_ports *ports)
 {
 	DIR *d = opendir("/sys/class/virtio-ports");
 	struct dirent *e;
@@ -113,8 +109,7 @@ scan_ports(struct init_ports *ports)
 	return missing;
 }
 
-static int
-open_ports(struct init_ports *ports, struct guest_error *err)
+static int open_ports(struct init_ports *ports, struct guest_error *err)
 {
 	const struct timespec pause = { .tv_nsec = 500000 };
 	uint64_t until = init_clock() + INIT_PORTS_MS * 1000000ull;
@@ -132,14 +127,13 @@ open_ports(struct init_ports *ports, struct guest_error *err)
 	return 0;
 }
 
-/* ---- the end ------------------------------------------------------------------ */
+/* ---- the end ------------------------------------------------------------ */
 
 /*
  * Without ACPI the kernel can't power off and would halt for ever; a reboot
  * is QEMU's end all the same, with -no-reboot.
  */
-static _Noreturn void
-power_off(void)
+static _Noreturn void power_off(void)
 {
 	bool acpi = access("/sys/firmware/acpi/tables", F_OK) == 0 ||
 		access("/sys/firmware/devicetree/base/psci", F_OK) == 0;
@@ -149,8 +143,7 @@ power_off(void)
 		pause();
 }
 
-static void
-say_on_console(const char *level, const char *text)
+static void say_on_console(const char *level, const char *text)
 {
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 	char line[600];		/* a record is one write */
@@ -163,8 +156,8 @@ say_on_console(const char *level, const char *text)
 	close(fd);
 }
 
-static _Noreturn void
-give_up(struct init *in, int error, const struct guest_error *err)
+static _Noreturn void give_up(struct init *in, int error,
+			      const struct guest_error *err)
 {
 	struct guest_frame frame = { .type = FRAME_FAILED };
 	struct guest_error unused;
@@ -180,10 +173,9 @@ give_up(struct init *in, int error, const struct guest_error *err)
 	power_off();
 }
 
-/* ---- the line -------------------------------------------------------------------- */
+/* ---- the line ----------------------------------------------------------- */
 
-static int
-read_plan(struct guest_plan *plan, struct guest_error *err)
+static int read_plan(struct guest_plan *plan, struct guest_error *err)
 {
 	char *data;
 	size_t size;
@@ -195,15 +187,13 @@ read_plan(struct guest_plan *plan, struct guest_error *err)
 				    guest_strerror(ret)) : 0;
 }
 
-static void
-step(const struct init *in, const char *what)
+static void step(const struct init *in, const char *what)
 {
 	if (in->plan.spec.verbose)
 		say_on_console("6", what);
 }
 
-static int
-set_up(struct init *in, struct guest_error *err)
+static int set_up(struct init *in, struct guest_error *err)
 {
 	const struct guest_spec *spec = &in->plan.spec;
 	struct guest_frame ready = { .type = FRAME_READY };
@@ -232,8 +222,7 @@ set_up(struct init *in, struct guest_error *err)
 	return init_mount_shares(spec, err);
 }
 
-void
-guest_init_main(void)
+void guest_init_main(void)
 {
 	static struct init in = { .ports = { .fd = { -1, -1, -1, -1 } } };
 	const struct guest_spec *spec = &in.plan.spec;

@@ -19,7 +19,7 @@ struct init_user {
 	char shell[256];
 };
 
-/* ---- init_mount.c ---- */
+/* ---- init_mount.c ------------------------------------------------------- */
 
 /* Mount what the kernel offers: /dev, /proc, /sys. */
 int init_mount_kernel(struct guest_error *err);
@@ -35,14 +35,14 @@ void init_unmount(const struct guest_spec *spec);
 /* Directories of an absolute path; a tmpfs where the root is read-only. */
 int init_make_dirs(const char *path);
 
-/* ---- init_system.c ---- */
+/* ---- init_system.c ------------------------------------------------------ */
 
 int init_set_hostname(const char *name);
 int init_net_up(bool card, struct guest_error *err);
 /* NULL is root, whether or not there is a passwd. 0, -ENOENT. */
 int init_find_user(const char *who, struct init_user *user);
 
-/* ---- init_command.c ---- */
+/* ---- init_command.c ----------------------------------------------------- */
 
 struct init_ports {
 	int fd[GUEST_PORTS];

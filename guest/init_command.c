@@ -77,8 +77,7 @@ struct command {
 /* One guest, one command: its buffers need no heap. */
 static struct command command;
 
-uint64_t
-init_clock(void)
+uint64_t init_clock(void)
 {
 	struct timespec ts;
 
@@ -86,8 +85,7 @@ init_clock(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-void
-init_send(const struct init_ports *ports, const struct guest_frame *frame)
+void init_send(const struct init_ports *ports, const struct guest_frame *frame)
 {
 	const char *p = (const char *)frame;
 	size_t left = sizeof(*frame);
@@ -104,18 +102,16 @@ init_send(const struct init_ports *ports, const struct guest_frame *frame)
 	}
 }
 
-static void
-close_fd(int *fd)
+static void close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
 }
 
-/* ---- starting -------------------------------------------------------------- */
+/* ---- starting ----------------------------------------------------------- */
 
-static int
-open_terminal(struct command *c)
+static int open_terminal(struct command *c)
 {
 	const struct guest_spec *spec = c->spec;
 	struct winsize size = { .ws_row = spec->rows, .ws_col = spec->cols };
@@ -138,8 +134,7 @@ open_terminal(struct command *c)
 }
 
 /* A pipe for stream @i; init's end is non-blocking, only the child's blocks. */
-static int
-open_pipe(struct command *c, int i, int *ours)
+static int open_pipe(struct command *c, int i, int *ours)
 {
 	int fds[2], mine = i == 0 ? 1 : 0;
 
@@ -150,9 +145,8 @@ open_pipe(struct command *c, int i, int *ours)
 	return fcntl(*ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static int
-open_stream(struct command *c, int i, unsigned int bit, bool reads_master,
-	    int *ours)
+static int open_stream(struct command *c, int i, unsigned int bit,
+		       bool reads_master, int *ours)
 {
 	if (!(c->spec->tty & bit) || c->slave < 0)
 		return open_pipe(c, i, ours);
@@ -164,8 +158,7 @@ open_stream(struct command *c, int i, unsigned int bit, bool reads_master,
 	return 0;
 }
 
-static int
-open_streams(struct command *c)
+static int open_streams(struct command *c)
 {
 	bool out_tty = c->spec->tty & GUEST_TTY_OUT;
 	int ret = 0;
@@ -189,8 +182,8 @@ open_streams(struct command *c)
 }
 
 /* NAME=VALUE strings: the caller's over ours; ended by NULL. */
-static char **
-build_environment(const struct guest_spec *spec, const struct init_user *user)
+static char **build_environment(const struct guest_spec *spec,
+				const struct init_user *user)
 {
 	static const char *const names[] = {
 		"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG",
@@ -224,8 +217,7 @@ build_environment(const struct guest_spec *spec, const struct init_user *user)
 }
 
 /* In the child. Returns only when it failed, with errno, before the exec. */
-static void
-become_command(struct command *c)
+static void become_command(struct command *c)
 {
 	const struct init_user *user = c->user;
 	sigset_t none;
@@ -246,8 +238,7 @@ become_command(struct command *c)
 	errno = 0;
 }
 
-static _Noreturn void
-run_child(struct command *c, int failed)
+static _Noreturn void run_child(struct command *c, int failed)
 {
 	const char *shell[] = { c->user->shell, NULL };
 	const char *const *argv = c->spec->argv ? c->spec->argv : shell;
@@ -269,8 +260,7 @@ run_child(struct command *c, int failed)
 	_exit(126);
 }
 
-static int
-start_command(struct command *c, struct guest_error *err)
+static int start_command(struct command *c, struct guest_error *err)
 {
 	int failed[2], error = 0, i;
 	const char *cwd = c->spec->cwd ? c->spec->cwd : "/";
@@ -300,11 +290,10 @@ start_command(struct command *c, struct guest_error *err)
 	return 0;
 }
 
-/* ---- relaying ----------------------------------------------------------------- */
+/* ---- relaying ----------------------------------------------------------- */
 
 /* Read into an empty buffer. A pty whose last user closed it reads EIO. */
-static void
-flow_read(struct flow *f, size_t max)
+static void flow_read(struct flow *f, size_t max)
 {
 	ssize_t n = read(f->src, f->buf,
 			 max < sizeof(f->buf) ? max : sizeof(f->buf));
@@ -317,8 +306,7 @@ flow_read(struct flow *f, size_t max)
 	}
 }
 
-static void
-flow_write(struct flow *f)
+static void flow_write(struct flow *f)
 {
 	ssize_t n = write(f->dst, f->buf + f->off, f->len);
 
@@ -333,8 +321,7 @@ flow_write(struct flow *f)
 }
 
 /* The command reads no more: tell the host, and let the port be. */
-static void
-close_input(struct command *c, bool tell)
+static void close_input(struct command *c, bool tell)
 {
 	struct flow *f = &c->flow[FLOW_IN];
 	const struct guest_frame frame = { .type = FRAME_IN_CLOSED };
@@ -347,8 +334,7 @@ close_input(struct command *c, bool tell)
 }
 
 /* All of stdin was passed on: a pipe ends, a terminal sees its end key. */
-static void
-end_input(struct command *c)
+static void end_input(struct command *c)
 {
 	struct flow *f = &c->flow[FLOW_IN];
 	struct termios mode;
@@ -359,8 +345,7 @@ end_input(struct command *c)
 	close_input(c, false);
 }
 
-static void
-take_frame(struct command *c, const struct guest_frame *f)
+static void take_frame(struct command *c, const struct guest_frame *f)
 {
 	struct winsize size = {
 		.ws_row = (unsigned short)(f->code >> 16),
@@ -396,8 +381,7 @@ take_frame(struct command *c, const struct guest_frame *f)
 	}
 }
 
-static void
-read_control(struct command *c)
+static void read_control(struct command *c)
 {
 	char *into = (char *)&c->partial + c->partial_len;
 	ssize_t n = read(c->ports->fd[GUEST_PORT_CONTROL], into,
@@ -414,8 +398,7 @@ read_control(struct command *c)
 	}
 }
 
-static void
-reap_children(struct command *c)
+static void reap_children(struct command *c)
 {
 	struct signalfd_siginfo drop;
 	int status;
@@ -435,16 +418,14 @@ reap_children(struct command *c)
 	}
 }
 
-static void
-watch(struct pollfd *p, int fd, short events)
+static void watch(struct pollfd *p, int fd, short events)
 {
 	p->fd = fd;
 	p->events = events;
 	p->revents = 0;
 }
 
-static void
-watch_all(struct command *c, struct pollfd *p)
+static void watch_all(struct command *c, struct pollfd *p)
 {
 	int i;
 
@@ -465,8 +446,7 @@ watch_all(struct command *c, struct pollfd *p)
 	}
 }
 
-static void
-relay(struct command *c, const struct pollfd *p)
+static void relay(struct command *c, const struct pollfd *p)
 {
 	int i;
 
@@ -497,16 +477,14 @@ relay(struct command *c, const struct pollfd *p)
 		end_input(c);
 }
 
-static bool
-drained(const struct command *c)
+static bool drained(const struct command *c)
 {
 	return c->ended && c->flow[FLOW_OUT].src < 0 &&
 		c->flow[FLOW_ERR].src < 0 && c->flow[FLOW_OUT].len == 0 &&
 		c->flow[FLOW_ERR].len == 0;
 }
 
-static int
-relay_until_end(struct command *c)
+static int relay_until_end(struct command *c)
 {
 	struct pollfd p[POLLS];
 	int i;
@@ -532,10 +510,10 @@ relay_until_end(struct command *c)
 	return c->gone ? -EPIPE : 0;
 }
 
-int
-init_run_command(const struct guest_spec *spec, const struct init_user *user,
-		 const struct init_ports *ports, struct guest_frame *done,
-		 struct guest_error *err)
+int init_run_command(const struct guest_spec *spec,
+		     const struct init_user *user,
+		     const struct init_ports *ports, struct guest_frame *done,
+		     struct guest_error *err)
 {
 	struct guest_frame running = { .type = FRAME_RUNNING };
 	struct command *c = &command;
@@ -572,8 +550,7 @@ init_run_command(const struct guest_spec *spec, const struct init_user *user,
 	return ret;
 }
 
-bool
-init_wait_confirm(void)
+bool init_wait_confirm(void)
 {
 	while (!command.confirmed && !command.gone)
 		read_control(&command);

@@ -34,9 +34,9 @@
 #define MODULE_INIT_COMPRESSED_FILE 4	/* Linux 5.17 */
 #endif
 
-static int
-mount_one(const char *source, const char *target, const char *type,
-	  unsigned long flags, const char *options, struct guest_error *err)
+static int mount_one(const char *source, const char *target, const char *type,
+		     unsigned long flags, const char *options,
+		     struct guest_error *err)
 {
 	const char *why;
 
@@ -56,8 +56,7 @@ mount_one(const char *source, const char *target, const char *type,
 			  source, target, why);
 }
 
-int
-init_mount_kernel(struct guest_error *err)
+int init_mount_kernel(struct guest_error *err)
 {
 	const unsigned long flags = MS_NOSUID | MS_NOEXEC | MS_NODEV;
 	int ret;
@@ -71,10 +70,9 @@ init_mount_kernel(struct guest_error *err)
 	return ret;
 }
 
-/* ---- modules ------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------ */
 
-static int
-load_module(const struct guest_module *m, struct guest_error *err)
+static int load_module(const struct guest_module *m, struct guest_error *err)
 {
 	bool packed = module_compressed(m->path);
 	int fd = open(m->path, O_RDONLY | O_CLOEXEC);
@@ -96,9 +94,8 @@ load_module(const struct guest_module *m, struct guest_error *err)
 			  strerror(error));
 }
 
-int
-init_load_modules(const struct guest_plan *plan, const char *group,
-		  struct guest_error *err)
+int init_load_modules(const struct guest_plan *plan, const char *group,
+		      struct guest_error *err)
 {
 	unsigned int i;
 
@@ -115,7 +112,7 @@ init_load_modules(const struct guest_plan *plan, const char *group,
 	return 0;
 }
 
-/* ---- a disk as root -------------------------------------------------------- */
+/* ---- a disk as root ----------------------------------------------------- */
 
 static const struct disk_type {
 	const char *name;	/* also the module group */
@@ -131,8 +128,7 @@ static const struct disk_type {
 };
 
 /* The file system on a block device and its size in bytes; NULL: none known. */
-static const char *
-disk_probe(const char *dev, off_t *size)
+static const char *disk_probe(const char *dev, off_t *size)
 {
 	char path[300], magic[8];
 	const struct disk_type *t = disk_types;
@@ -154,8 +150,7 @@ disk_probe(const char *dev, off_t *size)
 }
 
 /* The largest virtio disk or partition that has a file system we know. */
-static const char *
-disk_find(char *dev, size_t len)
+static const char *disk_find(char *dev, size_t len)
 {
 	DIR *d = opendir("/sys/class/block");
 	const char *best = NULL;
@@ -179,9 +174,8 @@ disk_find(char *dev, size_t len)
 	return best;
 }
 
-static int
-mount_disk(const struct guest_plan *plan, const char *target,
-	   unsigned long flags, struct guest_error *err)
+static int mount_disk(const struct guest_plan *plan, const char *target,
+		      unsigned long flags, struct guest_error *err)
 {
 	char dev[256], path[300];
 	const char *type;
@@ -201,11 +195,10 @@ mount_disk(const struct guest_plan *plan, const char *target,
 	return mount_one(path, target, type, flags, NULL, err);
 }
 
-/* ---- the root ---------------------------------------------------------------- */
+/* ---- the root ----------------------------------------------------------- */
 
-static int
-mount_base(const struct guest_plan *plan, const char *target, bool ro,
-	   struct guest_error *err)
+static int mount_base(const struct guest_plan *plan, const char *target,
+		      bool ro, struct guest_error *err)
 {
 	unsigned long flags = ro ? MS_RDONLY : 0;
 
@@ -219,8 +212,7 @@ mount_base(const struct guest_plan *plan, const char *target, bool ro,
  * A renamed directory of the lower tree works only with redirect_dir, and
  * nothing in a tmpfs wants a sync (volatile); an older kernel has not both.
  */
-static int
-mount_overlay(struct guest_error *err)
+static int mount_overlay(struct guest_error *err)
 {
 	static const char *const options[] = {
 		"lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work,"
@@ -241,8 +233,7 @@ mount_overlay(struct guest_error *err)
 	return ret;
 }
 
-static int
-move_into(const char *name, struct guest_error *err)
+static int move_into(const char *name, struct guest_error *err)
 {
 	char to[64];
 
@@ -253,8 +244,7 @@ move_into(const char *name, struct guest_error *err)
 	return mount_one(name, to, "directory", MS_MOVE, NULL, err);
 }
 
-static void
-delete_leftovers(const struct guest_plan *plan)
+static void delete_leftovers(const struct guest_plan *plan)
 {
 	unsigned int i;
 
@@ -264,8 +254,7 @@ delete_leftovers(const struct guest_plan *plan)
 }
 
 /* What every program expects; a directory that can't be made is left out. */
-static int
-mount_usual(struct guest_error *err)
+static int mount_usual(struct guest_error *err)
 {
 	static const struct {
 		const char *dir, *type, *options;
@@ -301,8 +290,7 @@ mount_usual(struct guest_error *err)
 	return 0;
 }
 
-int
-init_enter_root(const struct guest_plan *plan, struct guest_error *err)
+int init_enter_root(const struct guest_plan *plan, struct guest_error *err)
 {
 	enum guest_root_mode mode = plan->spec.root_mode;
 	int ret;
@@ -331,10 +319,9 @@ init_enter_root(const struct guest_plan *plan, struct guest_error *err)
 	return mount_usual(err);
 }
 
-/* ---- shares ------------------------------------------------------------------- */
+/* ---- shares ------------------------------------------------------------- */
 
-static bool
-directory_empty(const char *path)
+static bool directory_empty(const char *path)
 {
 	DIR *d = opendir(path);
 	struct dirent *e;
@@ -352,8 +339,7 @@ directory_empty(const char *path)
  * mkdir -p. In a root that can't be written the last directory that exists is
  * covered with a tmpfs if that hides nothing (an empty /mnt).
  */
-int
-init_make_dirs(const char *path)
+int init_make_dirs(const char *path)
 {
 	char part[PATH_MAX];
 	size_t at = 0, parent = 1;
@@ -381,8 +367,7 @@ init_make_dirs(const char *path)
 	return 0;
 }
 
-int
-init_mount_shares(const struct guest_spec *spec, struct guest_error *err)
+int init_mount_shares(const struct guest_spec *spec, struct guest_error *err)
 {
 	unsigned int i;
 
@@ -402,8 +387,7 @@ init_mount_shares(const struct guest_spec *spec, struct guest_error *err)
 	return 0;
 }
 
-void
-init_unmount(const struct guest_spec *spec)
+void init_unmount(const struct guest_spec *spec)
 {
 	unsigned int i = spec->nr_mounts;
 

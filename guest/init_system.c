@@ -29,16 +29,15 @@
 #define NET_GATEWAY	"10.0.2.2"
 #define NET_RESOLV	"nameserver 10.0.2.3\n"
 
-int
-init_set_hostname(const char *name)
+int init_set_hostname(const char *name)
 {
 	return sethostname(name, strlen(name)) < 0 ? -errno : 0;
 }
 
-/* ---- network -------------------------------------------------------------- */
+/* ---- network ------------------------------------------------------------ */
 
-static int
-net_set_address(int fd, const char *card, const char *address, bool mask)
+static int net_set_address(int fd, const char *card, const char *address,
+			   bool mask)
 {
 	struct ifreq req = { .ifr_flags = 0 };
 	struct sockaddr_in in = { .sin_family = AF_INET };
@@ -50,8 +49,7 @@ net_set_address(int fd, const char *card, const char *address, bool mask)
 		-errno : 0;
 }
 
-static int
-net_set_up(int fd, const char *card)
+static int net_set_up(int fd, const char *card)
 {
 	struct ifreq req = { .ifr_flags = IFF_UP };
 
@@ -59,8 +57,7 @@ net_set_up(int fd, const char *card)
 	return ioctl(fd, SIOCSIFFLAGS, &req) < 0 ? -errno : 0;
 }
 
-static int
-net_set_gateway(int fd, const char *card)
+static int net_set_gateway(int fd, const char *card)
 {
 	struct rtentry route = { .rt_flags = RTF_UP | RTF_GATEWAY };
 	struct sockaddr_in in = { .sin_family = AF_INET };
@@ -76,8 +73,7 @@ net_set_gateway(int fd, const char *card)
 }
 
 /* The card on a virtio bus: the only one, whatever it is called. */
-static int
-net_find_card(char *card, size_t size)
+static int net_find_card(char *card, size_t size)
 {
 	DIR *d = opendir("/sys/class/net");
 	struct dirent *e;
@@ -97,8 +93,7 @@ net_find_card(char *card, size_t size)
 	return ret;
 }
 
-static int
-write_file(const char *path, const char *text)
+static int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	ssize_t n;
@@ -118,10 +113,10 @@ write_file(const char *path, const char *text)
  * root that is read-only or someone's own. Where it is a link to nowhere (into
  * a /run that is empty now), what it points to is made.
  */
-static int
-net_set_resolver(void)
+static int net_set_resolver(void)
 {
-	static const char etc[] = "/etc/resolv.conf", run[] = "/run/resolv.conf";
+	static const char etc[] = "/etc/resolv.conf";
+	static const char run[] = "/run/resolv.conf";
 	char to[PATH_MAX], dir[PATH_MAX + 8];
 	ssize_t n;
 
@@ -144,8 +139,7 @@ net_set_resolver(void)
 	return write_file(etc, NET_RESOLV);
 }
 
-int
-init_net_up(bool card, struct guest_error *err)
+int init_net_up(bool card, struct guest_error *err)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	char name[IFNAMSIZ] = "";
@@ -176,20 +170,19 @@ init_net_up(bool card, struct guest_error *err)
 				    guest_strerror(ret)) : 0;
 }
 
-/* ---- users ---------------------------------------------------------------- */
+/* ---- users -------------------------------------------------------------- */
 
 /* The next ':'-separated field of a line; *@line moves behind it. */
-static char *
-next_field(char **line)
+static char *next_field(char **line)
 {
 	char *field = strsep(line, ":");
 
 	return field ? field : (char *)"";
 }
 
-static void
-set_user(struct init_user *user, const char *name, unsigned long uid,
-	 unsigned long gid, const char *home, const char *shell)
+static void set_user(struct init_user *user, const char *name,
+		     unsigned long uid, unsigned long gid, const char *home,
+		     const char *shell)
 {
 	user->uid = (uid_t)uid;
 	user->gid = (gid_t)gid;
@@ -201,8 +194,7 @@ set_user(struct init_user *user, const char *name, unsigned long uid,
 }
 
 /* name:password:uid:gid:gecos:home:shell */
-static bool
-find_passwd(char *text, const char *who, struct init_user *user)
+static bool find_passwd(char *text, const char *who, struct init_user *user)
 {
 	char *line;
 
@@ -225,8 +217,7 @@ find_passwd(char *text, const char *who, struct init_user *user)
 }
 
 /* name:password:gid:member,member */
-static void
-find_groups(char *text, struct init_user *user)
+static void find_groups(char *text, struct init_user *user)
 {
 	const size_t max = sizeof(user->groups) / sizeof(user->groups[0]);
 	char *line, *member;
@@ -246,8 +237,7 @@ find_groups(char *text, struct init_user *user)
 	}
 }
 
-int
-init_find_user(const char *who, struct init_user *user)
+int init_find_user(const char *who, struct init_user *user)
 {
 	char *text, *end;
 	bool found = false;

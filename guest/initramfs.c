@@ -25,8 +25,7 @@
 #include "guest/private.h"
 
 /* A dynamic program would find no loader and no libraries in there. */
-static int
-initramfs_check_static(int fd)
+static int initramfs_check_static(int fd)
 {
 	ElfW(Ehdr) head;
 	ElfW(Phdr) ph;
@@ -46,8 +45,8 @@ initramfs_check_static(int fd)
 	return 0;
 }
 
-static int
-initramfs_add_self(struct cpio *c, const char *self, struct guest_error *err)
+static int initramfs_add_self(struct cpio *c, const char *self,
+			      struct guest_error *err)
 {
 	const char *path = self ? self : "/proc/self/exe";
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -66,10 +65,9 @@ initramfs_add_self(struct cpio *c, const char *self, struct guest_error *err)
 }
 
 /* Pack a module once; its path in @mods becomes the one in the initramfs. */
-static int
-initramfs_add_module(struct cpio *c, const struct guest_kernel *k,
-		     struct guest_modules *mods, unsigned int i,
-		     struct guest_error *err)
+static int initramfs_add_module(struct cpio *c, const struct guest_kernel *k,
+				struct guest_modules *mods, unsigned int i,
+				struct guest_error *err)
 {
 	struct guest_module *m = &mods->list[i];
 	char path[4600], *packed;
@@ -104,8 +102,7 @@ initramfs_add_module(struct cpio *c, const struct guest_kernel *k,
 	return 0;
 }
 
-static unsigned int
-initramfs_needs(const struct guest_spec *spec)
+static unsigned int initramfs_needs(const struct guest_spec *spec)
 {
 	unsigned int needs = MODULE_FOR_ALL;
 
@@ -120,10 +117,9 @@ initramfs_needs(const struct guest_spec *spec)
 	return needs;
 }
 
-static int
-initramfs_write(struct cpio *c, const struct guest_kernel *k,
-		const struct guest_spec *spec, const char *self,
-		struct guest_modules *mods, struct guest_error *err)
+static int initramfs_write(struct cpio *c, const struct guest_kernel *k,
+			   const struct guest_spec *spec, const char *self,
+			   struct guest_modules *mods, struct guest_error *err)
 {
 	static const char *const dirs[] = {
 		"dev", "proc", "sys", "m", "lower", "rw", "root",
@@ -153,10 +149,9 @@ initramfs_write(struct cpio *c, const struct guest_kernel *k,
 	return ret;
 }
 
-int
-guest_initramfs_build(const struct guest_kernel *k,
-		      const struct guest_spec *spec, const char *self,
-		      struct guest_error *err)
+int guest_initramfs_build(const struct guest_kernel *k,
+			  const struct guest_spec *spec, const char *self,
+			  struct guest_error *err)
 {
 	struct guest_modules mods = { .list = NULL };
 	struct cpio c;

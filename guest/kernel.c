@@ -30,8 +30,7 @@
 #define KERNEL_MAGIC	0x202	/* "HdrS" */
 #define KERNEL_VERSION	0x20e
 
-int
-guest_read_file(const char *path, char **data, size_t *size)
+int guest_read_file(const char *path, char **data, size_t *size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t room = 65536, len = 0;
@@ -76,8 +75,7 @@ guest_read_file(const char *path, char **data, size_t *size)
  * Compare versions as rpm and dpkg users expect: numbers as numbers, "-rc"
  * before the release, the rest as text.
  */
-static int
-kernel_compare(const char *a, const char *b)
+static int kernel_compare(const char *a, const char *b)
 {
 	while (*a || *b) {
 		if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
@@ -104,8 +102,7 @@ kernel_compare(const char *a, const char *b)
 }
 
 /* 0 with *@version perhaps empty, -ENOEXEC, -EACCES and what open() says. */
-static int
-kernel_read_version(const char *image, char *version, size_t size)
+static int kernel_read_version(const char *image, char *version, size_t size)
 {
 	unsigned char head[KERNEL_HEAD], text[256];
 	int fd = open(image, O_RDONLY | O_CLOEXEC);
@@ -130,7 +127,7 @@ kernel_read_version(const char *image, char *version, size_t size)
 		return 0;
 #endif
 	}
-	at = (size_t)head[KERNEL_VERSION] | (size_t)head[KERNEL_VERSION + 1] << 8;
+	at = (size_t)head[KERNEL_VERSION + 1] << 8 | head[KERNEL_VERSION];
 	n = at ? pread(fd, text, sizeof(text) - 1, (off_t)at + 0x200) : 0;
 	close(fd);
 	if (n > 0) {
@@ -144,8 +141,7 @@ kernel_read_version(const char *image, char *version, size_t size)
 	return 0;
 }
 
-static bool
-kernel_has_dep(const char *dir)
+static bool kernel_has_dep(const char *dir)
 {
 	char path[4200];
 
@@ -154,10 +150,9 @@ kernel_has_dep(const char *dir)
 }
 
 /* Fill k->modules for its version; @base NULL is the host's. */
-static int
-kernel_find_modules(struct guest_kernel *k, const char *base)
+static int kernel_find_modules(struct guest_kernel *k, const char *base)
 {
-	static const char *const forms[] = { "%s", "%s/%s", "%s/lib/modules/%s" };
+	static const char *const below[] = { NULL, "", "/lib/modules" };
 	unsigned int i;
 
 	if (!base) {
@@ -165,24 +160,20 @@ kernel_find_modules(struct guest_kernel *k, const char *base)
 			 k->version);
 		return k->version[0] && kernel_has_dep(k->modules) ? 0 : -ENXIO;
 	}
-	for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-		char *dir = k->modules;
-		size_t size = sizeof(k->modules);
-
-		if (i == 0)
-			snprintf(dir, size, "%s", base);
+	for (i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		if (below[i])
+			snprintf(k->modules, sizeof(k->modules), "%s%s/%s",
+				 base, below[i], k->version);
 		else
-			snprintf(dir, size, "%s%s/%s", base,
-				 i == 1 ? "" : "/lib/modules", k->version);
-		if (kernel_has_dep(dir))
+			snprintf(k->modules, sizeof(k->modules), "%s", base);
+		if (kernel_has_dep(k->modules))
 			return 0;
 	}
 	return -ENXIO;
 }
 
 /* Look for CONFIG_MODULE_DECOMPRESS where distributions leave a config. */
-static void
-kernel_find_decompress(struct guest_kernel *k)
+static void kernel_find_decompress(struct guest_kernel *k)
 {
 	char path[4400], *text;
 	unsigned int i;
@@ -208,8 +199,8 @@ kernel_find_decompress(struct guest_kernel *k)
 	}
 }
 
-static void
-kernel_explain(int error, const char *image, struct guest_error *err)
+static void kernel_explain(int error, const char *image,
+			   struct guest_error *err)
 {
 	guest_fail(err, error, "kernel %s: %s", image,
 		   error == -ENOEXEC ? "not a kernel image that QEMU can boot" :
@@ -220,9 +211,8 @@ kernel_explain(int error, const char *image, struct guest_error *err)
 }
 
 /* One image: its version, its modules. */
-static int
-kernel_try(const char *image, const char *modules, struct guest_kernel *k,
-	   struct guest_error *err)
+static int kernel_try(const char *image, const char *modules,
+		      struct guest_kernel *k, struct guest_error *err)
 {
 	const char *base = strrchr(image, '/');
 	int ret;
@@ -262,8 +252,7 @@ struct kernel_names {
 	unsigned int nr;
 };
 
-static const char *
-kernel_path_version(const char *path)
+static const char *kernel_path_version(const char *path)
 {
 	static const char boot[] = "/boot/vmlinuz-", lib[] = "/lib/modules/";
 
@@ -271,16 +260,14 @@ kernel_path_version(const char *path)
 		path + sizeof(boot) - 1 : path + sizeof(lib) - 1;
 }
 
-static int
-kernel_newest_first(const void *a, const void *b)
+static int kernel_newest_first(const void *a, const void *b)
 {
 	return kernel_compare(kernel_path_version(*(char *const *)b),
 			      kernel_path_version(*(char *const *)a));
 }
 
-static void
-kernel_list(struct kernel_names *names, const char *dir, const char *before,
-	    const char *after)
+static void kernel_list(struct kernel_names *names, const char *dir,
+			const char *before, const char *after)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
@@ -301,9 +288,8 @@ kernel_list(struct kernel_names *names, const char *dir, const char *before,
 		closedir(d);
 }
 
-static int
-kernel_find_newest(const char *modules, struct guest_kernel *k,
-		   struct guest_error *err)
+static int kernel_find_newest(const char *modules, struct guest_kernel *k,
+			      struct guest_error *err)
 {
 	struct kernel_names names = { .nr = 0 };
 	struct guest_error skipped = { .text = "" }, why;
@@ -338,9 +324,8 @@ kernel_find_newest(const char *modules, struct guest_kernel *k,
 	return ret;
 }
 
-int
-guest_kernel_find(const char *image, const char *modules,
-		  struct guest_kernel *k, struct guest_error *err)
+int guest_kernel_find(const char *image, const char *modules,
+		      struct guest_kernel *k, struct guest_error *err)
 {
 	memset(k, 0, sizeof(*k));
 	if (!image)

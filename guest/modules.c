@@ -59,8 +59,7 @@ struct module_index {
 static int module_add(struct module_index *ix, const char *name, size_t len,
 		      bool optional);
 
-size_t
-module_name(const char *path, size_t len, char *name, size_t size)
+size_t module_name(const char *path, size_t len, char *name, size_t size)
 {
 	const char *slash = memrchr(path, '/', len);
 	const char *base = slash ? slash + 1 : path;
@@ -77,8 +76,7 @@ module_name(const char *path, size_t len, char *name, size_t size)
 	return n;
 }
 
-bool
-module_compressed(const char *path)
+bool module_compressed(const char *path)
 {
 	size_t len = strlen(path);
 
@@ -86,8 +84,8 @@ module_compressed(const char *path)
 }
 
 /* The line of a list whose path up to @end is the module @name. */
-static const char *
-module_line(const char *text, char end, const char *name, size_t *len)
+static const char *module_line(const char *text, char end, const char *name,
+			       size_t *len)
 {
 	char found[128];
 
@@ -106,8 +104,8 @@ module_line(const char *text, char end, const char *name, size_t *len)
 	return NULL;
 }
 
-static bool
-module_listed(const struct module_index *ix, const char *path, size_t len)
+static bool module_listed(const struct module_index *ix, const char *path,
+			  size_t len)
 {
 	unsigned int i;
 
@@ -121,9 +119,8 @@ module_listed(const struct module_index *ix, const char *path, size_t len)
 	return false;
 }
 
-static int
-module_append(struct module_index *ix, const char *path, size_t len,
-	      bool optional)
+static int module_append(struct module_index *ix, const char *path, size_t len,
+			 bool optional)
 {
 	struct guest_modules *mods = ix->mods;
 	struct guest_module *m;
@@ -148,8 +145,8 @@ module_append(struct module_index *ix, const char *path, size_t len,
 }
 
 /* A soft dependency is a module or an alias, of several modules perhaps. */
-static int
-module_add_soft(struct module_index *ix, const char *word, size_t len)
+static int module_add_soft(struct module_index *ix, const char *word,
+			   size_t len)
 {
 	const char *line = ix->alias;
 	char name[128];
@@ -175,8 +172,7 @@ module_add_soft(struct module_index *ix, const char *word, size_t len)
 }
 
 /* "softdep NAME pre: A B post: C": A and B. */
-static int
-module_add_softdeps(struct module_index *ix, const char *name)
+static int module_add_softdeps(struct module_index *ix, const char *name)
 {
 	const char *line = ix->softdep;
 	char found[128];
@@ -190,7 +186,8 @@ module_add_softdeps(struct module_index *ix, const char *name)
 			size_t n = strcspn(p, " \n");
 
 			if (first)
-				ours = module_name(p, n, found, sizeof(found)) &&
+				ours = module_name(p, n, found,
+						   sizeof(found)) &&
 				       strcmp(found, name) == 0;
 			else if (n > 0 && p[n - 1] == ':')
 				pre = strncmp(p, "pre:", n) == 0;
@@ -208,9 +205,8 @@ module_add_softdeps(struct module_index *ix, const char *name)
 }
 
 /* One file after what it asks for softly; its hard needs are there already. */
-static int
-module_add_file(struct module_index *ix, const char *path, size_t len,
-		bool optional)
+static int module_add_file(struct module_index *ix, const char *path,
+			   size_t len, bool optional)
 {
 	char name[128];
 	int ret;
@@ -225,8 +221,8 @@ module_add_file(struct module_index *ix, const char *path, size_t len,
 	return module_append(ix, path, len, optional);
 }
 
-static int
-module_add(struct module_index *ix, const char *name, size_t len, bool optional)
+static int module_add(struct module_index *ix, const char *name, size_t len,
+		      bool optional)
 {
 	const char *line, *colon, *p;
 	char plain[128];
@@ -258,9 +254,8 @@ module_add(struct module_index *ix, const char *name, size_t len, bool optional)
 	return ret;
 }
 
-static int
-module_index_read(const char *dir, const char *name, bool must, char **text,
-		  struct guest_error *err)
+static int module_index_read(const char *dir, const char *name, bool must,
+			     char **text, struct guest_error *err)
 {
 	char path[4400];
 	int ret;
@@ -277,9 +272,8 @@ module_index_read(const char *dir, const char *name, bool must, char **text,
 	return 0;
 }
 
-int
-modules_resolve(const char *dir, unsigned int needs, struct guest_modules *mods,
-		struct guest_error *err)
+int modules_resolve(const char *dir, unsigned int needs,
+		    struct guest_modules *mods, struct guest_error *err)
 {
 	struct module_index ix = { .mods = mods };
 	const struct module_want *w = module_wants;
@@ -317,8 +311,7 @@ modules_resolve(const char *dir, unsigned int needs, struct guest_modules *mods,
 	return ret;
 }
 
-void
-modules_free(struct guest_modules *mods)
+void modules_free(struct guest_modules *mods)
 {
 	unsigned int i;
 

@@ -10,7 +10,7 @@
 
 #include "guest/guest.h"
 
-/* ---- errors -------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------- */
 
 /* Fill @err (may be NULL) and return @error, a -errno, for a `return`. */
 int guest_fail(struct guest_error *err, int error, const char *fmt, ...)
@@ -23,7 +23,7 @@ const char *guest_strerror(int error);
 /* A whole file, NUL-terminated, for free(); 0 or -errno. */
 int guest_read_file(const char *path, char **data, size_t *size);
 
-/* ---- modules ------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------ */
 
 #define MODULE_GROUP_ALWAYS ""
 
@@ -62,7 +62,7 @@ void modules_free(struct guest_modules *mods);
 size_t module_name(const char *path, size_t len, char *name, size_t size);
 bool module_compressed(const char *path);
 
-/* ---- cpio: the "newc" form that the kernel unpacks ------------------------ */
+/* ---- cpio: the "newc" form that the kernel unpacks ---------------------- */
 
 struct cpio {
 	int fd;
@@ -81,7 +81,7 @@ void cpio_memory(struct cpio *c, const char *name, uint32_t mode,
 void cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src);
 int cpio_close(struct cpio *c);
 
-/* ---- spec: from the host's memory to the guest's -------------------------- */
+/* ---- spec: from the host's memory to the guest's ------------------------ */
 
 /* A spec as init finds it: decoded in place, freed with the file's bytes. */
 struct guest_plan {
@@ -99,7 +99,7 @@ int spec_encode(const struct guest_spec *spec, const struct guest_modules *mods,
 int spec_decode(char *data, size_t size, struct guest_plan *plan);
 void spec_free(struct guest_plan *plan);
 
-/* ---- control port --------------------------------------------------------- */
+/* ---- control port ------------------------------------------------------- */
 
 enum guest_frame_type {
 	/* from init */

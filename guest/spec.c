@@ -49,24 +49,21 @@ const char *const guest_root_hidden[] = {
 	"sys", "tmp", "var/tmp", NULL,
 };
 
-/* ---- encode --------------------------------------------------------------- */
+/* ---- encode ------------------------------------------------------------- */
 
-static void
-spec_put_text(FILE *f, const char *key, const char *value)
+static void spec_put_text(FILE *f, const char *key, const char *value)
 {
 	if (value)
 		fprintf(f, "%s=%s%c", key, value, '\0');
 }
 
-static void
-spec_put_uint(FILE *f, const char *key, unsigned int value)
+static void spec_put_uint(FILE *f, const char *key, unsigned int value)
 {
 	if (value)
 		fprintf(f, "%s=%u%c", key, value, '\0');
 }
 
-static void
-spec_put_scalars(FILE *f, const struct guest_spec *spec)
+static void spec_put_scalars(FILE *f, const struct guest_spec *spec)
 {
 	const struct spec_key *k;
 
@@ -90,9 +87,8 @@ spec_put_scalars(FILE *f, const struct guest_spec *spec)
 	}
 }
 
-int
-spec_encode(const struct guest_spec *spec, const struct guest_modules *mods,
-	    char **data, size_t *size)
+int spec_encode(const struct guest_spec *spec, const struct guest_modules *mods,
+		char **data, size_t *size)
 {
 	FILE *f = open_memstream(data, size);
 	unsigned int i;
@@ -124,10 +120,10 @@ spec_encode(const struct guest_spec *spec, const struct guest_modules *mods,
 	return 0;
 }
 
-/* ---- decode --------------------------------------------------------------- */
+/* ---- decode ------------------------------------------------------------- */
 
-static int
-spec_number(const char *text, unsigned long max, unsigned long *value)
+static int spec_number(const char *text, unsigned long max,
+		       unsigned long *value)
 {
 	char *end;
 
@@ -137,8 +133,8 @@ spec_number(const char *text, unsigned long max, unsigned long *value)
 		-EINVAL : 0;
 }
 
-static int
-spec_get_scalar(struct guest_spec *spec, const char *key, char *value)
+static int spec_get_scalar(struct guest_spec *spec, const char *key,
+			   char *value)
 {
 	const struct spec_key *k = spec_keys;
 	unsigned long n = 0;
@@ -165,9 +161,8 @@ spec_get_scalar(struct guest_spec *spec, const char *key, char *value)
 }
 
 /* One string; the arrays have room for as many entries as there are strings. */
-static int
-spec_get(struct guest_plan *plan, const char *key, char *value,
-	 unsigned int *nr_arg, unsigned int *nr_env)
+static int spec_get(struct guest_plan *plan, const char *key, char *value,
+		    unsigned int *nr_arg, unsigned int *nr_env)
 {
 	struct guest_spec *spec = &plan->spec;
 	unsigned int mounts = spec->nr_mounts, mods = plan->nr_modules;
@@ -193,8 +188,7 @@ spec_get(struct guest_plan *plan, const char *key, char *value,
 	return 0;
 }
 
-static bool
-spec_complete(const struct guest_plan *plan)
+static bool spec_complete(const struct guest_plan *plan)
 {
 	unsigned int i;
 
@@ -207,8 +201,7 @@ spec_complete(const struct guest_plan *plan)
 	return true;
 }
 
-int
-spec_decode(char *data, size_t size, struct guest_plan *plan)
+int spec_decode(char *data, size_t size, struct guest_plan *plan)
 {
 	unsigned int nr_arg = 0, nr_env = 0;
 	size_t strings = 1, i;
@@ -249,8 +242,7 @@ spec_decode(char *data, size_t size, struct guest_plan *plan)
 	return 0;
 }
 
-void
-spec_free(struct guest_plan *plan)
+void spec_free(struct guest_plan *plan)
 {
 	free(plan->modules);
 	free(plan->mounts);
@@ -259,7 +251,7 @@ spec_free(struct guest_plan *plan)
 	memset(plan, 0, sizeof(*plan));
 }
 
-/* ---- command line --------------------------------------------------------- */
+/* ---- command line ------------------------------------------------------- */
 
 #if defined(__aarch64__) || defined(__arm__)
 #define SPEC_CONSOLE "ttyAMA0"
@@ -283,8 +275,7 @@ static const char spec_parameters[] =
 
 #if defined(__x86_64__) || defined(__i386__)
 /* A time and the counter at it; of some attempts the one least interrupted. */
-static uint64_t
-host_tsc(uint64_t *ns)
+static uint64_t host_tsc(uint64_t *ns)
 {
 	uint64_t best = UINT64_MAX, ticks = 0;
 	struct timespec a, b;
@@ -315,8 +306,7 @@ host_tsc(uint64_t *ns)
  * then and waits for one for ever. So we measure it and say it, and that it
  * needs no watchdog: that compares it with interrupts which come late here.
  */
-static unsigned int
-host_tsc_khz(void)
+static unsigned int host_tsc_khz(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
 	const struct timespec pause = { .tv_nsec = 4000000 };
@@ -330,8 +320,7 @@ host_tsc_khz(void)
 #endif
 }
 
-int
-guest_cmdline(const struct guest_spec *spec, char *buf, size_t size)
+int guest_cmdline(const struct guest_spec *spec, char *buf, size_t size)
 {
 	unsigned int khz = spec->tcg ? host_tsc_khz() : 0;
 	char tsc[60] = "";
@@ -346,10 +335,9 @@ guest_cmdline(const struct guest_spec *spec, char *buf, size_t size)
 	return n < 0 || (size_t)n >= size ? -E2BIG : n;
 }
 
-/* ---- errors --------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------- */
 
-int
-guest_fail(struct guest_error *err, int error, const char *fmt, ...)
+int guest_fail(struct guest_error *err, int error, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -362,8 +350,7 @@ guest_fail(struct guest_error *err, int error, const char *fmt, ...)
 	return error;
 }
 
-void
-guest_hint(struct guest_error *err, const char *fmt, ...)
+void guest_hint(struct guest_error *err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -374,8 +361,7 @@ guest_hint(struct guest_error *err, const char *fmt, ...)
 	va_end(ap);
 }
 
-const char *
-guest_strerror(int error)
+const char *guest_strerror(int error)
 {
 	return strerror(error < 0 ? -error : error);
 }

@@ -74,18 +74,16 @@ struct guest_streams {
 	unsigned int nr_slots;
 };
 
-/* ---- descriptors ------------------------------------------------------------ */
+/* ---- descriptors -------------------------------------------------------- */
 
-static void
-lane_close_src(struct lane *l)
+static void lane_close_src(struct lane *l)
 {
 	if (l->own_src && l->src >= 0)
 		close(l->src);
 	l->src = -1;
 }
 
-static void
-lane_close_dst(struct lane *l)
+static void lane_close_dst(struct lane *l)
 {
 	if (l->own_dst && l->dst >= 0)
 		close(l->dst);
@@ -94,8 +92,7 @@ lane_close_dst(struct lane *l)
 }
 
 /* A description of our own with O_NONBLOCK; -1 where there can't be one. */
-static int
-reopen(int fd, int flags)
+static int reopen(int fd, int flags)
 {
 	char path[32];
 
@@ -103,14 +100,12 @@ reopen(int fd, int flags)
 	return open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static bool
-is_stream(int fd, const struct stat *st)
+static bool is_stream(int fd, const struct stat *st)
 {
 	return S_ISFIFO(st->st_mode) || (S_ISCHR(st->st_mode) && isatty(fd));
 }
 
-static void
-lane_use_input(struct lane *l, int fd)
+static void lane_use_input(struct lane *l, int fd)
 {
 	struct stat st;
 	int own = -1;
@@ -121,8 +116,7 @@ lane_use_input(struct lane *l, int fd)
 	l->own_src = own >= 0;
 }
 
-static void
-lane_use_output(struct lane *l, int fd)
+static void lane_use_output(struct lane *l, int fd)
 {
 	struct stat st;
 	int own = -1;
@@ -143,10 +137,9 @@ lane_use_output(struct lane *l, int fd)
 	l->own_dst = true;
 }
 
-int
-guest_streams_open(struct guest_streams **streams,
-		   const struct guest_streams_config *config,
-		   int qemu_fds[GUEST_PORTS])
+int guest_streams_open(struct guest_streams **streams,
+		       const struct guest_streams_config *config,
+		       int qemu_fds[GUEST_PORTS])
 {
 	struct guest_streams *s = calloc(1, sizeof(*s));
 	int pair[2], ours[GUEST_PORTS], i, ret;
@@ -154,7 +147,8 @@ guest_streams_open(struct guest_streams **streams,
 	if (!s)
 		return -ENOMEM;
 	for (i = 0; i < GUEST_PORTS; i++) {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+			       pair) < 0)
 			goto fail;
 		ours[i] = pair[0];
 		qemu_fds[i] = pair[1];
@@ -189,8 +183,7 @@ fail:
 	return ret;
 }
 
-void
-guest_streams_close(struct guest_streams *s)
+void guest_streams_close(struct guest_streams *s)
 {
 	int i;
 
@@ -205,32 +198,28 @@ guest_streams_close(struct guest_streams *s)
 	free(s);
 }
 
-const struct guest_report *
-guest_streams_report(const struct guest_streams *s)
+const struct guest_report *guest_streams_report(const struct guest_streams *s)
 {
 	return &s->report;
 }
 
-void
-guest_streams_resize(struct guest_streams *s, unsigned short rows,
-		     unsigned short cols)
+void guest_streams_resize(struct guest_streams *s, unsigned short rows,
+			  unsigned short cols)
 {
 	s->size = (uint32_t)rows << 16 | cols;
 	s->say_resize = true;
 }
 
-void
-guest_streams_signal(struct guest_streams *s, int sig)
+void guest_streams_signal(struct guest_streams *s, int sig)
 {
 	if (sig > 0 && sig < 64)
 		s->signals |= 1ull << sig;
 }
 
-/* ---- lanes ----------------------------------------------------------------------- */
+/* ---- lanes -------------------------------------------------------------- */
 
 /* Nothing more goes to the guest's stdin. */
-static void
-input_stop(struct guest_streams *s)
+static void input_stop(struct guest_streams *s)
 {
 	lane_close_src(&s->lane[LANE_IN]);
 	s->in_done = true;
@@ -240,8 +229,7 @@ input_stop(struct guest_streams *s)
  * Take the escape keys out of what was typed: @n bytes at buf + 1, so that
  * there is room for a ^A that was held back.
  */
-static void
-input_filter(struct guest_streams *s, struct lane *l, size_t n)
+static void input_filter(struct guest_streams *s, struct lane *l, size_t n)
 {
 	size_t from, to = 0;
 
@@ -265,8 +253,7 @@ input_filter(struct guest_streams *s, struct lane *l, size_t n)
 	l->len = to;
 }
 
-static int
-lane_read(struct guest_streams *s, enum lane_id id)
+static int lane_read(struct guest_streams *s, enum lane_id id)
 {
 	struct lane *l = &s->lane[id];
 	bool keys = id == LANE_IN && s->escape;
@@ -295,8 +282,7 @@ lane_read(struct guest_streams *s, enum lane_id id)
 	return error == EIO ? 0 : -error;
 }
 
-static void
-lane_write(struct guest_streams *s, enum lane_id id)
+static void lane_write(struct guest_streams *s, enum lane_id id)
 {
 	struct lane *l = &s->lane[id];
 	size_t len = l->len < l->limit ? l->len : l->limit;
@@ -325,18 +311,16 @@ lane_write(struct guest_streams *s, enum lane_id id)
 	lane_close_dst(l);
 }
 
-static bool
-lane_arrived(const struct guest_streams *s, enum lane_id id)
+static bool lane_arrived(const struct guest_streams *s, enum lane_id id)
 {
 	const struct lane *l = &s->lane[id];
 
 	return l->len == 0 && (l->taken >= s->want[id] || l->src < 0);
 }
 
-/* ---- control -------------------------------------------------------------------- */
+/* ---- control ------------------------------------------------------------ */
 
-static void
-take_frame(struct guest_streams *s, const struct guest_frame *f)
+static void take_frame(struct guest_streams *s, const struct guest_frame *f)
 {
 	struct guest_report *r = &s->report;
 
@@ -367,8 +351,7 @@ take_frame(struct guest_streams *s, const struct guest_frame *f)
 	}
 }
 
-static void
-control_close(struct guest_streams *s)
+static void control_close(struct guest_streams *s)
 {
 	close(s->control);
 	s->control = -1;
@@ -377,8 +360,7 @@ control_close(struct guest_streams *s)
 	lane_close_dst(&s->lane[LANE_IN]);
 }
 
-static int
-control_read(struct guest_streams *s)
+static int control_read(struct guest_streams *s)
 {
 	ssize_t n = read(s->control, (char *)&s->in + s->in_len,
 			 sizeof(s->in) - s->in_len);
@@ -402,8 +384,7 @@ control_read(struct guest_streams *s)
 }
 
 /* Make the next frame from what is to be said; false when that is nothing. */
-static bool
-control_next(struct guest_streams *s)
+static bool control_next(struct guest_streams *s)
 {
 	struct guest_frame *f = &s->out;
 
@@ -439,16 +420,14 @@ control_next(struct guest_streams *s)
 	return true;
 }
 
-static bool
-control_has_words(const struct guest_streams *s)
+static bool control_has_words(const struct guest_streams *s)
 {
 	return s->out_len || (s->say_end && s->lane[LANE_IN].len == 0) ||
 		s->say_closed[LANE_OUT] || s->say_closed[LANE_ERR] ||
 		s->say_resize || s->signals || s->say_confirm;
 }
 
-static void
-control_write(struct guest_streams *s)
+static void control_write(struct guest_streams *s)
 {
 	while (s->control >= 0 && (s->out_len || control_next(s))) {
 		ssize_t n = send(s->control, (char *)&s->out + s->out_off,
@@ -459,7 +438,8 @@ control_write(struct guest_streams *s)
 		if (n < 0) {	/* what QEMU said before its end can be read */
 			s->out_len = 0;
 			s->say_end = s->say_resize = s->say_confirm = false;
-			s->say_closed[LANE_OUT] = s->say_closed[LANE_ERR] = false;
+			s->say_closed[LANE_OUT] = false;
+			s->say_closed[LANE_ERR] = false;
 			s->signals = 0;
 			return;
 		}
@@ -468,8 +448,7 @@ control_write(struct guest_streams *s)
 	}
 }
 
-static void
-control_confirm(struct guest_streams *s)
+static void control_confirm(struct guest_streams *s)
 {
 	if (s->report.phase != GUEST_EXITED || !lane_arrived(s, LANE_OUT) ||
 	    !lane_arrived(s, LANE_ERR))
@@ -478,11 +457,10 @@ control_confirm(struct guest_streams *s)
 	s->say_confirm = true;
 }
 
-/* ---- the launcher's loop ----------------------------------------------------------- */
+/* ---- the launcher's loop ------------------------------------------------ */
 
-static unsigned int
-watch(struct guest_streams *s, struct pollfd *fds, enum slot slot, int fd,
-      short events)
+static unsigned int watch(struct guest_streams *s, struct pollfd *fds,
+			  enum slot slot, int fd, short events)
 {
 	unsigned int n = s->nr_slots++;
 
@@ -494,15 +472,13 @@ watch(struct guest_streams *s, struct pollfd *fds, enum slot slot, int fd,
 }
 
 /* Keys are read at once (someone may want to quit), data when it is wanted. */
-static bool
-input_wanted(const struct guest_streams *s)
+static bool input_wanted(const struct guest_streams *s)
 {
 	return !s->in_done && s->lane[LANE_IN].len == 0 && s->control >= 0 &&
 		(s->escape || s->report.phase == GUEST_RUNNING);
 }
 
-unsigned int
-guest_streams_poll(struct guest_streams *s, struct pollfd *fds)
+unsigned int guest_streams_poll(struct guest_streams *s, struct pollfd *fds)
 {
 	unsigned int i;
 
@@ -522,9 +498,8 @@ guest_streams_poll(struct guest_streams *s, struct pollfd *fds)
 	return s->nr_slots;
 }
 
-int
-guest_streams_handle(struct guest_streams *s, const struct pollfd *fds,
-		     unsigned int nr)
+int guest_streams_handle(struct guest_streams *s, const struct pollfd *fds,
+			 unsigned int nr)
 {
 	unsigned int i;
 	int ret = 0, one;

@@ -17,8 +17,7 @@
 
 static char root[] = "/tmp/test_guest.XXXXXX";
 
-static void
-put(const char *name, const void *data, size_t size)
+static void put(const char *name, const void *data, size_t size)
 {
 	char path[256], dir[256];
 	size_t i;
@@ -38,14 +37,12 @@ put(const char *name, const void *data, size_t size)
 	close(fd);
 }
 
-static void
-put_text(const char *name, const char *text)
+static void put_text(const char *name, const char *text)
 {
 	put(name, text, strlen(text));
 }
 
-static const char *
-in_root(const char *name)
+static const char *in_root(const char *name)
 {
 	static char path[4][256];
 	static unsigned int next;
@@ -55,12 +52,11 @@ in_root(const char *name)
 	return path[next];
 }
 
-/* ---- cpio ------------------------------------------------------------------ */
+/* ---- cpio --------------------------------------------------------------- */
 
 /* The member @name of an archive: its data, or NULL. */
-static const char *
-member(const char *archive, size_t total, const char *name, size_t *size,
-       unsigned int *mode)
+static const char *member(const char *archive, size_t total, const char *name,
+			  size_t *size, unsigned int *mode)
 {
 	size_t at = 0;
 
@@ -88,8 +84,7 @@ member(const char *archive, size_t total, const char *name, size_t *size,
 	return NULL;
 }
 
-static const char *
-map_archive(int fd, size_t *total)
+static const char *map_archive(int fd, size_t *total)
 {
 	struct stat st;
 	const char *map;
@@ -101,8 +96,7 @@ map_archive(int fd, size_t *total)
 	return map == MAP_FAILED ? NULL : map;
 }
 
-static void
-test_cpio(void)
+static void test_cpio(void)
 {
 	static const char odd[] = "12345", bytes[] = "\0\xff\n";
 	int fd = memfd_create("t", 0), src = memfd_create("s", 0);
@@ -135,8 +129,7 @@ test_cpio(void)
 	close(src);
 }
 
-static void
-test_cpio_keeps_first_error(void)
+static void test_cpio_keeps_first_error(void)
 {
 	int fd = open("/dev/full", O_WRONLY);
 	struct cpio c;
@@ -149,7 +142,7 @@ test_cpio_keeps_first_error(void)
 	close(fd);
 }
 
-/* ---- modules ----------------------------------------------------------------- */
+/* ---- modules ------------------------------------------------------------ */
 
 static const char dep[] =
 	"kernel/virtio/virtio_ring.ko:\n"
@@ -169,8 +162,7 @@ static const char dep[] =
 	"kernel/fs/xfs.ko: kernel/lib/crc16.ko\n"
 	"kernel/crypto/crc32c-fast.ko:\n";
 
-static void
-put_modules(void)
+static void put_modules(void)
 {
 	put_text("mod/modules.dep", dep);
 	put_text("mod/modules.builtin", "kernel/fs/overlay.ko\n");
@@ -182,8 +174,8 @@ put_modules(void)
 		 "alias crypto-crc32c-more fuse\nalias crypto-crc32c absent\n");
 }
 
-static int
-position(const struct guest_modules *mods, const char *path, const char *group)
+static int position(const struct guest_modules *mods, const char *path,
+		    const char *group)
 {
 	int i;
 
@@ -194,15 +186,15 @@ position(const struct guest_modules *mods, const char *path, const char *group)
 	return -1;
 }
 
-static void
-test_modules_order(void)
+static void test_modules_order(void)
 {
 	struct guest_modules mods = { .list = NULL };
 	struct guest_error err;
 
 	put_modules();
-	CHECK_EQ(modules_resolve(in_root("mod"), MODULE_FOR_ALL | MODULE_FOR_FS |
-				 MODULE_FOR_OVER, &mods, &err), 0);
+	CHECK_EQ(modules_resolve(in_root("mod"), MODULE_FOR_ALL |
+				 MODULE_FOR_FS | MODULE_FOR_OVER, &mods, &err),
+		 0);
 	CHECK_EQ(mods.nr, 6);
 	CHECK_EQ(position(&mods, "kernel/virtio/virtio_ring.ko", ""), 0);
 	CHECK_EQ(position(&mods, "kernel/virtio/virtio.ko", ""), 1);
@@ -214,8 +206,7 @@ test_modules_order(void)
 	modules_free(&mods);
 }
 
-static void
-test_modules_groups(void)
+static void test_modules_groups(void)
 {
 	struct guest_modules mods = { .list = NULL };
 	int ext4, soft, crc;
@@ -233,14 +224,13 @@ test_modules_groups(void)
 	modules_free(&mods);
 }
 
-static void
-test_modules_missing(void)
+static void test_modules_missing(void)
 {
 	struct guest_modules mods = { .list = NULL };
 	struct guest_error err;
 
-	CHECK_EQ(modules_resolve(in_root("mod"), MODULE_FOR_ALL | MODULE_FOR_NET,
-				 &mods, &err), -ENOENT);
+	CHECK_EQ(modules_resolve(in_root("mod"), MODULE_FOR_ALL |
+				 MODULE_FOR_NET, &mods, &err), -ENOENT);
 	CHECK(strstr(err.text, "has no module 'virtio_net'"));
 	CHECK(strstr(err.hint, "CONFIG_VIRTIO_NET"));
 	modules_free(&mods);
@@ -250,8 +240,7 @@ test_modules_missing(void)
 	modules_free(&mods);
 }
 
-static void
-test_module_name(void)
+static void test_module_name(void)
 {
 	char name[16];
 
@@ -259,14 +248,14 @@ test_module_name(void)
 	CHECK_STR(name, "virtio_fs");
 	CHECK_EQ(module_name("plain", 5, name, sizeof(name)), 5);
 	CHECK_EQ(module_name("a/", 2, name, sizeof(name)), 0);
-	CHECK_EQ(module_name("too-long-for-the-room", 21, name, sizeof(name)), 0);
+	CHECK_EQ(module_name("too-long-for-the-room", 21, name, sizeof(name)),
+		 0);
 	CHECK(module_compressed("a.ko.zst") && !module_compressed("a.ko"));
 }
 
-/* ---- spec --------------------------------------------------------------------- */
+/* ---- spec --------------------------------------------------------------- */
 
-static void
-test_spec_round_trip(void)
+static void test_spec_round_trip(void)
 {
 	const char *argv[] = { "sh", "", "a=b", "new\nline \xff", NULL };
 	const char *env[] = { "A=1=2", "EMPTY=", NULL };
@@ -314,8 +303,7 @@ test_spec_round_trip(void)
 	free(data);
 }
 
-static void
-test_spec_refuses(void)
+static void test_spec_refuses(void)
 {
 	static const struct {
 		const char *text;
@@ -342,8 +330,7 @@ test_spec_refuses(void)
 	}
 }
 
-static void
-test_cmdline(void)
+static void test_cmdline(void)
 {
 	struct guest_spec spec = { .append = "foo=1 bar" };
 	char line[2048];
@@ -362,10 +349,9 @@ test_cmdline(void)
 #endif
 }
 
-/* ---- kernel and initramfs ------------------------------------------------------- */
+/* ---- kernel and initramfs ----------------------------------------------- */
 
-static void
-put_kernel(const char *name, const char *version)
+static void put_kernel(const char *name, const char *version)
 {
 	unsigned char image[4096] = { 0 };
 
@@ -376,8 +362,7 @@ put_kernel(const char *name, const char *version)
 	put(name, image, sizeof(image));
 }
 
-static void
-test_kernel_version(void)
+static void test_kernel_version(void)
 {
 	struct guest_kernel k;
 	struct guest_error err;
@@ -397,8 +382,7 @@ test_kernel_version(void)
 	CHECK_EQ(k.decompress, GUEST_UNKNOWN);
 }
 
-static void
-test_kernel_refuses(void)
+static void test_kernel_refuses(void)
 {
 	char junk[2048] = "#!/bin/sh";
 	struct guest_kernel k;
@@ -421,8 +405,7 @@ test_kernel_refuses(void)
 	      strstr(err.hint, "--modules"));
 }
 
-static void
-test_kernel_unreadable(void)
+static void test_kernel_unreadable(void)
 {
 	struct guest_kernel k;
 	struct guest_error err;
@@ -435,8 +418,7 @@ test_kernel_unreadable(void)
 	CHECK(strstr(err.hint, "chmod a+r"));
 }
 
-static void
-test_initramfs(void)
+static void test_initramfs(void)
 {
 	const char *argv[] = { "true", NULL };
 	struct guest_spec spec = { .root_tag = "root", .argv = argv };
@@ -478,8 +460,7 @@ test_initramfs(void)
 	CHECK(strstr(err.text, "virtio_console.ko.xz is compressed"));
 }
 
-static void
-test_initramfs_wants_static(void)
+static void test_initramfs_wants_static(void)
 {
 	struct guest_spec spec = { .root_tag = "root" };
 	struct guest_kernel k = { .decompress = GUEST_YES };
@@ -510,8 +491,7 @@ static const struct check_case cases[] = {
 	{ "initramfs_wants_static", test_initramfs_wants_static },
 };
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	char remove[64];
 	int ret;

@@ -32,14 +32,12 @@ struct guest {
 	int handled;		/* first error of guest_streams_handle() */
 };
 
-static unsigned char
-pattern(uint64_t at)
+static unsigned char pattern(uint64_t at)
 {
 	return (unsigned char)((at * 2654435761u) >> 13);
 }
 
-static int
-start(struct guest *g, int in, int out, int err, bool escape)
+static int start(struct guest *g, int in, int out, int err, bool escape)
 {
 	const struct guest_streams_config config = {
 		.in = in, .out = out, .err = err, .escape = escape,
@@ -49,8 +47,8 @@ start(struct guest *g, int in, int out, int err, bool escape)
 	return guest_streams_open(&g->s, &config, g->fd);
 }
 
-static void
-say(struct guest *g, uint32_t type, uint32_t code, uint64_t out, uint64_t err)
+static void say(struct guest *g, uint32_t type, uint32_t code, uint64_t out,
+		uint64_t err)
 {
 	struct guest_frame f = {
 		.type = type, .code = code, .count = { 0, out, err },
@@ -60,16 +58,14 @@ say(struct guest *g, uint32_t type, uint32_t code, uint64_t out, uint64_t err)
 		abort();
 }
 
-static void
-say_running(struct guest *g)
+static void say_running(struct guest *g)
 {
 	say(g, FRAME_READY, 0, 0, 0);
 	say(g, FRAME_RUNNING, 0, 0, 0);
 }
 
 /* The next frame of this type; others are skipped. False at the end. */
-static bool
-hear(struct guest *g, uint32_t type, struct guest_frame *f)
+static bool hear(struct guest *g, uint32_t type, struct guest_frame *f)
 {
 	do {
 		if (recv(g->fd[GUEST_PORT_CONTROL], f, sizeof(*f),
@@ -79,8 +75,7 @@ hear(struct guest *g, uint32_t type, struct guest_frame *f)
 	return true;
 }
 
-static void
-hang_up(struct guest *g)
+static void hang_up(struct guest *g)
 {
 	int i;
 
@@ -89,8 +84,7 @@ hang_up(struct guest *g)
 }
 
 /* The launcher's loop until nothing is left, or nothing happens for @ms. */
-static bool
-drive(struct guest *g, int ms)
+static bool drive(struct guest *g, int ms)
 {
 	struct pollfd fds[GUEST_STREAMS_FDS];
 	unsigned int n;
@@ -107,8 +101,7 @@ drive(struct guest *g, int ms)
 	return true;
 }
 
-static uint64_t
-read_all(int fd, uint64_t *sum, unsigned int delay_us)
+static uint64_t read_all(int fd, uint64_t *sum, unsigned int delay_us)
 {
 	unsigned char buf[65536];
 	uint64_t at = 0;
@@ -125,15 +118,15 @@ read_all(int fd, uint64_t *sum, unsigned int delay_us)
 	return at;
 }
 
-static void
-write_pattern(int fd, uint64_t total)
+static void write_pattern(int fd, uint64_t total)
 {
 	unsigned char buf[65536];
 	uint64_t at = 0;
 	size_t i;
 
 	while (at < total) {
-		size_t len = total - at < sizeof(buf) ? total - at : sizeof(buf);
+		size_t len = sizeof(buf) < total - at ? sizeof(buf) :
+							total - at;
 		ssize_t n;
 
 		for (i = 0; i < len; i++)
@@ -145,11 +138,10 @@ write_pattern(int fd, uint64_t total)
 	}
 }
 
-/* ---- guests ------------------------------------------------------------------- */
+/* ---- guests ------------------------------------------------------------- */
 
 /* Writes @bytes to stdout, ends, waits to be confirmed. */
-static void *
-guest_writer(void *arg)
+static void *guest_writer(void *arg)
 {
 	struct guest *g = arg;
 	struct guest_frame f;
@@ -167,8 +159,7 @@ guest_writer(void *arg)
 }
 
 /* Reads stdin up to the count it is told, slowly. */
-static void *
-guest_reader(void *arg)
+static void *guest_reader(void *arg)
 {
 	struct guest *g = arg;
 	struct guest_frame f;
@@ -209,8 +200,7 @@ struct pipe_end {
 	unsigned int delay_us;
 };
 
-static void *
-host_reader(void *arg)
+static void *host_reader(void *arg)
 {
 	struct pipe_end *e = arg;
 
@@ -218,8 +208,7 @@ host_reader(void *arg)
 	return NULL;
 }
 
-static void *
-host_writer(void *arg)
+static void *host_writer(void *arg)
 {
 	struct pipe_end *e = arg;
 
@@ -228,10 +217,9 @@ host_writer(void *arg)
 	return NULL;
 }
 
-/* ---- cases ---------------------------------------------------------------------- */
+/* ---- cases -------------------------------------------------------------- */
 
-static void
-check_out(int pair[2], unsigned int delay_us)
+static void check_out(int pair[2], unsigned int delay_us)
 {
 	struct pipe_end e = { .fd = pair[0], .delay_us = delay_us };
 	const struct guest_report *r;
@@ -258,8 +246,7 @@ check_out(int pair[2], unsigned int delay_us)
 	CHECK_EQ(e.sum, BIG + 7);
 }
 
-static void
-test_out_to_slow_pipe(void)
+static void test_out_to_slow_pipe(void)
 {
 	int pair[2];
 
@@ -267,8 +254,7 @@ test_out_to_slow_pipe(void)
 	check_out(pair, 20000);
 }
 
-static void
-test_out_to_socket(void)
+static void test_out_to_socket(void)
 {
 	int pair[2], swap;
 
@@ -279,8 +265,7 @@ test_out_to_socket(void)
 	check_out(pair, 0);
 }
 
-static void
-test_flags_left_alone(void)
+static void test_flags_left_alone(void)
 {
 	struct guest g;
 	int pair[2];
@@ -296,8 +281,7 @@ test_flags_left_alone(void)
 	hang_up(&g);
 }
 
-static void
-test_in_to_slow_guest(void)
+static void test_in_to_slow_guest(void)
 {
 	struct pipe_end e = { .bytes = BIG + 5 };
 	struct guest g;
@@ -321,8 +305,7 @@ test_in_to_slow_guest(void)
 	close(pair[0]);
 }
 
-static void
-test_in_of_nothing(void)
+static void test_in_of_nothing(void)
 {
 	int null = open("/dev/null", O_RDONLY), i;
 
@@ -340,9 +323,8 @@ test_in_of_nothing(void)
 	close(null);
 }
 
-/* A reader that never reads: the guest's writes stop, and memory does not grow. */
-static void
-test_blocked_reader_blocks_guest(void)
+/* A reader that never reads: the guest's writes stop, and nothing grows. */
+static void test_blocked_reader_blocks_guest(void)
 {
 	struct guest g;
 	char buf[65536] = { 0 };
@@ -366,8 +348,7 @@ test_blocked_reader_blocks_guest(void)
 	close(pair[1]);
 }
 
-static void
-test_reader_gone(void)
+static void test_reader_gone(void)
 {
 	const struct guest_report *r;
 	struct guest_frame f;
@@ -397,8 +378,7 @@ test_reader_gone(void)
 	close(pair[1]);
 }
 
-static void
-test_disk_full(void)
+static void test_disk_full(void)
 {
 	const struct guest_report *r;
 	struct guest_frame f;
@@ -418,8 +398,7 @@ test_disk_full(void)
 	close(full);
 }
 
-static void
-test_command_closes_stdin(void)
+static void test_command_closes_stdin(void)
 {
 	struct guest g;
 	int zero = open("/dev/zero", O_RDONLY);
@@ -443,8 +422,7 @@ test_command_closes_stdin(void)
 	close(zero);
 }
 
-static void
-test_words_to_guest(void)
+static void test_words_to_guest(void)
 {
 	struct guest_frame f;
 	struct guest g;
@@ -468,8 +446,7 @@ test_words_to_guest(void)
 	hang_up(&g);
 }
 
-static void
-test_escape_keys(void)
+static void test_escape_keys(void)
 {
 	static const char typed[] = "a\1\1b\1cd\1";
 	struct guest g;
@@ -494,8 +471,7 @@ test_escape_keys(void)
 	close(pair[1]);
 }
 
-static void
-test_guest_fails(void)
+static void test_guest_fails(void)
 {
 	const struct guest_report *r;
 	struct guest_frame f = { .type = FRAME_FAILED, .code = ENODEV };
@@ -514,8 +490,7 @@ test_guest_fails(void)
 	guest_streams_close(g.s);
 }
 
-static void
-test_guest_lies(void)
+static void test_guest_lies(void)
 {
 	const struct guest_report *r;
 	struct guest g;
@@ -541,8 +516,7 @@ test_guest_lies(void)
 }
 
 /* QEMU dies: what it had passed on is still written, then all is over. */
-static void
-test_qemu_dies(void)
+static void test_qemu_dies(void)
 {
 	struct pipe_end e = { .delay_us = 0 };
 	struct guest g;
@@ -582,8 +556,7 @@ static const struct check_case cases[] = {
 	{ "qemu_dies", test_qemu_dies },
 };
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
