@@ -45,123 +45,67 @@ struct server {
 	int events;		/* where the worker tells of progress */
 };
 
-static int bad_option(const struct share_config *sc, const char *key,
-		      const char *value, const char *want)
+/* Where @word is in a NULL-terminated list; @otherwise when it is NULL. */
+static int word_index(const char *word, const char *const *list, int otherwise)
 {
-	log_error("share '%s': %s '%s': %s", sc->tag, key, value, want);
-	return -EINVAL;
-}
-
-/*
- * Set *@index to where @word is in a NULL-terminated list; NULL leaves it.
- * @want: the list for people
- */
-static int set_word(const struct share_config *sc, const char *key,
-		    const char *word, const char *const *list,
-		    const char *want, int *index)
-{
-	if (!word)
-		return 0;
-	for (int i = 0; list[i]; i++) {
-		if (strcmp(word, list[i]) == 0) {
-			*index = i;
-			return 0;
-		}
-	}
-	return bad_option(sc, key, word, want);
+	for (int i = 0; word && list[i]; i++)
+		if (strcmp(word, list[i]) == 0)
+			return i;
+	return otherwise;
 }
 
 /* "guest:host:count[,...]" */
-static int parse_map(const char *text, struct fs_idrange *map,
-		     unsigned int *count)
+static unsigned int id_map(const char *text, struct fs_idrange *map)
 {
 	unsigned int n = 0;
 
-	while (*text) {
-		unsigned int v[3];
+	while (text && *text && n < FS_MAX_IDRANGES) {
+		struct fs_idrange *r = &map[n];
 		int used = 0;
 
-		if (n == FS_MAX_IDRANGES)
-			return -E2BIG;
-		if (sscanf(text, "%u:%u:%u%n", &v[0], &v[1], &v[2], &used) !=
-			    3 || !used || !v[2])
-			return -EINVAL;
-		map[n++] = (struct fs_idrange){v[0], v[1], v[2]};
-		text += used;
-		if (*text == ',')
-			text++;
-		else if (*text)
-			return -EINVAL;
+		if (sscanf(text, "%u:%u:%u%n", &r->guest, &r->host, &r->count,
+			   &used) != 3)
+			break;
+		n++;
+		text += used + (text[used] == ',');
 	}
-	*count = n;
-	return 0;
+	return n;
 }
 
-static int set_owners(struct fs_options *o, const struct share_config *sc)
+static void set_owners(struct fs_options *o, const struct share_config *sc)
 {
 	static const char *const modes[] = {"passthrough", "squash", "mapped",
 					    NULL};
-	int mode = geteuid() == 0 ? FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
+	int mode = geteuid() == 0 && !sc->squash ? FS_ACCESS_PASSTHROUGH :
+						   FS_ACCESS_SQUASH;
 
-	if (set_word(sc, "access", sc->access, modes,
-		     "passthrough, squash or mapped is wanted", &mode))
-		return -EINVAL;
-	o->access = (enum fs_access)mode;
+	o->access = (enum fs_access)word_index(sc->access, modes, mode);
 	if (sc->squash) {
-		int n = sscanf(sc->squash, "%u:%u", &o->squash_uid,
-			       &o->squash_gid);
-
-		if (n < 1)
-			return bad_option(sc, "squash", sc->squash,
-					  "UID[:GID] is wanted");
-		if (n == 1)
-			o->squash_gid = o->squash_uid;
 		o->squash_set = true;
+		if (sscanf(sc->squash, "%u:%u", &o->squash_uid,
+			   &o->squash_gid) == 1)
+			o->squash_gid = o->squash_uid;
 	}
-	if (sc->uid_map && parse_map(sc->uid_map, o->uid_map, &o->nr_uid_map))
-		return bad_option(sc, "uid-map", sc->uid_map,
-				  "GUEST:HOST:COUNT[,...] is wanted");
-	if (sc->gid_map && parse_map(sc->gid_map, o->gid_map, &o->nr_gid_map))
-		return bad_option(sc, "gid-map", sc->gid_map,
-				  "GUEST:HOST:COUNT[,...] is wanted");
-	return 0;
+	o->nr_uid_map = id_map(sc->uid_map, o->uid_map);
+	o->nr_gid_map = id_map(sc->gid_map, o->gid_map);
 }
 
-static int set_confinement(struct fs_options *o, const struct share_config *sc)
-{
-	static const char *const sandboxes[] = {"auto", "namespace", "chroot",
-						"none", NULL};
-	static const char *const filters[] = {"kill", "log", "none", NULL};
-	int sandbox = FS_SANDBOX_AUTO, filter = 0;
-
-	if (set_word(sc, "sandbox", sc->sandbox, sandboxes,
-		     "auto, namespace, chroot or none is wanted", &sandbox) ||
-	    set_word(sc, "seccomp", sc->seccomp, filters,
-		     "kill, log or none is wanted", &filter))
-		return -EINVAL;
-	o->sandbox = (enum fs_sandbox)sandbox;
-	o->seccomp = filter != 2;
-	o->seccomp_log = filter == 1;
-	return 0;
-}
-
-static int server_setup(struct server *sv, const struct share_config *sc)
+/* The words were checked by config_parse(). */
+static void server_setup(struct server *sv, const struct share_config *sc)
 {
 	static const char *const caches[] = {"auto", "always", "none", NULL};
+	static const char *const sandboxes[] = {"auto", "namespace", "chroot",
+						"none", NULL};
 	struct fs_options *o = &sv->options;
-	int cache = FS_CACHE_AUTO;
 
 	memset(sv, 0, sizeof(*sv));
 	sv->config = sc;
 	sv->queues = sc->queues ? sc->queues : CHAIN_MAX_QUEUES - 1;
 	fs_options_init(o);
-	if (set_word(sc, "cache", sc->cache, caches,
-		     "auto, always or none is wanted", &cache))
-		return -EINVAL;
-	o->cache = (enum fs_cache)cache;
 	o->name = sc->tag;
 	o->dir = sc->dir;
 	o->readonly = sc->ro;
+	o->cache = (enum fs_cache)word_index(sc->cache, caches, FS_CACHE_AUTO);
 	o->writeback = sc->writeback;
 	o->xattr = sc->xattr;
 	o->posix_acl = sc->posix_acl;
@@ -177,9 +121,11 @@ static int server_setup(struct server *sv, const struct share_config *sc)
 	o->inode_limit = sc->inode_limit;
 	o->timeout_ms = sc->timeout_ms;
 	o->xattr_map = sc->xattr_map;
-	if (set_owners(o, sc) || set_confinement(o, sc))
-		return -EINVAL;
-	return 0;
+	o->sandbox = (enum fs_sandbox)word_index(sc->sandbox, sandboxes,
+						 FS_SANDBOX_AUTO);
+	o->seccomp = !sc->seccomp || strcmp(sc->seccomp, "none") != 0;
+	o->seccomp_log = sc->seccomp && strcmp(sc->seccomp, "log") == 0;
+	set_owners(o, sc);
 }
 
 /* The host's / as a guest's root: what no guest should read, by any request. */
@@ -388,8 +334,7 @@ static int start_share(struct running *r, const struct share_config *sc,
 
 	if (sc->socket)
 		return 0;	/* another's server: QEMU connects to it */
-	if (server_setup(sv, sc))
-		return EXIT_REFUSED;
+	server_setup(sv, sc);
 	if (root)
 		server_hide(sv);
 	err = prepare_socketpair(&sock, &r->wiring.share_fds[slot]);
@@ -582,9 +527,8 @@ static int serve(const struct config *c)
 	}
 	status = check_run(c, NULL, found);
 	findings_print(found);
-	if (!status && server_setup(sv, &c->shares[0]))
-		status = EXIT_REFUSED;
 	if (!status) {
+		server_setup(sv, &c->shares[0]);
 		prepare_limits();
 		status = start_guardian(&guardian);
 	}
