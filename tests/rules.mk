@@ -54,7 +54,8 @@ BATS      := $(patsubst tests/bats/%.bats,%,$(sort $(wildcard tests/bats/*.bats)
 BATS_SUITES := $(BATS:%=check-%)
 check-bats: $(BATS_SUITES) ## every suite of tests/bats
 $(BATS_SUITES): check-%: tests/bats/%.bats $(BIN)
-	@$(call suite,$*,1500,bats --tap $<)
+	@TMPDIR=$${VMSHARE_TEST_TMP:-/var/tmp} \
+		$(call suite,$*,1500,bats --tap $<)
 
 check-all: check-c check-asan check-tsan check-lint check-build check-bats
 

@@ -54,7 +54,8 @@ refused() {
 	v "$@"
 	ended "$want"
 	silent_on out
-	says "vmshare: error: $text"
+	grep -F -- "$text" <<<"$err" | grep -q '^vmshare: error: ' ||
+		fail "no error with: $text"$'\n'"stderr has: $err"
 	[ "$hint" = - ] || says "vmshare: hint: $hint"
 }
 

@@ -67,7 +67,7 @@ setup() {
 		- run -s src:t,mount=mnt disk.img
 	refused 125 "share 't': squash contradicts access=mapped" - \
 		run -s src:t,access=mapped,squash=1 disk.img
-	refused 125 "share '/': / is the whole host" "add ro" run -s / disk.img
+	refused 125 "share 't': / is the whole host" "add ro" run -s /:t disk.img
 	refused 125 "share 't': xattr: only its file server can do that" \
 		"give it to the server at /x" run --share-socket /x:t,xattr=off disk.img
 }
@@ -132,13 +132,14 @@ setup() {
 	standin_full old 2.11.0
 	refused 125 "2.11 is too old; 4.2 or later is needed" - run --qemu "$PWD/old" disk.img
 	standin bare 7.2.0 virtio-blk-pci
-	refused 125 "this build has no vhost-user-fs device" - run --qemu "$PWD/bare" disk.img
+	refused 125 "this build has no vhost-user-fs device" - \
+		run --qemu "$PWD/bare" -s src disk.img
 }
 
 @test "QEMU: not in PATH, with the distribution's package" {
 	unset VMSHARE_QEMU
 	mkdir bin
-	ln -s "$(command -v timeout)" "$(command -v cat)" bin/
+	ln -s "$(command -v timeout)" "$(command -v cat)" "$(command -v grep)" bin/
 	PATH=$PWD/bin refused 127 "qemu-system-" - run disk.img
 	says ": not found in PATH"
 	[ ! -e /etc/debian_version ] || says "hint: sudo apt install qemu-system-"
@@ -185,12 +186,19 @@ setup() {
 }
 
 @test "QEMU arguments that would undo the shared memory" {
-	local arg
-	for arg in -m -object -machine -numa; do
-		v run --qemu-arg "$arg" --qemu-arg x disk.img
-		ended 125
-		says "$arg"
-	done
+	q() {
+		refused 125 "--qemu-arg $1: $3" - run --qemu-arg "$1" --qemu-arg "$2" disk.img
+	}
+	q -m 2G "contradicts --memory"
+	q -numa node "contradicts --numa"
+	q -smp 4 "contradicts --cpus"
+	q -mem-path /dev/shm "would replace the shared memory"
+	q -machine q35,memory-backend=x "would replace the shared memory"
+	q -object memory-backend-ram,id=x,size=1G "would add memory that is not shared"
+	q -daemonize x "vmshare must see QEMU end"
+	q -incoming defer "the server has no state to go on from"
+	refused 125 "--machine pc,memory-backend=x: would replace the shared memory" \
+		- run --machine pc,memory-backend=x disk.img
 }
 
 @test "kernel: missing, not a kernel, without modules" {
@@ -212,17 +220,17 @@ setup() {
 	refused 125 "--socket: path is ${#long} bytes; the limit is 107" \
 		"use a shorter directory such as \$XDG_RUNTIME_DIR, or --fd" \
 		serve -s src --socket "$long"
-	cd /tmp || return 1
-	refused 125 "--fd 77: Bad file descriptor" - serve -s / --fd 77 -s /
+	refused 125 "--fd 77: descriptor is not open" - serve -s src --fd 77
+	refused 125 "--fd 7: not a" - serve -s src --fd 7 7</dev/null
 }
 
 @test "serve: a socket path that exists and is something else" {
 	cd "$(mktemp -d "$BATS_RUN_TMPDIR/s.XXXX")" || return 1
 	mkdir d
 	: >f
-	refused 125 "--socket f: it exists and is not a socket" - serve -s d --socket f
+	refused 125 "--socket f: exists and is not a socket" "remove it, or give another path" serve -s d --socket f
 	[ -f f ]
-	refused 125 "--socket gone/s: No such file or directory" - \
+	refused 125 "--socket gone/s: gone: no such directory" - \
 		serve -s d --socket gone/s
 }
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# Called as virtiofsd is called, vmshare is one: both dialects of options.
+
+load helper
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mkdir -p src
+	mark
+}
+teardown() {
+	local p
+	for p in $(marked); do kill -9 "$p" 2>/dev/null || true; done
+}
+
+# serves ARG...: listens at ./s, ends well on TERM
+serves() {
+	rm -f s
+	"$VMSHARE" --socket-path=s "$@" >out 2>err </dev/null 3>&- &
+	server=$!
+	wait_for 10 test -S s || fail "$(cat err)"
+	kill -TERM $server
+	wait $server || fail "status $?: $(cat err)"
+	[ ! -s out ]
+}
+
+@test "--print-capabilities is JSON that libvirt understands" {
+	v --print-capabilities
+	ended 0
+	silent_on err
+	jq -e '.type == "fs" and (.features | type == "array")' "$BATS_TEST_TMPDIR/out"
+}
+
+@test "the C dialect" {
+	serves -o "source=$PWD/src"
+	serves -o "source=$PWD/src,cache=always,xattr,flock,posix_lock,sandbox=chroot"
+	serves -o "source=$PWD/src" -o no_xattr -o no_flock,no_posix_lock -o cache=none
+	serves -o "source=$PWD/src,sandbox=namespace" --thread-pool-size=1 -d
+}
+
+@test "the Rust dialect" {
+	serves --shared-dir "$PWD/src"
+	serves --shared-dir="$PWD/src" --cache never --xattr --posix-acl
+	serves --shared-dir "$PWD/src" --cache=always --sandbox=chroot --thread-pool-size 4
+	serves --shared-dir "$PWD/src" --syslog --announce-submounts --readonly
+	serves --shared-dir "$PWD/src" --rlimit-nofile=1024 --log-level debug
+	serves --shared-dir "$PWD/src" --inode-file-handles=never --allow-direct-io
+}
+
+@test "a comma in the path, doubled" {
+	mkdir 'a,b'
+	serves -o "source=$PWD/a,,b"
+}
+
+@test "what it can't honour is refused by name" {
+	v --socket-path=s --shared-dir src --frobnicate
+	ended 125
+	says frobnicate
+	v --socket-path=s -o "source=src,source=other"
+	ended 125
+	says source
+	v --socket-path=s
+	ended 125
+	[ ! -e s ]
+}
