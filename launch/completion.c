@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const char *const commands[] = {"run", "check", "libvirt-xml", "serve"};
-static const char *const others[] = {"help", "version", "completion", "stat",
+static const char *const others[] = {"help", "version", "completion"};
 				     "ps"};
 
 /* What a value is: 'f' a file, 'd' a directory, 'c' one of arg's, or 0. */
