@@ -384,6 +384,7 @@ int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 	if (r < 0)
 		return r;
 	s = mem;
+	vu_proto_settle(&s->exchange);
 #define NOTE(fd)                                  \
 	do {                                      \
 		if (s->ready && (fd) >= 0) {      \

@@ -427,6 +427,7 @@ static inline void vu_tell(struct vu_device *dev, enum vu_event event,
 /* proto.c */
 int vu_proto_receive(struct vu_exchange *x, int sock);
 int vu_proto_reply(struct vu_exchange *x, int sock);
+void vu_proto_settle(struct vu_exchange *x);
 void vu_proto_done(struct vu_exchange *x);
 
 /* message.c */

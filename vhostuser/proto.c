@@ -79,9 +79,10 @@ static void collect_fds(struct vu_exchange *x)
 	x->nr_fds = (uint32_t)n;
 }
 
-static void receive_moved(struct vu_exchange *x)
+/** vu_proto_settle() - account for a receive that a dead worker was in */
+void vu_proto_settle(struct vu_exchange *x)
 {
-	if (x->io.msg_len == VU_UNMOVED)
+	if (x->stage != VU_STAGE_RECEIVE || x->io.msg_len == VU_UNMOVED)
 		return;
 	if (!x->base)
 		collect_fds(x);
@@ -113,7 +114,7 @@ static int receive_until(struct vu_exchange *x, int sock, size_t want)
 		if (r < 0)
 			return r;
 		vu_commit();
-		receive_moved(x);
+		vu_proto_settle(x);
 		if (x->io.msg_hdr.msg_flags & MSG_CTRUNC)
 			return -EPROTO;
 		if (!x->io.msg_len)
@@ -135,7 +136,7 @@ int vu_proto_receive(struct vu_exchange *x, int sock)
 	const struct vu_header *head = &x->message.head;
 	int r;
 
-	receive_moved(x);
+	vu_proto_settle(x);
 	r = receive_until(x, sock, sizeof(*head));
 	if (r <= 0)
 		return r;
