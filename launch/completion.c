@@ -13,7 +13,6 @@
 
 static const char *const commands[] = {"run", "check", "libvirt-xml", "serve"};
 static const char *const others[] = {"help", "version", "completion"};
-				     "ps"};
 
 /* What a value is: 'f' a file, 'd' a directory, 'c' one of arg's, or 0. */
 static char kind(const struct cfg_key *k)
