@@ -36,6 +36,7 @@ int guest_read_file(const char *path, char **data, size_t *size)
 	size_t room = 65536, len = 0;
 	char *buf, *more;
 	ssize_t n = 1;
+	int ret;
 
 	*data = NULL;
 	if (fd < 0)
@@ -58,11 +59,11 @@ int guest_read_file(const char *path, char **data, size_t *size)
 			free(buf);
 		buf = more;
 	}
-	n = !buf ? -ENOMEM : n < 0 ? -errno : 0;
+	ret = !buf ? -ENOMEM : n < 0 ? -errno : 0;
 	close(fd);
-	if (n < 0) {
+	if (ret < 0) {
 		free(buf);
-		return (int)n;
+		return ret;
 	}
 	buf[len] = '\0';
 	*data = buf;
