@@ -191,7 +191,7 @@ static void kernel_find_decompress(struct guest_kernel *k)
 				 (int)(strrchr(k->image, '/') ?
 				       strrchr(k->image, '/') - k->image : 0),
 				 k->image, k->version);
-		if (guest_read_file(path, &text, NULL) < 0)
+		if (guest_read_file(path, &text, NULL) < 0 || !text)
 			continue;
 		k->decompress = strstr(text, "\nCONFIG_MODULE_DECOMPRESS=y") ?
 			GUEST_YES : GUEST_NO;
