@@ -438,6 +438,16 @@ static int print_dry_run(const struct config *c, const struct qemu_info *info)
 	return 0;
 }
 
+/* For another host, perhaps: only QEMU is looked for. */
+static int print_xml(const struct config *c, struct qemu_info *info,
+		     struct findings *found)
+{
+	int status = qemu_probe(c, info, found);
+
+	findings_print(found);
+	return status ? status : libvirt_print(c, info);
+}
+
 static int run_checked(const struct config *c, struct qemu_info *info,
 		       struct findings *found)
 {
@@ -453,7 +463,7 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 	return c->dry_run ? print_dry_run(c, info) : run(c, info);
 }
 
-/* run and check: the latter stops after the checks. */
+/* run, check and libvirt-xml: the latter two start nothing. */
 static int cmd_run(int argc, char **argv)
 {
 	struct findings *found = calloc(1, sizeof(*found));
@@ -468,7 +478,9 @@ static int cmd_run(int argc, char **argv)
 	got = config_parse(c, argc, argv);
 	if (got == 0) {
 		prepare_log(c);
-		status = run_checked(c, info, found);
+		status = strcmp(c->command, "libvirt-xml") == 0 ?
+				 print_xml(c, info, found) :
+				 run_checked(c, info, found);
 	} else if (got > 0) {
 		status = 0;
 	}
@@ -583,6 +595,7 @@ static const struct {
 	{"run", cmd_run, "boot a guest that sees shared directories"},
 	{"serve", cmd_serve, "the file server alone, on a socket"},
 	{"check", cmd_run, "say what would fail, and how to mend it"},
+	{"libvirt-xml", cmd_run, "print the same machine for libvirt"},
 	{"completion", cmd_completion, "completions for bash, zsh or fish"},
 	{"help", cmd_help, "help for a subcommand"},
 	{"version", cmd_version, "the version"},

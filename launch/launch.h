@@ -253,6 +253,14 @@ void qemu_print(char *const *argv);
  */
 int qemu_credentials(const struct config *c);
 
+/**
+ * libvirt_print() - a libvirt domain that is the same machine, on stdout
+ *
+ * Notes on stderr what a domain can't say. Return: 0, or EXIT_REFUSED after
+ * an error was printed.
+ */
+int libvirt_print(const struct config *c, const struct qemu_info *info);
+
 /** qemu_dry_socket() - the path that --dry-run uses for a share's socket */
 void qemu_dry_socket(char *buf, size_t size, const char *tag);
 
