@@ -159,7 +159,7 @@ static int server_lock_keeper(void *arg)
 {
 	struct server *sv = arg;
 
-	return sv->options.seccomp ? fs_seccomp_keeper() : 0;
+	return sv->options.seccomp ? fs_seccomp_keeper(&sv->options) : 0;
 }
 
 /* One byte to the parent; it is lost rather than waited for. */

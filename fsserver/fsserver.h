@@ -140,7 +140,7 @@ int fs_probe_layers(const struct fs_options *o, struct fs_place *place,
 		    char *why, size_t why_size);
 
 /** fs_seccomp_keeper() - the keeper's system call filter */
-int fs_seccomp_keeper(void);
+int fs_seccomp_keeper(const struct fs_options *o);
 
 /* Progress of the guest's use of the share. */
 enum fs_event {

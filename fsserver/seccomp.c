@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system calls that are left to a share's processes once they are set up,
+ * each with what needs it, and with a condition on one argument where the call
+ * alone says too little: no memory becomes executable, a new thread is a
+ * thread and no namespace, an ioctl is one of four about a file's flags, a
+ * signal goes to the own process.
+ *
+ * A rule belongs to the configurations in `when`; so a worker never has more
+ * than is used in its own. The keeper's filter is installed first and inherited
+ * by its workers, so it has all of theirs, and what it needs itself to make and
+ * await them. A worker adds its own, for all its threads, when all is set up.
+ *
+ * What is not listed traps: the handler names the call on stderr and ends the
+ * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. With
+ * seccomp=log the kernel logs it and lets it pass. clone3() has its arguments
+ * in memory, where no filter can look, and is answered with ENOSYS: the C
+ * library then uses clone().
+ *
+ * Rules whose verdict depends on the number alone cost nothing on kernels from
+ * 5.11, which remember them; on older ones the order of the table counts.
+ */
+
+#include "fsserver/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/seccomp.h>
+
+#if defined(__x86_64__)
+#define OWN_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define OWN_ARCH AUDIT_ARCH_AARCH64
+#else
+#error "seccomp.c knows x86-64 and aarch64"
+#endif
+
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+#ifndef SYS_rseq
+#define SYS_rseq 334
+#endif
+
+/* Configurations in which a rule is in force. */
+enum {
+	ALWAYS	= 0,
+	WRITES	= 1 << 0,	/* not ro */
+	ACTS	= 1 << 1,	/* access=passthrough: acts as its callers */
+	MAPS	= 1 << 2,	/* access=mapped */
+	PROC	= 1 << 3,	/* there is a procfs */
+	NO_PROC	= 1 << 4,
+	LOCKS	= 1 << 5,
+	HANDLES	= 1 << 6,	/* inode-handles=on */
+	XATTRS	= 1 << 7,
+	KEEPER	= 1 << 8,
+};
+
+#define MAX_VALUES 10
+#define ANY_ARG (-1)
+#define NO_VALUE UINT32_MAX
+
+struct rule {
+	long nr;
+	unsigned int when;	/* all of these */
+	int arg;		/* ANY_ARG, or the one that is looked at: */
+	uint32_t mask;		/* its low 32 bits and these are one of */
+	uint32_t values[MAX_VALUES];	/* these, up to the first NO_VALUE */
+};
+
+#define CALL(name, when) { SYS_##name, when, ANY_ARG, 0, { NO_VALUE } }
+#define ONLY(name, when, arg, mask, ...) \
+	{ SYS_##name, when, arg, mask, { __VA_ARGS__, NO_VALUE } }
+
+/* glibc's flags for a thread; musl adds CLONE_DETACHED, which means nothing. */
+#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | \
+		      CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+		      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+#define CLONE_MASK (~(uint32_t)CLONE_DETACHED)
+
+#define SELF 0xfffffffeu	/* replaced by the own process id */
+
+static const struct rule rules[] = {
+	/* the ring and its threads */
+#ifdef SYS_epoll_wait
+	CALL(epoll_wait, ALWAYS),	/* a leader sleeps */
+#endif
+	CALL(epoll_pwait, ALWAYS),	/* the same, other C libraries */
+	CALL(write, ALWAYS),		/* call and wake eventfds, stderr */
+	CALL(futex, ALWAYS),		/* followers, mutexes */
+	/* files */
+	CALL(statx, ALWAYS),		/* GETATTR, LOOKUP */
+	CALL(preadv2, ALWAYS),		/* READ */
+	CALL(pwritev2, WRITES),		/* WRITE */
+	CALL(openat2, ALWAYS),		/* nodes, OPEN */
+	CALL(openat, ALWAYS),		/* the procfs; kernels before 5.6 */
+	CALL(close, ALWAYS),
+	CALL(getdents64, ALWAYS),	/* READDIR */
+	CALL(lseek, ALWAYS),		/* LSEEK, READDIR */
+	CALL(readlinkat, ALWAYS),	/* READLINK */
+	CALL(faccessat, ALWAYS),	/* ACCESS, kernels before 5.8 */
+	CALL(faccessat2, ALWAYS),	/* ACCESS */
+	CALL(statfs, ALWAYS),		/* type of a file system */
+	CALL(fstatfs, ALWAYS),		/* STATFS */
+	CALL(newfstatat, ALWAYS),	/* fstat() of new C libraries */
+	CALL(fstat, ALWAYS),		/* and of old ones */
+	CALL(fsync, ALWAYS),		/* FSYNC */
+	CALL(fdatasync, ALWAYS),	/* FSYNC */
+	CALL(syncfs, ALWAYS),		/* SYNCFS */
+	CALL(unlinkat, WRITES),		/* UNLINK, RMDIR */
+	CALL(mkdirat, WRITES),		/* MKDIR */
+	CALL(mknodat, WRITES),		/* MKNOD */
+	CALL(symlinkat, WRITES),	/* SYMLINK */
+	CALL(linkat, WRITES),		/* LINK */
+	CALL(renameat2, WRITES),	/* RENAME, RENAME2 */
+	CALL(fchmodat, WRITES),		/* SETATTR */
+	CALL(fchmod, WRITES | NO_PROC),	/* SETATTR */
+	CALL(fchownat, WRITES),		/* SETATTR */
+	CALL(utimensat, WRITES),	/* SETATTR */
+	CALL(ftruncate, ALWAYS),	/* SETATTR; the inflight buffer */
+	CALL(fallocate, WRITES),	/* FALLOCATE */
+	CALL(copy_file_range, WRITES),	/* COPY_FILE_RANGE */
+	ONLY(ioctl, ALWAYS, 1, UINT32_MAX,	/* IOCTL: chattr, lsattr */
+	     (uint32_t)FS_IOC_GETFLAGS, (uint32_t)FS_IOC_SETFLAGS,
+	     (uint32_t)FS_IOC_FSGETXATTR, (uint32_t)FS_IOC_FSSETXATTR),
+	CALL(getxattr, PROC | XATTRS),	/* GETXATTR, by "self/fd/N" */
+	CALL(listxattr, PROC | XATTRS),
+	CALL(setxattr, PROC | XATTRS | WRITES),
+	CALL(removexattr, PROC | XATTRS | WRITES),
+	CALL(fgetxattr, NO_PROC | XATTRS),	/* the same without */
+	CALL(flistxattr, NO_PROC | XATTRS),
+	CALL(fsetxattr, NO_PROC | XATTRS | WRITES),
+	CALL(fremovexattr, NO_PROC | XATTRS | WRITES),
+	CALL(lgetxattr, MAPS),		/* owners, by "self/fd/N/NAME" */
+	CALL(lsetxattr, MAPS | WRITES),
+	CALL(name_to_handle_at, HANDLES),
+	CALL(open_by_handle_at, HANDLES),
+	/* locks */
+	CALL(flock, LOCKS),
+	ONLY(fcntl, ALWAYS, 1, UINT32_MAX, F_DUPFD_CLOEXEC, F_GETFL, F_GETFD,
+	     F_GET_SEALS, F_ADD_SEALS,	/* TMPFILE; the front end's memory */
+	     F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW),
+	CALL(dup3, ALWAYS),		/* MSI-X masking; lock upgrade */
+	/* acting as somebody */
+	CALL(setresuid, ACTS),
+	CALL(setresgid, ACTS),
+	CALL(setgroups, ACTS),
+	CALL(capset, ALWAYS),		/* CAP_FSETID; acting */
+	CALL(capget, ALWAYS),		/* each thread, once */
+	/* the connection */
+	CALL(recvmsg, ALWAYS),
+	CALL(sendmsg, ALWAYS),
+#ifdef SYS_poll
+	CALL(poll, ALWAYS),
+#else
+	CALL(ppoll, ALWAYS),
+#endif
+	CALL(read, ALWAYS),		/* the wake eventfd; fdinfo */
+	CALL(accept4, ALWAYS),		/* serve: the next front end */
+	CALL(eventfd2, ALWAYS),		/* a ring's wake-up */
+	CALL(epoll_create1, ALWAYS),
+	CALL(epoll_ctl, ALWAYS),
+	CALL(memfd_create, ALWAYS),	/* the inflight buffer */
+	/* memory and threads, for the C library mostly */
+	ONLY(mmap, ALWAYS, 2, PROT_EXEC, 0),
+	ONLY(mprotect, ALWAYS, 2, PROT_EXEC, 0),
+	CALL(munmap, ALWAYS),
+	CALL(mremap, ALWAYS),		/* realloc() */
+	CALL(madvise, ALWAYS),
+	CALL(brk, ALWAYS),
+	ONLY(clone, ALWAYS, 0, CLONE_MASK, THREAD_FLAGS),
+	CALL(set_robust_list, ALWAYS),
+	CALL(rseq, ALWAYS),
+	CALL(rt_sigprocmask, ALWAYS),	/* threads; lock waiters */
+	CALL(rt_sigaction, ALWAYS),	/* SIGBUS, abort() */
+	CALL(rt_sigreturn, ALWAYS),
+	ONLY(tgkill, ALWAYS, 0, UINT32_MAX, SELF),	/* lock waiters */
+	CALL(gettid, ALWAYS),		/* pthread_kill() and raise() */
+	CALL(getpid, ALWAYS),
+	CALL(sched_getaffinity, ALWAYS),	/* malloc() in a new thread */
+	CALL(clock_nanosleep, ALWAYS),
+	CALL(clock_gettime, ALWAYS),	/* where the vDSO has no clock */
+	CALL(restart_syscall, ALWAYS),	/* after a stop */
+	CALL(exit, ALWAYS),		/* a thread */
+	CALL(exit_group, ALWAYS),
+	/* the keeper's, and a worker's until it is set up */
+	ONLY(clone, KEEPER, 0, UINT32_MAX, CLONE_FILES | SIGCHLD),
+	CALL(wait4, KEEPER),
+	CALL(getppid, KEEPER),
+	CALL(kill, KEEPER),
+	ONLY(prctl, KEEPER, 0, UINT32_MAX, PR_SET_PDEATHSIG, PR_SET_NAME,
+	     PR_SET_NO_NEW_PRIVS),
+	CALL(seccomp, KEEPER),
+	CALL(umask, KEEPER),
+	CALL(fchdir, KEEPER),
+	CALL(prlimit64, KEEPER),
+	CALL(getuid, KEEPER),
+	CALL(geteuid, KEEPER),
+	CALL(getegid, KEEPER),
+	CALL(sigaltstack, KEEPER),
+	CALL(close_range, KEEPER),	/* descriptors of a dead worker */
+};
+
+/* Names for the message, of what an attacker or a new C library would call. */
+static const struct {
+	long nr;
+	const char *name;
+} names[] = {
+#define NAME(name) { SYS_##name, #name }
+	NAME(execve), NAME(execveat), NAME(socket), NAME(socketpair),
+	NAME(connect), NAME(bind), NAME(listen), NAME(accept), NAME(sendto),
+	NAME(recvfrom), NAME(sendmmsg), NAME(recvmmsg), NAME(shutdown),
+	NAME(setsockopt), NAME(getsockopt), NAME(ptrace), NAME(mount),
+	NAME(umount2), NAME(pivot_root), NAME(chroot), NAME(chdir),
+	NAME(fchdir), NAME(unshare), NAME(setns), NAME(kill), NAME(tkill),
+	NAME(tgkill), NAME(ioctl), NAME(fcntl), NAME(mmap), NAME(mprotect),
+	NAME(mremap), NAME(clone), NAME(process_vm_readv),
+	NAME(process_vm_writev), NAME(bpf), NAME(perf_event_open),
+	NAME(keyctl), NAME(add_key), NAME(request_key), NAME(userfaultfd),
+	NAME(memfd_create), NAME(init_module), NAME(finit_module),
+	NAME(delete_module), NAME(kexec_load), NAME(reboot), NAME(swapon),
+	NAME(setuid), NAME(setgid), NAME(setreuid), NAME(setregid),
+	NAME(setresuid), NAME(setresgid), NAME(setfsuid), NAME(setfsgid),
+	NAME(setgroups), NAME(prctl), NAME(seccomp), NAME(prlimit64),
+	NAME(pipe2), NAME(dup), NAME(splice), NAME(tee), NAME(vmsplice),
+	NAME(sendfile), NAME(readv), NAME(writev), NAME(pread64),
+	NAME(pwrite64), NAME(preadv), NAME(pwritev), NAME(truncate),
+	NAME(fchown), NAME(pwritev2), NAME(unlinkat), NAME(mknodat),
+	NAME(open_by_handle_at), NAME(name_to_handle_at), NAME(umask),
+	NAME(getcwd), NAME(sysinfo), NAME(uname), NAME(getrandom),
+	NAME(nanosleep), NAME(sched_yield), NAME(sched_setaffinity),
+	NAME(ppoll), NAME(waitid), NAME(wait4), NAME(timerfd_create),
+	NAME(signalfd4), NAME(inotify_init1), NAME(fanotify_init),
+	NAME(lsetxattr), NAME(lgetxattr), NAME(flock), NAME(getuid),
+	NAME(geteuid), NAME(setpriority), NAME(personality),
+#undef NAME
+	{ 425, "io_uring_setup" }, { 426, "io_uring_enter" },
+	{ 428, "open_tree" }, { 429, "move_mount" }, { 430, "fsopen" },
+	{ 434, "pidfd_open" }, { 436, "close_range" }, { 438, "pidfd_getfd" },
+	{ 442, "mount_setattr" }, { 452, "fchmodat2" },
+};
+
+/* ---- the assembler ------------------------------------------------------ */
+
+#define MAX_PROGRAM 1024
+
+struct program {
+	struct sock_filter code[MAX_PROGRAM];
+	unsigned int len;
+};
+
+static void emit(struct program *p, unsigned int code, unsigned int jt,
+		 unsigned int jf, uint32_t k)
+{
+	if (p->len < MAX_PROGRAM)
+		p->code[p->len] = (struct sock_filter){
+			(uint16_t)code, (uint8_t)jt, (uint8_t)jf, k,
+		};
+	p->len++;
+}
+
+static void load(struct program *p, size_t offset)
+{
+	emit(p, BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)offset);
+}
+
+static unsigned int nr_values(const struct rule *r)
+{
+	unsigned int n = 0;
+
+	while (n < MAX_VALUES && r->values[n] != NO_VALUE)
+		n++;
+	return n;
+}
+
+/*
+ * The accumulator holds the system call's number, before and, where the rule
+ * does not decide, after. A rule with an argument decides only for its values:
+ * the same call may have another rule.
+ */
+static void emit_rule(struct program *p, const struct rule *r)
+{
+	unsigned int n = nr_values(r);
+
+	if (r->arg == ANY_ARG) {
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (uint32_t)r->nr);
+		emit(p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
+		return;
+	}
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, n + 5, (uint32_t)r->nr);
+	/* Little endian: the low half comes first. */
+	load(p, offsetof(struct seccomp_data, args) +
+		(unsigned int)r->arg * sizeof(uint64_t));
+	emit(p, BPF_ALU | BPF_AND | BPF_K, 0, 0, r->mask);
+	for (unsigned int i = 0; i < n; i++) {
+		uint32_t v = r->values[i] == SELF ? (uint32_t)getpid() :
+						    r->values[i];
+
+		/* Equal: over the rest and the JA, to the RET. */
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, n - i, 0, v);
+	}
+	emit(p, BPF_JMP | BPF_JA, 0, 0, 1);
+	emit(p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW);
+	load(p, offsetof(struct seccomp_data, nr));
+}
+
+static void emit_program(struct program *p, unsigned int config,
+			 uint32_t otherwise)
+{
+	p->len = 0;
+	load(p, offsetof(struct seccomp_data, arch));
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, OWN_ARCH);
+	emit(p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS);
+	load(p, offsetof(struct seccomp_data, nr));
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		if ((rules[i].when & config) == rules[i].when)
+			emit_rule(p, &rules[i]);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_clone3);
+	emit(p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS);
+	emit(p, BPF_RET | BPF_K, 0, 0, otherwise);
+}
+
+/* ---- the violation ------------------------------------------------------ */
+
+/* Async-signal-safe, and with nothing but write(2). */
+static void put(const char *s)
+{
+	(void)!write(STDERR_FILENO, s, strlen(s));
+}
+
+static void violation(int sig, siginfo_t *info, void *context)
+{
+	char number[12] = "", *at = number + sizeof(number) - 1;
+	unsigned int nr = (unsigned int)info->si_syscall;
+
+	(void)sig;
+	(void)context;
+	put("vmshare: error: the file server made the system call ");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].nr == (long)nr) {
+			put(names[i].name);
+			put(", ");
+		}
+	do {
+		*--at = (char)('0' + nr % 10);
+		nr /= 10;
+	} while (nr);
+	put("number ");
+	put(at);
+	put(", which it never needs: its share ends\n");
+	_exit(FS_EXIT_SECCOMP);
+}
+
+static int install(unsigned int config, bool log_only)
+{
+	struct sigaction act = { .sa_sigaction = violation,
+				 .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sock_fprog prog;
+	struct program p;
+
+	emit_program(&p, config, log_only ? SECCOMP_RET_LOG : SECCOMP_RET_TRAP);
+	if (p.len > MAX_PROGRAM)
+		return -E2BIG;
+	if (sigaction(SIGSYS, &act, NULL) ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	prog = (struct sock_fprog){ (unsigned short)p.len, p.code };
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+		    SECCOMP_FILTER_FLAG_TSYNC, &prog))
+		return -errno;
+	return 0;
+}
+
+static unsigned int config_of(const struct fs_options *o, bool proc)
+{
+	unsigned int config = proc ? PROC : NO_PROC;
+
+	if (!o->readonly)
+		config |= WRITES;
+	if (o->access == FS_ACCESS_PASSTHROUGH)
+		config |= ACTS;
+	if (o->access == FS_ACCESS_MAPPED)
+		config |= MAPS | XATTRS;
+	if (o->xattr)
+		config |= XATTRS;
+	if (o->posix_lock || o->flock)
+		config |= LOCKS;
+	if (o->inode_handles)
+		config |= HANDLES;
+	return config;
+}
+
+int fs_seccomp_keeper(const struct fs_options *o)
+{
+	return install(config_of(o, true) | NO_PROC | KEEPER, o->seccomp_log);
+}
+
+int seccomp_worker(struct fs *fs)
+{
+	return install(config_of(&fs->options, fs->place.proc >= 0),
+		       fs->options.seccomp_log);
+}
