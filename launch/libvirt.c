@@ -150,13 +150,13 @@ static void put_disk(const struct config *c, unsigned int i)
 }
 
 /* Options that only a command line of ours has. */
-static void note_lost(const struct share_config *s)
+static void note_lost(const struct config *c, const struct share_config *s)
 {
 	const struct {
 		bool set;
 		const char *name;
 	} lost[] = {
-		{s->queues > 1, "queues"},
+		{s->queues > 1 && s->queues != c->cpus, "queues"},
 		{s->writeback, "writeback"},
 		{s->inode_handles, "inode-handles"},
 		{s->direct_io, "direct-io"},
@@ -194,7 +194,8 @@ static void put_binary(const struct share_config *s, const char *self)
 	puts("      </binary>");
 }
 
-static void put_share(const struct share_config *s, const char *self)
+static void put_share(const struct config *c, const struct share_config *s,
+		      const char *self)
 {
 	char path[PATH_MAX];
 
@@ -203,7 +204,7 @@ static void put_share(const struct share_config *s, const char *self)
 	if (s->socket) {
 		put_empty(6, "source", "socket", absolute(s->socket, path));
 	} else {
-		note_lost(s);
+		note_lost(c, s);
 		put_binary(s, self);
 		put_empty(6, "source", "dir", absolute(s->dir, path));
 	}
@@ -224,7 +225,7 @@ static void put_devices(const struct config *c, const char *emulator)
 	for (unsigned int i = 0; i < c->nr_disks; i++)
 		put_disk(c, i);
 	for (unsigned int i = 0; i < c->nr_shares; i++)
-		put_share(&c->shares[i], self);
+		put_share(c, &c->shares[i], self);
 	if (strcmp(c->net, "user") == 0)
 		puts("    <interface type='user'>\n"
 		     "      <model type='virtio'/>\n    </interface>");

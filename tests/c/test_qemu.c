@@ -656,6 +656,53 @@ static void credentials(void)
 	CHECK_EQ(qemu_credentials(&c), -ENOENT);
 }
 
+/* The whole domain is validated where libvirt is installed (bats). */
+static void libvirt_domain(void)
+{
+	static const char *const wanted[] = {
+		"<domain type='qemu'>",
+		"<name>disk</name>",
+		"<source type='memfd'/>\n    <access mode='shared'/>",
+		"<cell id='1' cpus='1' memory='524288' unit='KiB' "
+		"memAccess='shared'/>",
+		"<type arch='x86_64' machine='q35'>hvm</type>",
+		"<source file='/no/disk.img'/>",
+		"<transient/>",
+		"<driver type='virtiofs' queue='512'/>",
+		"xattr='off'>\n        <cache mode='none'/>\n        <lock "
+		"posix='on' flock='off'/>",
+		"<target dir='a&amp;b&apos;'/>\n      <readonly/>",
+		"<source socket='/no/s'/>",
+	};
+	char path[128];
+	size_t n;
+	FILE *f;
+	int fd;
+
+	CHECK(configure("libvirt-xml --arch x86_64 -p 2 -m 1G --ephemeral "
+			"--numa cpus=0 --numa cpus=1 -s /no/x:a&b',ro,cache="
+			"none,xattr=off,flock=off,queue-size=512 "
+			"--share-socket /no/s:t /no/disk.img"));
+	modern();
+	snprintf(path, sizeof(path), "%s/xml", top);
+	fflush(stdout);
+	fd = dup(1);
+	CHECK(freopen(path, "we", stdout));
+	CHECK_EQ(libvirt_print(&c, &info), 0);
+	fflush(stdout);
+	dup2(fd, 1);
+	close(fd);
+	f = fopen(path, "re");
+	n = fread(joined, 1, sizeof(joined) - 1, f);
+	fclose(f);
+	joined[n] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		if (!strstr(joined, wanted[i]))
+			printf("# not there: %s\n", wanted[i]);
+		CHECK(strstr(joined, wanted[i]));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -681,6 +728,7 @@ int main(int argc, char **argv)
 		{"forwards_in_use", forwards_in_use},
 		{"findings_as_json", findings_as_json},
 		{"credentials", credentials},
+		{"libvirt_domain", libvirt_domain},
 	};
 	char clean[96];
 	int failed;
