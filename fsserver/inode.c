@@ -112,7 +112,7 @@ static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
 
 /* The way from a directory up to the first that is open. */
 struct walk {
-	struct fs_node *path[WALK_DEPTH];	/* pinned, but path[0] */
+	struct fs_node *path[WALK_DEPTH + 1];	/* pinned, but path[0] */
 	unsigned int nr;
 	bool gap;	/* between path[0] and path[1] */
 };
@@ -125,19 +125,20 @@ static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
 	walk->nr = 1;
 	walk->gap = false;
 	for (unsigned int level = 0; level < WALK_MAX; level++) {
-		struct fs_node *top = walk->path[walk->nr - 1], *up;
+		struct fs_node *up;
 
-		if (fd_of(top) >= 0)
-			return 0;
-		up = node_name_at(fs, top, 0, name);
+		up = node_name_at(fs, walk->path[walk->nr - 1], 0, name);
 		if (!up)
 			return -ESTALE;
-		if (walk->nr == WALK_DEPTH) {
+		/* An open one has room behind the last: each walk gets on. */
+		if (walk->nr == WALK_DEPTH && fd_of(up) < 0) {
 			for (; walk->nr > 1; walk->nr--)
 				node_put(fs, walk->path[walk->nr - 1]);
 			walk->gap = true;
 		}
 		walk->path[walk->nr++] = up;
+		if (fd_of(up) >= 0)
+			return 0;
 	}
 	return -ESTALE;
 }

@@ -166,9 +166,12 @@ static inline void rig_close_fs(struct rig *r)
 		rig_worker_free(r->w);
 	if (r->fs)
 		fs_close(r->fs);
-	arena_close(r->arena);
-	close(r->place.root);
-	close(r->place.proc);
+	if (r->arena) {
+		arena_close(r->arena);
+		close(r->place.root);
+		close(r->place.proc);
+	}
+	r->arena = NULL;
 	r->w = NULL;
 	r->fs = NULL;
 }
@@ -365,6 +368,8 @@ static inline int rig_mkdir(struct rig *r, uint64_t parent, const char *name,
 	const struct fuse_entry_out *entry = rq_reply(r);
 	int err;
 
+	if (node)
+		*node = 0;
 	rq(r, FUSE_MKDIR, parent);
 	rq_put(r, &in, sizeof(in));
 	rq_str(r, name);
@@ -382,6 +387,7 @@ static inline int rig_create(struct rig *r, uint64_t parent, const char *name,
 	const struct fuse_open_out *open_out = (const void *)(entry + 1);
 	int err;
 
+	*node = *fh = 0;
 	rq(r, FUSE_CREATE, parent);
 	rq_put(r, &in, sizeof(in));
 	rq_str(r, name);
@@ -400,6 +406,7 @@ static inline int rig_open(struct rig *r, uint32_t opcode, uint64_t node,
 	const struct fuse_open_out *out = rq_reply(r);
 	int err;
 
+	*fh = 0;
 	rq(r, opcode, node);
 	rq_put(r, &in, sizeof(in));
 	err = rq_run(r);

@@ -1,0 +1,644 @@
+/* rooms: base fsserver */
+/* SPDX-License-Identifier: MIT */
+/*
+ * Nodes as names below directories, descriptors as a cache: what the guest
+ * knows stays usable whatever is evicted, renamed, removed or replaced, by
+ * the guest or behind its back; memory and descriptors stay bounded; what a
+ * worker leaves in the arena is enough for the next one.
+ */
+
+#include "fsserver_rig.h"
+
+#include "fsserver/nodetab.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static struct rig r;
+
+/* Take away every descriptor that can be. */
+static void evict_all(void)
+{
+	while (fdcache_shrink(r.fs))
+		;
+}
+
+static int up(unsigned int open_files)
+{
+	rig_prepare(&r);
+	r.options.open_files = open_files;
+	return rig_up(&r);
+}
+
+static uint64_t arena_bytes(void)
+{
+	struct stat st;
+
+	return fstat(arena_fd(r.arena), &st) ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+/* ---- bounds ------------------------------------------------------------- */
+
+#define MANY_DIRS	200
+#define MANY_FILES	1000
+#define MANY		(MANY_DIRS * MANY_FILES)
+
+static uint64_t many_dirs[MANY_DIRS], (*many)[MANY_FILES];
+
+static bool many_make(void)
+{
+	char name[64];
+
+	for (int d = 0; d < MANY_DIRS; d++) {
+		int fd;
+
+		snprintf(name, sizeof(name), "d%d", d);
+		if (mkdirat(r.dirfd, name, 0755))
+			return false;
+		fd = openat(r.dirfd, name, O_PATH);
+		for (int f = 0; f < MANY_FILES; f++) {
+			snprintf(name, sizeof(name), "file-number-%d", f);
+			if (mknodat(fd, name, S_IFREG | 0644, 0))
+				return false;
+		}
+		close(fd);
+	}
+	return true;
+}
+
+static bool many_find(unsigned int *most)
+{
+	char name[64];
+
+	*most = 0;
+	for (int d = 0; d < MANY_DIRS; d++) {
+		unsigned int fds;
+
+		snprintf(name, sizeof(name), "d%d", d);
+		many_dirs[d] = rig_node(&r, 1, name);
+		for (int f = 0; f < MANY_FILES; f++) {
+			snprintf(name, sizeof(name), "file-number-%d", f);
+			many[d][f] = rig_node(&r, many_dirs[d], name);
+			if (!many[d][f])
+				return false;
+		}
+		fds = rig_open_fds();
+		*most = fds > *most ? fds : *most;
+	}
+	return true;
+}
+
+static void test_find(void)
+{
+	unsigned int most, before;
+	uint64_t used, seed = 1;
+
+	CHECK_EQ(up(64), 0);
+	many = malloc(MANY * sizeof(**many));
+	CHECK(many_make());
+	before = rig_open_fds();
+	CHECK(many_find(&most));
+	used = arena_bytes();
+	CHECK_EQ(nodes_count(r.fs), MANY + MANY_DIRS + 1);
+	/* 96 for the node and 32 for "file-number-123" and its directory. */
+	CHECK(used / MANY <= 140);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t fh;
+
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		uint64_t node = many[seed >> 33 & 127][seed >> 50 & 511];
+
+		CHECK_EQ(rig_getattr(&r, node, NULL), 0);
+		if (i % 4)
+			continue;
+		CHECK_EQ(rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh), 0);
+		CHECK_EQ(rig_release(&r, node, fh), 0);
+	}
+	CHECK(rig_open_fds() <= before + 64);
+	CHECK(most <= before + 64);
+	for (int d = 0; d < MANY_DIRS; d++) {
+		for (int f = 0; f < MANY_FILES; f++)
+			rig_forget(&r, many[d][f], 1);
+		rig_forget(&r, many_dirs[d], 1);
+	}
+	CHECK_EQ(nodes_count(r.fs), 1);
+	CHECK(arena_bytes() < used / 10);
+	CHECK_EQ(rig_getattr(&r, many[3][3], NULL), -ESTALE);
+	free(many);
+	rig_stop(&r);
+}
+
+static void test_enfile(void)
+{
+	uint64_t node[200], fh[200];
+	struct fuse_entry_out entry;
+	char name[32];
+	unsigned int n;
+
+	CHECK_EQ(up(100), 0);
+	for (n = 0; n < 200; n++) {
+		int err;
+
+		snprintf(name, sizeof(name), "f%u", n);
+		err = rig_create(&r, 1, name, O_RDWR, &node[n], &fh[n]);
+		if (err) {
+			CHECK_EQ(err, -ENFILE);
+			break;
+		}
+	}
+	CHECK(n > 50 && n < 100);
+	/* Nothing was left of the failed one, and all else works. */
+	CHECK_EQ(rig_lookup(&r, 1, name, &entry), -ENOENT);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", NULL), 0);
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		CHECK_EQ(rig_getattr(&r, node[i], NULL), 0);
+		CHECK_EQ(rig_node(&r, 1, name), node[i]);
+	}
+	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &fh[n]), -ENFILE);
+	CHECK_EQ(rig_release(&r, node[0], fh[0]), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &fh[n]), 0);
+	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, "f3"), 0);
+	CHECK_EQ(rig_read(&r, node[3], fh[3], 0, 10), 0);
+	rig_stop(&r);
+}
+
+static void test_inode_limit(void)
+{
+	uint64_t node[300];
+	char name[32];
+
+	rig_prepare(&r);
+	r.options.inode_limit = 100;
+	CHECK_EQ(rig_up(&r), 0);
+	for (int i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "d%d", i);
+		CHECK_EQ(rig_mkdir(&r, 1, name, &node[i]), 0);
+	}
+	CHECK(nodes_count(r.fs) <= 101);
+	CHECK_EQ(rig_getattr(&r, node[299], NULL), 0);
+	CHECK_EQ(rig_getattr(&r, node[0], NULL), -ESTALE);
+	/* The guest looks up its path again, and has it. */
+	node[0] = rig_node(&r, 1, "d0");
+	CHECK_EQ(rig_getattr(&r, node[0], NULL), 0);
+	rig_stop(&r);
+}
+
+/* ---- evicted ------------------------------------------------------------ */
+
+static void test_evicted(void)
+{
+	uint64_t a, b, c, f, fh;
+	struct fuse_attr attr;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "a", &a), 0);
+	CHECK_EQ(rig_mkdir(&r, a, "b", &b), 0);
+	CHECK_EQ(rig_mkdir(&r, b, "c", &c), 0);
+	CHECK_EQ(rig_file(&r, "a/b/c/f", "text"), 0);
+	f = rig_node(&r, c, "f");
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	CHECK_EQ(attr.size, 4);
+	evict_all();
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), 0);
+	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
+	/* The guest renames a directory above. */
+	evict_all();
+	CHECK_EQ(rig_rename(&r, 1, "a", 1, "z", 0), 0);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	/* The host does: stale, until the path is looked up again. */
+	evict_all();
+	CHECK_EQ(renameat(r.dirfd, "z/b", r.dirfd, "b"), 0);
+	CHECK_EQ(rig_getattr(&r, f, &attr), -ESTALE);
+	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
+	CHECK_EQ(rig_node(&r, 1, "b"), b);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	rig_stop(&r);
+}
+
+/* What is kept open has no name; what has no name is kept open. */
+static void test_removed_while_evicted(void)
+{
+	uint64_t f, g, d;
+	struct fuse_attr attr;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_file(&r, "f", "f"), 0);
+	CHECK_EQ(rig_file(&r, "g", "gg"), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", &d), 0);
+	f = rig_node(&r, 1, "f");
+	g = rig_node(&r, 1, "g");
+	evict_all();
+	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, "f"), 0);
+	CHECK_EQ(rig_remove(&r, FUSE_RMDIR, 1, "d"), 0);
+	CHECK_EQ(rig_file(&r, "h", "hhh"), 0);
+	evict_all();
+	CHECK_EQ(rig_rename(&r, 1, "h", 1, "g", 0), 0);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	CHECK_EQ(attr.nlink, 0);
+	CHECK_EQ(rig_getattr(&r, g, &attr), 0);
+	CHECK_EQ(attr.size, 2);
+	CHECK_EQ(rig_getattr(&r, d, &attr), 0);
+	rig_stop(&r);
+}
+
+static void test_links(void)
+{
+	uint64_t f;
+	char name[16];
+	struct fuse_attr attr;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_file(&r, "f", "f"), 0);
+	f = rig_node(&r, 1, "f");
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "l%d", i);
+		CHECK_EQ(linkat(r.dirfd, "f", r.dirfd, name, 0), 0);
+		CHECK_EQ(rig_node(&r, 1, name), f);
+	}
+	/* The oldest that is remembered goes, by the host. */
+	CHECK_EQ(unlinkat(r.dirfd, "l12", 0), 0);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	CHECK_EQ(attr.nlink, 20);
+	CHECK_EQ(linkat(r.dirfd, "f", r.dirfd, "l12", 0), 0);
+	/* All known names go, one stays that the guest never saw. */
+	CHECK_EQ(linkat(r.dirfd, "f", r.dirfd, "unseen", 0), 0);
+	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, "f"), 0);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "l%d", i);
+		CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, name), 0);
+	}
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	CHECK_EQ(attr.nlink, 1);
+	CHECK_EQ(rig_node(&r, 1, "unseen"), f);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	rig_stop(&r);
+}
+
+/* A file replaced by the host is another file, whatever its inode number. */
+static void test_replaced(void)
+{
+	uint64_t f, fh;
+
+	CHECK_EQ(up(0), 0);
+	for (int i = 0; i < 50; i++) {
+		struct fuse_setattr_in in = { .valid = FATTR_SIZE };
+
+		CHECK_EQ(rig_file(&r, "f", "old"), 0);
+		f = rig_node(&r, 1, "f");
+		evict_all();
+		CHECK_EQ(unlinkat(r.dirfd, "f", 0), 0);
+		CHECK_EQ(rig_file(&r, "f", "new"), 0);
+		CHECK_EQ(rig_getattr(&r, f, NULL), -ESTALE);
+		CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDWR | O_TRUNC, &fh),
+			 -ESTALE);
+		CHECK_EQ(rig_setattr(&r, f, &in), -ESTALE);
+		CHECK(rig_node(&r, 1, "f") != f);
+		CHECK_EQ(unlinkat(r.dirfd, "f", 0), 0);
+	}
+	/* By a symlink or a fifo: never followed, never opened. */
+	CHECK_EQ(rig_file(&r, "f", "old"), 0);
+	f = rig_node(&r, 1, "f");
+	evict_all();
+	CHECK_EQ(unlinkat(r.dirfd, "f", 0), 0);
+	CHECK_EQ(symlinkat("/etc/passwd", r.dirfd, "f"), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), -ESTALE);
+	CHECK_EQ(unlinkat(r.dirfd, "f", 0), 0);
+	CHECK_EQ(mkfifoat(r.dirfd, "f", 0600), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), -ESTALE);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_WRONLY, &fh), -ESTALE);
+	rig_stop(&r);
+}
+
+#define DEPTH 1000
+
+static void test_deep(void)
+{
+	static uint64_t node[DEPTH];
+	uint64_t parent = 1, bottom;
+
+	CHECK_EQ(up(32), 0);
+	for (int i = 0; i < DEPTH; i++) {
+		CHECK_EQ(rig_mkdir(&r, parent, "deeper", &node[i]), 0);
+		parent = node[i];
+	}
+	for (int i = 0; i < 3; i++) {
+		evict_all();
+		CHECK_EQ(rig_mkdir(&r, parent, "bottom", &bottom), 0);
+		CHECK_EQ(rig_remove(&r, FUSE_RMDIR, parent, "bottom"), 0);
+		rig_forget(&r, bottom, 1);
+	}
+	CHECK_EQ(rig_getattr(&r, node[DEPTH / 2], NULL), 0);
+	/* Forgotten from the top: the rest holds what it needs. */
+	for (int i = 0; i < DEPTH - 1; i++)
+		rig_forget(&r, node[i], 1);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, parent, NULL), 0);
+	CHECK_EQ(nodes_count(r.fs), DEPTH + 1);
+	rig_forget(&r, parent, 1);
+	CHECK_EQ(nodes_count(r.fs), 1);
+	rig_stop(&r);
+}
+
+/* The host turns a tree inside out; nothing holds itself afterwards. */
+static void test_inside_out(void)
+{
+	uint64_t a, b;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "a", &a), 0);
+	CHECK_EQ(rig_mkdir(&r, a, "b", &b), 0);
+	CHECK_EQ(rig_node(&r, b, "none"), 0);	/* opens it */
+	CHECK_EQ(renameat(r.dirfd, "a/b", r.dirfd, "b"), 0);
+	CHECK_EQ(renameat(r.dirfd, "a", r.dirfd, "b/a"), 0);
+	CHECK_EQ(rig_node(&r, b, "a"), a);
+	evict_all();
+	CHECK_EQ(rig_node(&r, 1, "b"), b);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, a, NULL), 0);
+	rig_forget(&r, a, 2);
+	rig_forget(&r, b, 2);
+	CHECK_EQ(nodes_count(r.fs), 1);
+	rig_stop(&r);
+}
+
+/* ---- numbers a guest makes up ------------------------------------------- */
+
+static void test_forged(void)
+{
+	static const uint64_t ids[] = {
+		0, 2, 3, 1ull << 28, (1ull << 28) - 1, 1ull << 28 | 1,
+		1ull << 28 | 2, UINT64_MAX, 1ull << 63, 0xfffffff,
+		0x7fffffffffffffff, 4096,
+	};
+	uint64_t seed = 42, node, fh, stale;
+	struct fs_node *found;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &fh), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		if (ids[i] == node)
+			continue;
+		CHECK_EQ(node_get(r.fs, ids[i], &found), -ESTALE);
+		CHECK_EQ(rig_getattr(&r, ids[i], NULL), -ESTALE);
+		CHECK_EQ(rig_read(&r, node, ids[i], 0, 10),
+			 ids[i] == fh ? 0 : -EBADF);
+		rig_forget(&r, ids[i], UINT64_MAX);
+	}
+	for (int i = 0; i < 100000; i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		if (seed >> i % 60 == node || seed >> i % 60 == 1)
+			continue;
+		CHECK_EQ(node_get(r.fs, seed >> i % 60, &found), -ESTALE);
+	}
+	/* A slot that is used again: the old number stays stale. */
+	CHECK_EQ(rig_release(&r, node, fh), 0);
+	stale = node;
+	rig_forget(&r, node, 1);
+	node = rig_node(&r, 1, "f");
+	CHECK(node != stale);
+	CHECK_EQ(rig_getattr(&r, stale, NULL), -ESTALE);
+	CHECK_EQ(rig_read(&r, node, fh, 0, 10), -EBADF);
+	rig_stop(&r);
+}
+
+/* Forgetting all of it frees nothing that is in use. */
+static void test_forget_too_much(void)
+{
+	uint64_t node, fh;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &fh), 0);
+	CHECK_EQ(rig_write(&r, node, fh, 0, "data", 4, 0), 4);
+	rig_forget(&r, node, UINT64_MAX);
+	CHECK_EQ(rig_read(&r, node, fh, 0, 10), 4);
+	rig_forget(&r, node, UINT64_MAX);
+	CHECK_EQ(rig_release(&r, node, fh), 0);
+	CHECK_EQ(rig_getattr(&r, node, NULL), -ESTALE);
+	CHECK_EQ(nodes_count(r.fs), 1);
+	rig_stop(&r);
+}
+
+/* ---- many threads ------------------------------------------------------- */
+
+#define STORM_THREADS	4
+#define STORM_ROUNDS	4000
+
+static bool storm_expected(int err)
+{
+	return err >= 0 || err == -ENOENT || err == -EEXIST ||
+	       err == -ESTALE || err == -ENOTEMPTY || err == -ENFILE ||
+	       err == -EINVAL || err == -EISDIR || err == -ENOTDIR ||
+	       err == -EBADF;
+}
+
+/* One step; what it acts on is the same few names in every thread. */
+static int storm_step(struct rig *own, uint64_t random, uint64_t dir,
+		      uint64_t other)
+{
+	struct fuse_entry_out entry;
+	char a[8], b[8];
+	uint64_t node, fh;
+	int err;
+
+	snprintf(a, sizeof(a), "n%d", (int)(random & 7));
+	snprintf(b, sizeof(b), "n%d", (int)(random >> 3 & 7));
+	switch (random >> 8 & 7) {
+	case 0:
+		err = rig_create(own, dir, a, O_RDWR, &node, &fh);
+		if (err)
+			return err;
+		err = rig_write(own, node, fh, 0, "x", 1, 0);
+		if (err < 0)
+			return err;
+		rig_forget(own, node, 1);
+		return rig_release(own, node, fh);
+	case 1:
+		return rig_remove(own, FUSE_UNLINK, dir, a);
+	case 2:
+		return rig_rename(own, dir, a, other, b, 0);
+	case 3:
+		return rig_rename(own, dir, a, other, b, RENAME_EXCHANGE);
+	case 4:
+		err = rig_lookup(own, dir, a, &entry);
+		if (err)
+			return err;
+		err = rig_getattr(own, entry.nodeid, NULL);
+		rig_forget(own, entry.nodeid, 1);
+		return err;
+	case 5:
+		err = rig_lookup(own, dir, a, &entry);
+		if (err)
+			return err;
+		err = rig_open(own, FUSE_OPEN, entry.nodeid, O_RDONLY, &fh);
+		if (!err) {
+			rig_read(own, entry.nodeid, fh, 0, 10);
+			err = rig_release(own, entry.nodeid, fh);
+		}
+		rig_forget(own, entry.nodeid, 1);
+		return err;
+	case 6:
+		while (random & 0x1000 && fdcache_shrink(own->fs))
+			;
+		return 0;
+	default:
+		rig_forget(own, random >> 20, 1);
+		return 0;
+	}
+}
+
+static uint64_t storm_dirs[2];
+
+static void *storm(void *arg)
+{
+	struct rig own = r;
+	uint64_t seed = (uintptr_t)arg;
+	void *bad = NULL;
+
+	own.w = rig_worker(&own);
+	own.in = malloc(RIG_ROOM);
+	own.out = malloc(RIG_ROOM);
+	for (int i = 0; i < STORM_ROUNDS; i++) {
+		int err;
+
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		err = storm_step(&own, seed >> 16,
+				 storm_dirs[seed >> 40 & 1],
+				 storm_dirs[seed >> 41 & 1]);
+		if (!storm_expected(err))
+			bad = (void *)(intptr_t)-err;
+	}
+	rig_worker_free(own.w);
+	free(own.in);
+	free(own.out);
+	return bad;
+}
+
+static void test_storm(void)
+{
+	pthread_t threads[STORM_THREADS];
+	unsigned int fds;
+
+	CHECK_EQ(up(24), 0);
+	fds = rig_open_fds();
+	CHECK_EQ(rig_mkdir(&r, 1, "a", &storm_dirs[0]), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "b", &storm_dirs[1]), 0);
+	for (uintptr_t i = 0; i < STORM_THREADS; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, storm,
+					(void *)(i + 1)), 0);
+	for (int i = 0; i < STORM_THREADS; i++) {
+		void *bad;
+
+		CHECK_EQ(pthread_join(threads[i], &bad), 0);
+		CHECK_EQ((intptr_t)bad, 0);
+	}
+	/* All that was looked up was forgotten: nothing leaked. */
+	CHECK_EQ(rig_init(&r), 0);
+	CHECK_EQ(nodes_count(r.fs), 1);
+	evict_all();
+	CHECK_EQ(rig_open_fds(), fds);
+	rig_stop(&r);
+}
+
+/* ---- another worker ----------------------------------------------------- */
+
+/* In a child: what the arena says must be enough. Returns an exit status. */
+static int successor(uint64_t dir, uint64_t node, uint64_t fh, uint64_t gone)
+{
+	struct fs_setup setup = {
+		.options = &r.options,
+		.place = &r.place,
+		.arena = r.arena,
+		.ops = &rig_ops,
+		.queues = 2,
+	};
+	struct fuse_entry_out entry;
+	struct fuse_attr attr;
+	uint64_t next;
+
+	if (fs_open(&r.fs, &setup))
+		return 1;
+	r.w = rig_worker(&r);
+	if (rig_read(&r, node, fh, 0, 10) != 4)
+		return 2;
+	if (rig_getattr(&r, node, &attr) || attr.size != 4)
+		return 3;
+	if (rig_lookup(&r, dir, "f", &entry) || entry.nodeid != node)
+		return 4;
+	if (rig_getattr(&r, gone, &attr) || attr.nlink != 0)
+		return 5;
+	if (rig_mkdir(&r, dir, "new", &next) || next == node || next == dir)
+		return 6;
+	if (nodes_count(r.fs) != 5)
+		return 7;
+	rig_forget(&r, node, 2);
+	if (rig_release(&r, node, fh) || rig_getattr(&r, node, NULL) != -ESTALE)
+		return 8;
+	return 0;
+}
+
+/* In a child: a worker that ends without closing anything. */
+static int predecessor(void)
+{
+	uint64_t dir, node, fh, gone;
+	int status;
+	pid_t pid;
+
+	if (rig_up(&r) || rig_mkdir(&r, 1, "d", &dir) ||
+	    rig_create(&r, dir, "f", O_RDWR, &node, &fh) ||
+	    rig_write(&r, node, fh, 0, "data", 4, 0) != 4 ||
+	    rig_file(&r, "gone", "x"))
+		return 100;
+	gone = rig_node(&r, 1, "gone");
+	if (rig_remove(&r, FUSE_UNLINK, 1, "gone"))
+		return 101;
+	pid = fork();
+	if (pid == 0)
+		_exit(successor(dir, node, fh, gone));
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 102;
+}
+
+static void test_adopted(void)
+{
+	int status;
+	pid_t pid;
+
+	rig_prepare(&r);
+	pid = fork();
+	if (pid == 0)
+		_exit(predecessor());
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status));
+	CHECK_EQ(WEXITSTATUS(status), 0);
+	rig_stop(&r);
+}
+
+static const struct check_case cases[] = {
+	{ "find 200,000 files with 64 descriptors", test_find },
+	{ "ENFILE only for what is open", test_enfile },
+	{ "inode-limit", test_inode_limit },
+	{ "evicted nodes", test_evicted },
+	{ "removed while evicted", test_removed_while_evicted },
+	{ "hard links", test_links },
+	{ "replaced by the host", test_replaced },
+	{ "a thousand directories deep", test_deep },
+	{ "a tree turned inside out", test_inside_out },
+	{ "forged numbers", test_forged },
+	{ "forget too much", test_forget_too_much },
+	{ "many threads on few names", test_storm },
+	{ "adopted by another worker", test_adopted },
+};
+
+int main(int argc, char **argv)
+{
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
