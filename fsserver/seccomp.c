@@ -106,6 +106,7 @@ static const struct rule rules[] = {
 	CALL(epoll_pwait, ALWAYS),	/* the same, other C libraries */
 	CALL(write, ALWAYS),		/* call and wake eventfds, stderr */
 	CALL(futex, ALWAYS),		/* followers, mutexes */
+	CALL(membarrier, ALWAYS),	/* a new memory table */
 	/* files */
 	CALL(statx, ALWAYS),		/* GETATTR, LOOKUP */
 	CALL(preadv2, ALWAYS),		/* READ */
