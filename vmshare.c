@@ -40,8 +40,7 @@ struct server {
 	struct fs_options options;
 	struct fs_place place;
 	unsigned int queues;	/* request queues offered */
-	bool listening;		/* the socket accepts, again and again */
-	bool once;
+	enum serve_how how;
 	int events;		/* where the worker tells of progress */
 };
 
@@ -137,6 +136,17 @@ static void server_hide(struct server *sv)
 		o->hide[o->nr_hide++] = guest_root_hidden[i];
 }
 
+/* What a worker leaves to the next, in the arena; zero at first. */
+struct server_state {
+	uint32_t progressed;	/* it completed a request */
+	struct serve_state connection;
+};
+
+#define SERVER_STATE_VERSION 1
+
+/* This process's; a chain's completion has no other way to it. */
+static struct server_state *server_state;
+
 /* ---- in keeper and worker ------------------------------------------------ */
 
 static pid_t server_fork(void *arg)
@@ -159,7 +169,36 @@ static int server_lock_keeper(void *arg)
 {
 	struct server *sv = arg;
 
-	return sv->options.seccomp ? fs_seccomp_keeper(&sv->options) : 0;
+	return fs_seccomp_keeper(&sv->options);
+}
+
+static int server_adopt(struct arena *arena)
+{
+	uint64_t size = sizeof(*server_state);
+	void *mem;
+	int err = arena_region(arena, ARENA_SERVER, SERVER_STATE_VERSION, &size,
+			       &mem, NULL);
+
+	if (!err)
+		server_state = mem;
+	return err;
+}
+
+static bool server_progressed(void *arg, struct arena *arena)
+{
+	(void)arg;
+	return server_adopt(arena) == 0 &&
+	       __atomic_exchange_n(&server_state->progressed, 0,
+				   __ATOMIC_RELAXED);
+}
+
+/* The ring room's push, noted once for each worker. */
+static void noted_push(void *ctx, struct chain *c, uint32_t len)
+{
+	if (!__atomic_load_n(&server_state->progressed, __ATOMIC_RELAXED))
+		__atomic_store_n(&server_state->progressed, 1,
+				 __ATOMIC_RELAXED);
+	vu_chain_ops.push(ctx, c, len);
 }
 
 /* One byte to the parent; it is lost rather than waited for. */
@@ -224,33 +263,9 @@ static void on_fs_event(void *ctx, enum fs_event event, const char *text)
 	}
 }
 
-/* Serve front ends one after the other until there is a reason to end. */
-static int serve_connections(const struct server *sv, struct vu_device *dev,
-			     int sock)
+static int serve_front_end(void *ctx, int sock)
 {
-	int conn, err;
-
-	if (!sv->listening) {
-		err = vu_run(dev, sock);
-		if (err)
-			log_error("connection to QEMU: %s", strerror(-err));
-		return err ? 1 : 0;
-	}
-	do {
-		conn = accept4(sock, NULL, NULL, SOCK_CLOEXEC);
-		if (conn < 0) {
-			if (errno == EINTR || errno == ECONNABORTED)
-				continue;
-			log_error("accept: %m");
-			return 1;
-		}
-		log_debug("a front end connected");
-		err = vu_run(dev, conn);
-		close(conn);
-		if (err)
-			log_warning("connection: %s", strerror(-err));
-	} while (!sv->once);
-	return 0;
+	return vu_run(ctx, sock);
 }
 
 static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
@@ -267,17 +282,21 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 		.options = &sv->options,
 		.place = &sv->place,
 		.arena = arena,
-		.ops = &vu_chain_ops,
 		.queues = sv->queues + 1,
 		.event = on_fs_event,
 		.event_ctx = sv,
 	};
+	struct chain_ops ops = vu_chain_ops;
 	struct vu_device *dev;
 	struct fs *fs;
 	int err, status;
 
 	sv->events = event_fd;
-	err = vu_open(&dev, &vc);
+	ops.push = noted_push;
+	setup.ops = &ops;
+	err = server_adopt(arena);
+	if (!err)
+		err = vu_open(&dev, &vc);
 	if (err) {
 		log_error("can't make the device: %s", strerror(-err));
 		return 1;
@@ -290,7 +309,8 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 		return 1;
 	}
 	vu_set_consumer_ctx(dev, fs);
-	status = serve_connections(sv, dev, sock);
+	status = serve_connections(sock, sv->how, &server_state->connection,
+				   serve_front_end, dev);
 	fs_close(fs);
 	vu_close(dev);
 	return status;
@@ -301,6 +321,7 @@ static const struct share_ops server_ops = {
 	.confine = server_confine,
 	.lock_keeper = server_lock_keeper,
 	.serve = server_serve,
+	.progressed = server_progressed,
 };
 
 /* ---- run ----------------------------------------------------------------- */
@@ -494,15 +515,6 @@ out:
 
 /* ---- serve --------------------------------------------------------------- */
 
-static bool is_listening(int sock)
-{
-	socklen_t len = sizeof(int);
-	int on = 0;
-
-	return getsockopt(sock, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 &&
-	       on;
-}
-
 static int serve_share(const struct config *c, struct server *sv,
 		       struct guardian *guardian)
 {
@@ -510,11 +522,9 @@ static int serve_share(const struct config *c, struct server *sv,
 	char why[1024];
 	int sock = -1, status;
 
-	status = serve_listen(c, guardian, &sock);
+	status = serve_listen(c, guardian, &sock, &sv->how);
 	if (status)
 		return status;
-	sv->listening = is_listening(sock);
-	sv->once = c->once;
 	if (share_start(&share, sv->config, &server_ops, sv, sock, guardian,
 			why, sizeof(why))) {
 		log_error("share '%s': %s", sv->config->tag, why);

@@ -306,11 +306,11 @@ struct share_ops {
 	/* In each worker: serve @sock until it ends. An exit status. */
 	int (*serve)(void *arg, int sock, int event_fd, struct arena *arena);
 	/*
-	 * Requests answered so far, as the arena says: tells a crash loop
-	 * from a crash. NULL where no worker can adopt what another left: its
-	 * death is the share's then.
+	 * Did the worker that died complete a request? Asked once for each:
+	 * tells a crash loop from a crash. NULL where no worker can adopt what
+	 * another left: its death is the share's then.
 	 */
-	uint64_t (*completed)(void *arg, struct arena *arena);
+	bool (*progressed)(void *arg, struct arena *arena);
 };
 
 struct share {
@@ -385,14 +385,38 @@ int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,
 
 /* ---- serve.c: the file server alone -------------------------------------- */
 
+/* What a worker does with its socket. */
+enum serve_how {
+	SERVE_CONNECTED,	/* it is one front end's */
+	SERVE_LISTENING,	/* accept one front end after the other */
+	SERVE_ONCE,		/* accept one */
+};
+
 /**
  * serve_listen() - the socket that --socket, --fd or LISTEN_FDS name
  * @guardian:	told to remove the socket's path
- * @fd:		set to a socket: listening, or connected where --fd was that
+ * @fd:		set to the socket
+ * @how:	set to how it is to be served
  *
  * Prints why not. Return: 0, or an exit status.
  */
-int serve_listen(const struct config *c, struct guardian *guardian, int *fd);
+int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
+		 enum serve_how *how);
+
+/* Of a worker that accepts, for its successor; in an arena, zero at first. */
+struct serve_state {
+	uint32_t connected;	/* conn is a connection */
+	int32_t conn;		/* its descriptor; 0: not made yet */
+};
+
+/**
+ * serve_connections() - in a worker: serve what comes to a socket
+ * @run:	serve one; 0 or -errno
+ *
+ * Return: exit status of the worker.
+ */
+int serve_connections(int sock, enum serve_how how, struct serve_state *state,
+		      int (*run)(void *ctx, int conn), void *ctx);
 
 /**
  * serve_wait() - until the share ends, or a signal says so

@@ -187,16 +187,88 @@ static bool activated(void)
 	       parse_u64(fds, 1, 1, &value) == 0;
 }
 
-int serve_listen(const struct config *c, struct guardian *guardian, int *fd)
+static bool is_listening(int sock)
 {
+	socklen_t len = sizeof(int);
+	int on = 0;
+
+	return getsockopt(sock, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 &&
+	       on;
+}
+
+int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
+		 enum serve_how *how)
+{
+	int status = EXIT_REFUSED;
+
 	if (c->listen_fd >= 0)
-		return take_fd(c->listen_fd, "--fd", fd);
-	if (c->socket_path)
-		return listen_path(c, guardian, fd);
-	if (activated())
-		return take_fd(3, "LISTEN_FDS: descriptor", fd);
-	log_error("serve needs --socket PATH or --fd N");
-	return EXIT_REFUSED;
+		status = take_fd(c->listen_fd, "--fd", fd);
+	else if (c->socket_path)
+		status = listen_path(c, guardian, fd);
+	else if (activated())
+		status = take_fd(3, "LISTEN_FDS: descriptor", fd);
+	else
+		log_error("serve needs --socket PATH or --fd N");
+	if (!status)
+		*how = !is_listening(*fd) ? SERVE_CONNECTED :
+		       c->once		  ? SERVE_ONCE :
+					    SERVE_LISTENING;
+	return status;
+}
+
+/* ---- in a worker ---------------------------------------------------------- */
+
+/*
+ * The next connection, at a descriptor that a successor knows: it is reserved
+ * by a copy of the listening socket while there is none. 0 or -errno.
+ */
+static int accept_next(struct serve_state *st, int sock)
+{
+	int conn;
+
+	if (!st->conn) {
+		conn = fcntl(sock, F_DUPFD_CLOEXEC, 3);
+		if (conn < 0)
+			return -errno;
+		st->conn = conn;
+	}
+	do
+		conn = accept4(sock, NULL, NULL, SOCK_CLOEXEC);
+	while (conn < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (conn < 0 || dup3(conn, st->conn, O_CLOEXEC) < 0)
+		return -errno;
+	__atomic_store_n(&st->connected, 1, __ATOMIC_RELEASE);
+	close(conn);
+	log_debug("a front end connected");
+	return 0;
+}
+
+int serve_connections(int sock, enum serve_how how, struct serve_state *st,
+		      int (*run)(void *ctx, int conn), void *ctx)
+{
+	int err;
+
+	if (how == SERVE_CONNECTED) {
+		err = run(ctx, sock);
+		if (err)
+			log_error("connection to QEMU: %s", strerror(-err));
+		return err ? 1 : 0;
+	}
+	do {
+		err = st->connected ? 0 : accept_next(st, sock);
+		if (err) {
+			log_error("accept: %s", strerror(-err));
+			return 1;
+		}
+		err = run(ctx, st->conn);
+		__atomic_store_n(&st->connected, 0, __ATOMIC_RELEASE);
+		/* Hangs up, and keeps the number. */
+		if (dup3(sock, st->conn, O_CLOEXEC) < 0)
+			return 1;
+		if (err)
+			log_warning("connection: %s", strerror(-err));
+	} while (how == SERVE_LISTENING);
+	return 0;
 }
 
 /* ---- the wait ------------------------------------------------------------ */

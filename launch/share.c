@@ -166,14 +166,31 @@ static int keeper_work(struct keeper *k)
 	return got < 0 ? -errno : status;
 }
 
+/* A signal killed the worker: is there to be another? */
+static bool keeper_goes_on(struct keeper *k, int sig, unsigned int *deaths)
+{
+	bool may = k->ops->progressed && sig != SIGSYS;
+
+	if (may && k->ops->progressed(k->arg, k->arena))
+		*deaths = 0;
+	++*deaths;
+	if (may && *deaths < SHARE_DEATHS) {
+		log_warning("the file server was killed by signal %d (%s); "
+			    "another one goes on", sig, strsignal(sig));
+		return true;
+	}
+	log_error("the file server was killed by signal %d (%s)%s", sig,
+		  strsignal(sig), may ? " once more without having completed "
+					"a request" : "");
+	return false;
+}
+
 static int keeper_loop(struct keeper *k)
 {
 	unsigned int deaths = 0;
-	uint64_t before = 0;
 
 	for (;;) {
 		int status = keeper_work(k);
-		uint64_t completed;
 
 		if (status < 0) {
 			errno = -status;
@@ -182,18 +199,8 @@ static int keeper_loop(struct keeper *k)
 		}
 		if (WIFEXITED(status))
 			return WEXITSTATUS(status);
-		log_error("the file server was killed by signal %d (%s)",
-			  WTERMSIG(status), strsignal(WTERMSIG(status)));
-		if (!k->ops->completed || WTERMSIG(status) == SIGSYS)
+		if (!keeper_goes_on(k, WTERMSIG(status), &deaths))
 			return SHARE_FAILED;
-		completed = k->ops->completed(k->arg, k->arena);
-		deaths = completed != before ? 1 : deaths + 1;
-		before = completed;
-		if (deaths == SHARE_DEATHS) {
-			log_error("it died %u times without completing a "
-				  "request: giving up", deaths);
-			return SHARE_FAILED;
-		}
 	}
 }
 
