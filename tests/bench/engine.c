@@ -40,7 +40,7 @@ int run_fail(struct run *run, const char *fmt, ...)
 	return -EIO;
 }
 
-/* ---- what is owed ---------------------------------------------------------- */
+/* ---- what is owed ------------------------------------------------------- */
 
 void run_owe(struct run *run, uint64_t node)
 {
@@ -132,7 +132,7 @@ void run_forget(struct run *run, uint64_t node)
 		run->nr_lost++;
 }
 
-/* ---- the loop --------------------------------------------------------------- */
+/* ---- the loop ----------------------------------------------------------- */
 
 static unsigned int bucket(uint64_t ns)
 {

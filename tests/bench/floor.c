@@ -49,7 +49,7 @@ struct floor_link {
 	uint64_t clock_ns;	/* what reading the clock costs */
 };
 
-/* ---- nodes: directory number and file number in one word --------------------- */
+/* ---- nodes: directory number and file number in one word ---------------- */
 
 static uint64_t node_id(unsigned int dir, unsigned int file_plus_1)
 {
@@ -89,7 +89,7 @@ static uint64_t child_id(uint64_t parent, const char *name)
 		       (unsigned int)atoi(name + 1) + 1);
 }
 
-/* ---- the operations ----------------------------------------------------------- */
+/* ---- the operations ----------------------------------------------------- */
 
 static void fill_attr(struct fuse_attr *a, const struct stat *st)
 {
@@ -292,7 +292,7 @@ static void carry_out(const struct floor_link *f, struct fe_req *r)
 	r->done = true;
 }
 
-/* ---- pipes ------------------------------------------------------------------------ */
+/* ---- pipes -------------------------------------------------------------- */
 
 static bool pipe_empty(const struct pipe *p)
 {
@@ -360,7 +360,7 @@ static void *floor_thread(void *arg)
 	return NULL;
 }
 
-/* ---- the link ----------------------------------------------------------------------- */
+/* ---- the link ----------------------------------------------------------- */
 
 /* Of this thread alone: the machine may be busy with something else. */
 static uint64_t thread_ns(void)

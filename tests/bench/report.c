@@ -49,7 +49,7 @@ void report_medians(struct row *row, unsigned int contenders)
 	}
 }
 
-/* ---- goals -------------------------------------------------------------------- */
+/* ---- goals -------------------------------------------------------------- */
 
 static bool named(const struct row *row, const char *prefix)
 {
@@ -106,7 +106,7 @@ int best_peer_ops(const struct report *r, const struct row *row)
 	return best;
 }
 
-/* ---- lines ---------------------------------------------------------------------- */
+/* ---- lines -------------------------------------------------------------- */
 
 static const char *placement_name(enum placement p)
 {

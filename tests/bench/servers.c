@@ -22,7 +22,7 @@
 #define RING_SIZE	1024
 #define MEMORY		(192ull << 20)
 
-/* ---- processes -------------------------------------------------------------- */
+/* ---- processes ---------------------------------------------------------- */
 
 static pid_t parent_of(pid_t pid)
 {
@@ -136,7 +136,7 @@ static double pss_kib(const struct server_link *s)
 	return sum;
 }
 
-/* ---- the link ----------------------------------------------------------------- */
+/* ---- the link ----------------------------------------------------------- */
 
 static int server_submit(struct link *l, struct fe_req *req, unsigned int q)
 {
@@ -274,7 +274,7 @@ void server_close(struct server_link *s)
 	fe_server_stop(&s->server);
 }
 
-/* ---- start-up ------------------------------------------------------------------ */
+/* ---- start-up ----------------------------------------------------------- */
 
 static int try_connect(const char *path)
 {

@@ -14,7 +14,7 @@
 
 #define LIST_SIZE (32u << 10)	/* what glibc's readdir() asks for */
 
-/* ---- filling in requests ------------------------------------------------- */
+/* ---- filling in requests ------------------------------------------------ */
 
 static enum step send_op(struct lane *l, uint32_t opcode, uint64_t node,
 			 const void *arg, size_t len)
@@ -101,7 +101,7 @@ static uint64_t random_next(struct lane *l)
 	return l->seed;
 }
 
-/* ---- nodes that are known beforehand -------------------------------------- */
+/* ---- nodes that are known beforehand ------------------------------------ */
 
 static int know(struct run *run, uint64_t dir, const char *name,
 		uint64_t *node)
@@ -160,7 +160,7 @@ static int before_known(struct run *run)
 	return ret;
 }
 
-/* ---- attributes and names -------------------------------------------------- */
+/* ---- attributes and names ----------------------------------------------- */
 
 static enum step step_getattr(struct lane *l)
 {
@@ -252,7 +252,7 @@ static enum step step_create(struct lane *l)
 	}
 }
 
-/* ---- data ------------------------------------------------------------------ */
+/* ---- data --------------------------------------------------------------- */
 
 static int open_data(struct run *run, const char *name, uint32_t flags)
 {
@@ -391,7 +391,7 @@ static enum step step_fsync(struct lane *l)
 	return STEP_DONE;
 }
 
-/* ---- directories ----------------------------------------------------------- */
+/* ---- directories -------------------------------------------------------- */
 
 static enum step send_readdir(struct lane *l, uint64_t node, bool plus)
 {

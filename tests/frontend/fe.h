@@ -133,7 +133,7 @@ struct fe {
 int fe_connect(struct fe **fe, const struct fe_opts *opts);
 /** fe_offline() - guest memory alone, for requests that go nowhere */
 int fe_offline(struct fe **fe, const struct fe_opts *opts);
-/** fe_close() - hang up without ceremony, as a killed QEMU does; NULL is fine */
+/** fe_close() - hang up at once, as a killed QEMU does; NULL is fine */
 void fe_close(struct fe *fe);
 /** fe_fault() - what rule the server broke, "" if none */
 const char *fe_fault(const struct fe *fe);

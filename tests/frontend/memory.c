@@ -22,24 +22,23 @@
 
 static int region_make(struct fe_region *r, uint64_t gpa, uint64_t size)
 {
+	int fd = memfd_create("fe-guest", MFD_CLOEXEC);
 	void *map;
 
+	if (fd < 0)
+		return -errno;
+	r->fd = fd;	/* closed with the rest, whatever comes */
 	r->gpa = gpa;
 	r->size = size;
-	r->used = calloc(size / FE_PAGE, 1);
-	if (!r->used)
-		return -ENOMEM;
-	r->fd = memfd_create("fe-guest", MFD_CLOEXEC);
-	if (r->fd < 0)
+	if (ftruncate(fd, (off_t)(FILE_OFFSET + size)) < 0)
 		return -errno;
-	if (ftruncate(r->fd, (off_t)(FILE_OFFSET + size)) < 0)
-		return -errno;
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		   FILE_OFFSET);
 	if (map == MAP_FAILED)
 		return -errno;
 	r->map = map;
-	return 0;
+	r->used = calloc(size / FE_PAGE, 1);
+	return r->used ? 0 : -ENOMEM;
 }
 
 int fe_memory_init(struct fe *fe)

@@ -209,7 +209,7 @@ int fe_set(struct fe *fe, uint32_t request, const void *payload, size_t size,
 	bool ack = fe->pf & VHU_PF_REPLY_ACK;
 	struct vhu_hdr hdr;
 	size_t got = sizeof(uint64_t);
-	uint64_t status;
+	uint64_t status = 0;
 	int ret;
 
 	ret = fe_send(fe, request, ack ? VHU_NEED_REPLY : 0, payload, size,

@@ -24,7 +24,7 @@ struct fe_server {
  * @s:		filled in
  * @argv:	program and arguments; an argument "{fd}" within one is replaced
  *		by the listening descriptor's number, "{path}" by the path
- * @listen_self:	false: make no socket, the server listens on {path} itself
+ * @listen_self:	false: the server itself makes the socket {path}
  *
  * The child dies with this process. Its stderr goes to $FE_SERVER_LOG, or to
  * /dev/null.

@@ -35,6 +35,7 @@
 #define SHAPE_FLAGS	0x40	/* another byte follows: flags */
 #define SHAPE_LENGTH	0x80	/* a header that lies about the length */
 
+static struct arena *arena;
 static struct vu_device *dev;
 static pthread_t leader[CHAIN_MAX_QUEUES];
 static bool leading[CHAIN_MAX_QUEUES];
@@ -106,6 +107,12 @@ static const struct chain_consumer consumer = {
 	.start = start, .stop = stop, .reset = reset,
 };
 
+static void close_device(void)
+{
+	vu_close(dev);
+	arena_close(arena);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct vu_config config = {
@@ -123,9 +130,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	if (memory < 0 || short_memory < 0 || null < 0 ||
 	    ftruncate(memory, GUEST_SIZE) < 0 ||
 	    ftruncate(short_memory, 4096) < 0 ||
-	    arena_create(&config.arena, 64 << 20) < 0 ||
-	    vu_open(&dev, &config) < 0)
+	    arena_create(&arena, 64 << 20) < 0)
 		fuzz_fail("can't set up");
+	config.arena = arena;
+	if (vu_open(&dev, &config) < 0)
+		fuzz_fail("can't open the device");
+	atexit(close_device);
 	return 0;
 }
 

@@ -30,9 +30,10 @@
 #define TABLE_AREA	0x4000u
 #define DATA_AREA	0x8000u
 #define Q		1u
-#define PATIENCE	20000
+#define PATIENCE	200
 
 struct target {
+	struct arena *arena;
 	struct vu_device *dev;
 	struct fe *fe;
 	struct fe_buf base;	/* all of the rings, tables and data */
@@ -49,7 +50,7 @@ struct target {
 
 static struct target target[2];	/* split, packed */
 
-/* ---- the consumer --------------------------------------------------------- */
+/* ---- the consumer ------------------------------------------------------- */
 
 static void check_iov(const struct target *t, const struct iovec *iov)
 {
@@ -139,7 +140,7 @@ static const struct chain_consumer consumer = {
 	.start = start, .stop = stop, .reset = reset,
 };
 
-/* ---- set-up ------------------------------------------------------------------ */
+/* ---- set-up ------------------------------------------------------------- */
 
 static void *run(void *arg)
 {
@@ -185,8 +186,10 @@ static void target_open(struct target *t, bool packed)
 	};
 	int sock[2];
 
-	if (arena_create(&config.arena, 64 << 20) < 0 ||
-	    vu_open(&t->dev, &config) < 0 ||
+	if (arena_create(&t->arena, 64 << 20) < 0)
+		fuzz_fail("no arena");
+	config.arena = t->arena;
+	if (vu_open(&t->dev, &config) < 0 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) < 0)
 		fuzz_fail("can't set up");
 	t->sock = sock[0];
@@ -200,16 +203,30 @@ static void target_open(struct target *t, bool packed)
 	find_maps(t);
 }
 
+static void close_targets(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct target *t = &target[i];
+
+		fe_close(t->fe);
+		pthread_join(t->thread, NULL);
+		close(t->sock);
+		vu_close(t->dev);
+		arena_close(t->arena);
+	}
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
 	target_open(&target[0], false);
 	target_open(&target[1], true);
+	atexit(close_targets);
 	return 0;
 }
 
-/* ---- rings from the input ----------------------------------------------------- */
+/* ---- rings from the input ----------------------------------------------- */
 
 static uint64_t address(const struct target *t, struct fuzz_in *in)
 {
@@ -311,18 +328,19 @@ static void write_stage(struct target *t, struct fe_ring *r, bool packed,
 	__atomic_store_n(&r->avail->idx, r->next_avail, __ATOMIC_RELEASE);
 }
 
+/*
+ * Give the leader time to take what was written. It need not go to sleep
+ * anew: a kick of an empty ring is none of its consumer's business. A leader
+ * that spins is found by the queue's stop, which it holds up.
+ */
 static void settle(struct target *t, unsigned int before)
 {
 	for (int i = 0; i < PATIENCE; i++) {
 		if (__atomic_load_n(&t->ended, __ATOMIC_SEQ_CST) ||
 		    __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST) != before)
 			return;
-		if (i < 100)
-			sched_yield();
-		else
-			usleep(50);
+		sched_yield();
 	}
-	fuzz_fail("the leader neither waits nor ends");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
