@@ -326,7 +326,7 @@ void check_serve(const struct config *c, struct findings *found)
 		findings_add(found, EXIT_REFUSED, "", "--fd %d: %s",
 			     c->listen_fd,
 			     errno == EBADF ? "descriptor is not open"
-					    : "is not a socket");
+					    : "not a socket");
 	else if (!on)
 		findings_add(found, EXIT_REFUSED,
 			     "pass a socket that "

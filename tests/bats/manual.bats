@@ -30,7 +30,7 @@ setup() {
 @test "every key of the key table is in the page" {
 	local key missing=
 	for key in $(sed -n 's/^\t{ "\([a-z-]*\)", .*/\1/p' "$top/launch/options.c" | sort -u); do
-		grep -qE -- "(^|[^a-z-])$key([^a-z-]|$)" page || missing+=" $key"
+		grep -qE -- "(^|[^a-z-]|--)$key([^a-z-]|$)" page || missing+=" $key"
 	done
 	[ -z "$missing" ] || fail "not in vmshare.1:$missing"
 }

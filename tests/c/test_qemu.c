@@ -561,7 +561,7 @@ static void listening(void)
 	snprintf(line, sizeof(line), "serve -s /tmp --fd %d", sock);
 	CHECK(configure(line));
 	check_run(&c, NULL, &found);
-	CHECK(has("is a socket that does not listen"));
+	CHECK(has(": is a socket that does not listen"));
 	CHECK_EQ(listen(sock, 1), 0);
 	CHECK(configure(line));
 	check_run(&c, NULL, &found);

@@ -21,6 +21,8 @@
 
 static char words[8192];	/* what a run said on stderr */
 
+static struct share *share;	/* of the next run, or NULL */
+
 /* Run @script as QEMU with @c; the exit status, and @words. */
 static int run_as(struct config *c, char **argv)
 {
@@ -28,6 +30,7 @@ static int run_as(struct config *c, char **argv)
 	struct supervise_setup s = {
 		.config = c, .qemu_argv = argv, .wiring = &w,
 		.qmp_fd = -1, .console_fd = -1,
+		.shares = share, .nr_shares = share ? 1 : 0,
 	};
 	char path[] = "/tmp/test-supervise-XXXXXX";
 	int file = mkstemp(path), saved = dup(STDERR_FILENO), status;
@@ -149,6 +152,28 @@ static void timeout_deaf(void)
 	/* TERM is not enough for this one. */
 	CHECK_EQ(run_script(&c, "trap '' TERM; while :; do sleep 1; done"),
 		 124);
+}
+
+/* What a worker tells when it finds the guest's memory private. */
+static void memory_not_shared(void)
+{
+	struct share_config sc = {.tag = "src"};
+	struct share s = {.config = &sc, .pidfd = -1, .connected = true};
+	struct config c;
+	char event = SHARE_NOT_SHARED;
+	int fds[2];
+
+	init_config(&c);
+	CHECK_EQ(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	CHECK_EQ(write(fds[1], &event, 1), 1);
+	s.events = fds[0];
+	share = &s;
+	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 123);
+	share = NULL;
+	CHECK(strstr(words, "error: share 'src': "
+		"the guest's memory is not shared with the file server\n"));
+	close(fds[0]);
+	close(fds[1]);
 }
 
 static void exec_fails(void)
@@ -515,6 +540,7 @@ static const struct check_case cases[] = {
 	{"the guest panics", guest_panics},
 	{"timeout", timeout},
 	{"timeout of a QEMU that ignores TERM", timeout_deaf},
+	{"exec fails", memory_not_shared},
 	{"exec fails", exec_fails},
 	{"the first signal asks", first_signal_asks},
 	{"a guest that does not listen is ended", asked_in_vain},
