@@ -167,8 +167,8 @@ static const struct rule rules[] = {
 	CALL(capset, ALWAYS),		/* CAP_FSETID; acting */
 	CALL(capget, ALWAYS),		/* each thread, once */
 	/* the connection */
-	CALL(recvmsg, ALWAYS),
-	CALL(sendmsg, ALWAYS),
+	CALL(recvmmsg, ALWAYS),
+	CALL(sendmmsg, ALWAYS),
 #ifdef SYS_poll
 	CALL(poll, ALWAYS),
 #else
@@ -228,7 +228,7 @@ static const struct {
 #define NAME(name) { SYS_##name, #name }
 	NAME(execve), NAME(execveat), NAME(socket), NAME(socketpair),
 	NAME(connect), NAME(bind), NAME(listen), NAME(accept), NAME(sendto),
-	NAME(recvfrom), NAME(sendmmsg), NAME(recvmmsg), NAME(shutdown),
+	NAME(recvfrom), NAME(sendmsg), NAME(recvmsg), NAME(shutdown),
 	NAME(setsockopt), NAME(getsockopt), NAME(ptrace), NAME(mount),
 	NAME(umount2), NAME(pivot_root), NAME(chroot), NAME(chdir),
 	NAME(fchdir), NAME(unshare), NAME(setns), NAME(kill), NAME(tkill),
