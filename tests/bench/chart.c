@@ -113,13 +113,16 @@ int chart_write(const struct report *r, const char *path)
 		   "</text>\n", LEFT + WIDTH + 90, bottom + 30, LEFT,
 		rows ? r->row[0].fs : "");
 	draw_legend(f, r);
-	for (double v = 0; v <= SCALE + 0.01; v += 0.2)
+	for (int i = 0; i <= 8; i++) {
+		double v = i * 0.2;
+
 		fprintf(f, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%.0f' "
 			   "stroke='%s'/><text x='%.1f' y='%.0f' class='n' "
 			   "text-anchor='middle'>%.1f</text>\n",
 			x_of(v), x_of(v), TOP - 6, bottom,
-			v > 0.99 && v < 1.01 ? "#888" : "#e4e4e4", x_of(v),
+			i == 5 ? "#888" : "#e4e4e4", x_of(v),
 			bottom + 14, v);
+	}
 	for (unsigned int i = 0; i < r->nr_rows; i++)
 		if (charted(r, &r->row[i]))
 			y = draw_row(f, r, &r->row[i], y);

@@ -284,14 +284,14 @@ int run_ask(struct run *run, struct lane *l)
 	int ret;
 
 	ret = run->link->submit(run->link, l->req, 1);
-	while (ret == 0 && done != l->req) {
+	while (ret == 0) {
 		ret = run->link->poll(run->link, &done, 1);
-		if (ret == 0)
-			ret = run->link->wait(run->link);
-		else if (ret > 0)
-			ret = 0;
+		if (ret > 0 && done == l->req)
+			return done->error;
+		ret = ret ? ret : run->link->wait(run->link);
+		ret = ret > 0 ? 0 : ret;
 	}
-	return ret < 0 ? ret : l->req->error;
+	return ret;
 }
 
 static int set_up(struct run *run)

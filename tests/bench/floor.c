@@ -29,12 +29,13 @@
 #define RING 256
 
 struct pipe {
-	struct fe_req *slot[RING];
 	uint32_t head;		/* written by the producer */
 	uint32_t armed;		/* the reader sleeps */
-	uint32_t tail __attribute__((aligned(64))); /* the reader's own */
-	int event;
 	uint64_t events;	/* written to the eventfd */
+	int event;
+	/* Between what each end writes, so that no cache line bounces. */
+	struct fe_req *slot[RING];
+	uint32_t tail;		/* the reader's own */
 };
 
 struct floor_link {

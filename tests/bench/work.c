@@ -269,8 +269,8 @@ static int open_data(struct run *run, const char *name, uint32_t flags)
 	run->fh = ret == 0 ? reply_fh(l) : 0;
 	/* Streams: each lane has a part of the file to itself. */
 	for (unsigned int i = 0; i < run->depth; i++)
-		run->lane[i].off = DATA_SIZE / run->depth * i &
-				   ~(uint64_t)((1 << 20) - 1);
+		run->lane[i].off = (uint64_t)i * DATA_SIZE / run->depth &
+				   ~0xfffffull;
 	return ret < 0 ? run_fail(run, "open of '%s': %d", name, ret) : 0;
 }
 

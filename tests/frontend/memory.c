@@ -9,7 +9,6 @@
 #include "tests/frontend/memory.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -37,8 +36,12 @@ static int region_make(struct fe_region *r, uint64_t gpa, uint64_t size)
 	if (map == MAP_FAILED)
 		return -errno;
 	r->map = map;
-	r->used = calloc(size / FE_PAGE, 1);
-	return r->used ? 0 : -ENOMEM;
+	map = mmap(NULL, size / FE_PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	r->used = map;
+	return 0;
 }
 
 int fe_memory_init(struct fe *fe)
@@ -73,7 +76,8 @@ void fe_memory_exit(struct fe *fe)
 			munmap(r->map, r->size);
 		if (r->fd >= 0)
 			close(r->fd);
-		free(r->used);
+		if (r->used)
+			munmap(r->used, r->size / FE_PAGE);
 	}
 	fe->nr_regions = 0;
 }

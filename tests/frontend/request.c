@@ -274,7 +274,7 @@ int fe_call_start(struct fe *fe, const struct fe_call *call,
 
 int fe_call(struct fe *fe, struct fe_call *call)
 {
-	struct fe_req *req;
+	struct fe_req *req = NULL;
 	size_t n;
 	int ret;
 

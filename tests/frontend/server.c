@@ -83,7 +83,8 @@ static void child(const struct fe_server *s, const char *const *argv, int fd,
 		dup2(err, 2);
 		close(err);
 	}
-	execvp(args[0], (char *const *)(uintptr_t)args);
+	if (args[0])
+		execvp(args[0], (char *const *)(uintptr_t)args);
 	_exit(127);
 }
 
