@@ -51,8 +51,8 @@ void cred_init(struct fs_worker *w)
 	};
 	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 
-	w->cur_uid = geteuid();
-	w->cur_gid = getegid();
+	w->cur_uid = w->fs->place.uid;
+	w->cur_gid = w->fs->place.gid;
 	w->cur_groups = false;
 	w->no_fsetid = false;
 	if (!syscall(SYS_capget, &head, data))
