@@ -473,6 +473,75 @@ static void kick_changes(void)
 	rig_close(&rig);
 }
 
+/* A front end that keeps our in-flight table connects to another server. */
+static void inflight_table(void)
+{
+	const struct fe_opts o = { .ring_size = 16, .handshake_only = true,
+				   .pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK |
+					      VHU_PF_INFLIGHT_SHMFD };
+	struct { uint64_t size, offset; uint16_t queues, depth; } table = {
+		.queues = 2, .depth = 16,
+	};
+	struct rig_io io[5], *done;
+	struct rig other;
+	struct vhu_hdr hdr;
+	size_t size = sizeof(table);
+	void *token;
+	uint32_t len;
+	int fd, r;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(fe_set_features(rig.fe), 0);
+	CHECK_EQ(fe_send(rig.fe, VHU_GET_INFLIGHT_FD, 0, &table, sizeof(table),
+			 NULL, 0), 0);
+	CHECK_EQ(fe_recv(rig.fe, &hdr, &table, &size, &fd), 0);
+	CHECK(fd >= 0 && table.size >= 2 * 16 * 16);
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_INFLIGHT_FD, &table, sizeof(table),
+			&fd, 1), 0);
+	CHECK_EQ(fe_share_memory(rig.fe), 0);
+	for (unsigned int q = 0; q < 2; q++)
+		CHECK_EQ(fe_ring_init(rig.fe, q), 0);
+	CHECK_EQ(fe_start(rig.fe), 0);
+	for (int i = 0; i < 7; i++)
+		CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
+	RIG_SET(rig.hold, true);
+	for (unsigned int i = 0; i < 5; i++) {
+		CHECK_EQ(rig_io_new(rig.fe, &io[i], 100, (uint8_t)i), 0);
+		CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io[i], 1), 0);
+	}
+	fe_kick(&rig.fe->ring[1]);
+	RIG_UNTIL(rig_held_now(&rig) == 5);
+	/* That server is stuck for good. The next one has another arena. */
+	CHECK_EQ(rig_open(&other, 1), 0);
+	CHECK_EQ(rig_serve_socket(&other), 0);
+	close(rig.fe->sock);
+	rig.fe->sock = other.sock[1];
+	other.sock[1] = -1;
+	CHECK_EQ(fe_negotiate(rig.fe), 0);
+	CHECK_EQ(fe_set_features(rig.fe), 0);
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_INFLIGHT_FD, &table, sizeof(table),
+			&fd, 1), 0);
+	CHECK_EQ(fe_share_memory(rig.fe), 0);
+	CHECK_EQ(fe_start(rig.fe), 0);
+	for (unsigned int i = 0; i < 5; i++) {
+		while ((r = fe_reap(&rig.fe->ring[1], &token, &len)) == 0)
+			CHECK_EQ(fe_wait(&rig.fe->ring[1], 5000), 0);
+		CHECK_EQ(r, 1);
+		done = token;
+		CHECK_EQ(done - io, i);
+		CHECK(rig_io_right(done));
+	}
+	CHECK_EQ(RIG_GET(other.again), 5);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
+	CHECK_EQ(RIG_GET(other.events[VU_EVENT_PROTOCOL]), 0);
+	rig_hang_up(&rig);
+	rig_release(&rig);
+	rig_close(&rig);
+	rig_close(&other);
+	close(fd);
+}
+
 /* The front end maps its memory privately: we see none of it. */
 static void not_shared(void)
 {
@@ -550,6 +619,7 @@ int main(int argc, char **argv)
 		{ "stopped by us", stopped_by_us },
 		{ "call changes", call_changes },
 		{ "kick changes", kick_changes },
+		{ "in-flight table", inflight_table },
 		{ "not shared", not_shared },
 		{ "early kick", early_kick },
 		{ "no descriptors", no_descriptors },
