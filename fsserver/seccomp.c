@@ -137,7 +137,7 @@ static const struct rule rules[] = {
 	CALL(fchownat, WRITES),		/* SETATTR */
 	CALL(utimensat, WRITES),	/* SETATTR */
 	CALL(ftruncate, ALWAYS),	/* SETATTR; the inflight buffer */
-	CALL(fallocate, WRITES),	/* FALLOCATE */
+	CALL(fallocate, ALWAYS),	/* FALLOCATE; arena pages given back */
 	CALL(copy_file_range, WRITES),	/* COPY_FILE_RANGE */
 	ONLY(ioctl, ALWAYS, 1, UINT32_MAX,	/* IOCTL: chattr, lsattr */
 	     (uint32_t)FS_IOC_GETFLAGS, (uint32_t)FS_IOC_SETFLAGS,
