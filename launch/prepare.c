@@ -81,8 +81,8 @@ void prepare_log(const struct config *c)
 		journal = st.st_dev == dev && st.st_ino == ino;
 	if (level > LOG_LEVEL_DEBUG)
 		level = LOG_LEVEL_DEBUG;
-	if (level < LOG_LEVEL_WARNING)
-		level = LOG_LEVEL_WARNING;
+	if (level < LOG_LEVEL_ERROR)
+		level = LOG_LEVEL_ERROR;
 	log_setup((enum log_level)level, journal);
 }
 

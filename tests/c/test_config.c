@@ -159,6 +159,8 @@ static void command_of_the_guest(void)
 	REFUSED("run disk.img -- true", "disk.img boots by itself, so vmshare "
 					"can't run 'true' in it");
 	REFUSED("run --initrd i --kernel k -- true", "exclude each other");
+	REFUSED("run -n -- true", "--dry-run: this guest boots from memory "
+		"that only a run makes");
 	REFUSED("run --user x disk.img", "--user: only for a guest that "
 					 "vmshare's own init boots");
 	REFUSED("run --root-rw", "--root-rw: the guest could write to the "
