@@ -30,6 +30,7 @@
 #include <linux/capability.h>
 
 #define KEEP ((uid_t)-1)	/* setresuid(2): leave as it is */
+#define FSETID (1ull << CAP_FSETID)
 
 static int set_caps(uint64_t effective, uint64_t permitted)
 {
@@ -44,19 +45,25 @@ static int set_caps(uint64_t effective, uint64_t permitted)
 	return syscall(SYS_capset, &head, data) ? -errno : 0;
 }
 
-void cred_init(struct fs_worker *w)
+uint64_t cred_caps(void)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
 	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 
+	if (syscall(SYS_capget, &head, data))
+		return 0;
+	return (uint64_t)data[1].permitted << 32 | data[0].permitted;
+}
+
+void cred_init(struct fs_worker *w, uint64_t caps)
+{
 	w->cur_uid = w->fs->place.uid;
 	w->cur_gid = w->fs->place.gid;
 	w->cur_groups = false;
 	w->no_fsetid = false;
-	if (!syscall(SYS_capget, &head, data))
-		w->caps = (uint64_t)data[1].permitted << 32 | data[0].permitted;
+	w->caps = caps;
 }
 
 static int set_uid(struct fs_worker *w, uint32_t uid)
@@ -126,8 +133,7 @@ int cred_enter(struct fs_worker *w)
 		if (!err) {
 			/* The kernel cleared what is effective for non-root. */
 			w->no_fsetid = true;
-			err = set_caps(w->caps & ~(1ull << CAP_FSETID),
-				       w->caps);
+			err = set_caps(w->caps & ~FSETID, w->caps);
 		}
 	}
 	if (err)
@@ -155,9 +161,9 @@ int cred_drop_fsetid(struct fs_worker *w)
 {
 	int err;
 
-	if (w->no_fsetid || !(w->caps & 1ull << CAP_FSETID))
+	if (w->no_fsetid || !(w->caps & FSETID))
 		return 0;
-	err = set_caps(w->caps & ~(1ull << CAP_FSETID), w->caps);
+	err = set_caps(w->caps & ~FSETID, w->caps);
 	w->no_fsetid = !err;
 	return err;
 }

@@ -236,7 +236,8 @@ void lock_drop_all(struct fs *fs);
  * groups); nothing when access is not passthrough or ids already fit.
  * cred_leave() returns to the server's own. 0 or -errno.
  */
-void cred_init(struct fs_worker *w);	/* once, in the thread itself */
+uint64_t cred_caps(void);		/* what the process has */
+void cred_init(struct fs_worker *w, uint64_t caps); /* for a new thread */
 int cred_enter(struct fs_worker *w);
 void cred_leave(struct fs_worker *w);
 /* Run without CAP_FSETID, so that the kernel clears set-id bits. */

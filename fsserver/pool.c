@@ -85,6 +85,7 @@ struct fs_pool {
 	void *ops_ctx;
 	unsigned int limit;	/* threads beyond leaders and waiters */
 	unsigned int cpus;
+	uint64_t caps;		/* each thread's */
 	unsigned int nr_queues;
 	struct pool_queue *queues;
 	unsigned int generation; /* atomic: counts interrupts */
@@ -430,7 +431,7 @@ static void *thread_main(void *arg)
 	struct fs_pool *pool = t->pool;
 	struct pool_queue *q;
 
-	cred_init(&t->w);
+	cred_init(&t->w, pool->caps);
 	pthread_mutex_lock(&pool->lock);
 	q = t->lead;
 	while (q) {
@@ -589,6 +590,7 @@ int pool_open(struct fs_pool **out, struct fs *fs)
 	pool->ops = fs->ops;
 	pool->ops_ctx = fs->ops_ctx;
 	pool->cpus = usable_cpus();
+	pool->caps = cred_caps();
 	pool->limit = fs->options.threads;
 	if (!pool->limit)
 		pool->limit = pool->cpus < 4 ? 16 : pool->cpus * 4;

@@ -13,9 +13,9 @@
  *
  * What is not listed traps: the handler names the call on stderr and ends the
  * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. With
- * seccomp=log the kernel logs it and lets it pass. clone3() has its arguments
- * in memory, where no filter can look, and is answered with ENOSYS: the C
- * library then uses clone().
+ * seccomp=log the kernel logs it and lets it pass. What the C library tries but
+ * can do without is declined with an error: clone3() above all, which has its
+ * arguments in memory, where no filter can look.
  *
  * Rules whose verdict depends on the number alone cost nothing on kernels from
  * 5.11, which remember them; on older ones the order of the table counts.
@@ -71,7 +71,8 @@ enum {
 	LOCKS	= 1 << 5,
 	HANDLES	= 1 << 6,	/* inode-handles=on */
 	XATTRS	= 1 << 7,
-	KEEPER	= 1 << 8,
+	OLD	= 1 << 8,	/* a kernel before 5.8 */
+	KEEPER	= 1 << 9,
 };
 
 #define MAX_VALUES 10
@@ -100,10 +101,11 @@ struct rule {
 
 static const struct rule rules[] = {
 	/* the ring and its threads */
-#ifdef SYS_epoll_wait
+#if defined(__GLIBC__) && defined(SYS_epoll_wait)
 	CALL(epoll_wait, ALWAYS),	/* a leader sleeps */
+#else
+	CALL(epoll_pwait, ALWAYS),
 #endif
-	CALL(epoll_pwait, ALWAYS),	/* the same, other C libraries */
 	CALL(write, ALWAYS),		/* call and wake eventfds, stderr */
 	CALL(futex, ALWAYS),		/* followers, mutexes */
 	CALL(membarrier, ALWAYS),	/* a new memory table */
@@ -117,12 +119,16 @@ static const struct rule rules[] = {
 	CALL(getdents64, ALWAYS),	/* READDIR */
 	CALL(lseek, ALWAYS),		/* LSEEK, READDIR */
 	CALL(readlinkat, ALWAYS),	/* READLINK */
-	CALL(faccessat, ALWAYS),	/* ACCESS, kernels before 5.8 */
 	CALL(faccessat2, ALWAYS),	/* ACCESS */
-	CALL(statfs, ALWAYS),		/* type of a file system */
-	CALL(fstatfs, ALWAYS),		/* STATFS */
-	CALL(newfstatat, ALWAYS),	/* fstat() of new C libraries */
-	CALL(fstat, ALWAYS),		/* and of old ones */
+	CALL(faccessat, OLD),
+	CALL(geteuid, OLD),
+	CALL(getegid, OLD),
+	CALL(fstatfs, ALWAYS),		/* STATFS, type of a file system */
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+	CALL(newfstatat, ALWAYS),	/* fstat() */
+#else
+	CALL(fstat, ALWAYS),
+#endif
 	CALL(fsync, ALWAYS),		/* FSYNC */
 	CALL(fdatasync, ALWAYS),	/* FSYNC */
 	CALL(syncfs, ALWAYS),		/* SYNCFS */
@@ -164,8 +170,7 @@ static const struct rule rules[] = {
 	CALL(setresuid, ACTS),
 	CALL(setresgid, ACTS),
 	CALL(setgroups, ACTS),
-	CALL(capset, ALWAYS),		/* CAP_FSETID; acting */
-	CALL(capget, ALWAYS),		/* each thread, once */
+	CALL(capset, ACTS),		/* the same; CAP_FSETID */
 	/* the connection */
 	CALL(recvmmsg, ALWAYS),
 	CALL(sendmmsg, ALWAYS),
@@ -184,9 +189,7 @@ static const struct rule rules[] = {
 	ONLY(mmap, ALWAYS, 2, PROT_EXEC, 0),
 	ONLY(mprotect, ALWAYS, 2, PROT_EXEC, 0),
 	CALL(munmap, ALWAYS),
-	CALL(mremap, ALWAYS),		/* realloc() */
 	CALL(madvise, ALWAYS),
-	CALL(brk, ALWAYS),
 	ONLY(clone, ALWAYS, 0, CLONE_MASK, THREAD_FLAGS),
 	CALL(set_robust_list, ALWAYS),
 	CALL(rseq, ALWAYS),
@@ -196,7 +199,6 @@ static const struct rule rules[] = {
 	ONLY(tgkill, ALWAYS, 0, UINT32_MAX, SELF),	/* lock waiters */
 	CALL(gettid, ALWAYS),		/* pthread_kill() and raise() */
 	CALL(getpid, ALWAYS),
-	CALL(sched_getaffinity, ALWAYS),	/* malloc() in a new thread */
 	CALL(clock_nanosleep, ALWAYS),
 	CALL(clock_gettime, ALWAYS),	/* where the vDSO has no clock */
 	CALL(restart_syscall, ALWAYS),	/* after a stop */
@@ -213,11 +215,22 @@ static const struct rule rules[] = {
 	CALL(umask, KEEPER),
 	CALL(fchdir, KEEPER),
 	CALL(prlimit64, KEEPER),
-	CALL(getuid, KEEPER),
 	CALL(geteuid, KEEPER),
 	CALL(getegid, KEEPER),
-	CALL(sigaltstack, KEEPER),
+	CALL(capget, KEEPER),
+	CALL(sched_getaffinity, KEEPER),
 	CALL(close_range, KEEPER),	/* descriptors of a dead worker */
+};
+
+/* What the C library tries and can do without. */
+static const struct {
+	long nr;
+	int error;
+} declined[] = {
+	{ SYS_clone3, ENOSYS },		/* then it uses clone() */
+	{ SYS_brk, ENOMEM },		/* malloc(): then mmap() */
+	{ SYS_mremap, ENOMEM },		/* realloc(): then it copies */
+	{ SYS_sched_getaffinity, EPERM }, /* malloc(): then two arenas */
 };
 
 /* Names for the message, of what an attacker or a new C library would call. */
@@ -334,39 +347,51 @@ static void emit_program(struct program *p, unsigned int config,
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
 		if ((rules[i].when & config) == rules[i].when)
 			emit_rule(p, &rules[i]);
-	emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_clone3);
-	emit(p, BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS);
+	for (size_t i = 0; i < ARRAY_SIZE(declined); i++) {
+		emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1,
+		     (uint32_t)declined[i].nr);
+		emit(p, BPF_RET | BPF_K, 0, 0,
+		     SECCOMP_RET_ERRNO | (uint32_t)declined[i].error);
+	}
 	emit(p, BPF_RET | BPF_K, 0, 0, otherwise);
 }
 
 /* ---- the violation ------------------------------------------------------ */
 
-/* Async-signal-safe, and with nothing but write(2). */
-static void put(const char *s)
+struct message {
+	char text[160];
+	size_t len;
+};
+
+/* Async-signal-safe, unlike the C library's. */
+static void put(struct message *m, const char *s)
 {
-	(void)!write(STDERR_FILENO, s, strlen(s));
+	while (*s && m->len < sizeof(m->text))
+		m->text[m->len++] = *s++;
 }
 
 static void violation(int sig, siginfo_t *info, void *context)
 {
 	char number[12] = "", *at = number + sizeof(number) - 1;
 	unsigned int nr = (unsigned int)info->si_syscall;
+	struct message m = { .len = 0 };
 
 	(void)sig;
 	(void)context;
-	put("vmshare: error: the file server made the system call ");
+	put(&m, "vmshare: error: the file server made the system call ");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (names[i].nr == (long)nr) {
-			put(names[i].name);
-			put(", ");
+			put(&m, names[i].name);
+			put(&m, ", ");
 		}
 	do {
 		*--at = (char)('0' + nr % 10);
 		nr /= 10;
 	} while (nr);
-	put("number ");
-	put(at);
-	put(", which it never needs: its share ends\n");
+	put(&m, "number ");
+	put(&m, at);
+	put(&m, ", which it never needs: its share ends\n");
+	(void)!write(STDERR_FILENO, m.text, m.len);
 	_exit(FS_EXIT_SECCOMP);
 }
 
@@ -396,6 +421,8 @@ static unsigned int config_of(const struct fs_options *o, bool proc)
 
 	if (!o->readonly)
 		config |= WRITES;
+	if (syscall(SYS_faccessat2, -1, "", 0, 0) && errno == ENOSYS)
+		config |= OLD;
 	if (o->access == FS_ACCESS_PASSTHROUGH)
 		config |= ACTS;
 	if (o->access == FS_ACCESS_MAPPED)

@@ -107,7 +107,7 @@ static inline struct fs_worker *rig_worker(struct rig *r)
 	w->fs = r->fs;
 	w->chain.iov = w->iov;
 	w->scratch = malloc(FS_SCRATCH);
-	cred_init(w);
+	cred_init(w, cred_caps());
 	return w;
 }
 

@@ -34,9 +34,15 @@ static atomic_int blocked, ran, waits, refused, two_leaders, dropped;
 static atomic_int seen_threads;
 static _Thread_local bool counted;
 
-void cred_init(struct fs_worker *w)
+uint64_t cred_caps(void)
+{
+	return 0;
+}
+
+void cred_init(struct fs_worker *w, uint64_t caps)
 {
 	(void)w;
+	(void)caps;
 }
 
 void fs_drop_guest(struct fs *fs)

@@ -1,0 +1,236 @@
+/* rooms: base */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The filter itself, by what happens to a process that has it: what is allowed
+ * works, what is not ends it with the name of the call.
+ */
+
+#include "fsserver/seccomp.c"
+
+#include "check.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+static char said[4096];		/* on stderr, by the last child */
+
+/* Run @act under a filter. Return: its exit status, 128 + signal. */
+static int under(unsigned int config, bool log_only, int (*act)(void))
+{
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe(fds))
+		abort();
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		dup2(fds[1], STDERR_FILENO);
+		if (install(config, log_only))
+			_exit(99);
+		_exit(act());
+	}
+	close(fds[1]);
+	n = read(fds[0], said, sizeof(said) - 1);
+	said[n > 0 ? n : 0] = '\0';
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) :
+				   128 + WTERMSIG(status);
+}
+
+static void *thread(void *arg)
+{
+	char *mem = malloc(100000);
+
+	*(int *)arg = mem != NULL;
+	free(mem);
+	return arg;
+}
+
+/* What servers do all day. */
+static int harmless(void)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct timespec pause = { .tv_nsec = 1000 };
+	pthread_t id;
+	int ran = 0, fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	unsigned int flags;
+	void *mem;
+
+	if (fd < 0 || write(fd, "x", 1) != 1 || fcntl(fd, F_OFD_SETLK, &fl))
+		return 1;
+	mem = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED || mprotect(mem, 4096, PROT_NONE) ||
+	    munmap(mem, 8192))
+		return 2;
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) && errno != ENOTTY &&
+	    errno != EOPNOTSUPP)
+		return 3;
+	if (pthread_create(&id, NULL, thread, &ran) ||
+	    pthread_join(id, NULL) || !ran)
+		return 4;
+	if (pthread_kill(pthread_self(), 0) || nanosleep(&pause, NULL))
+		return 5;
+	if (syscall(SYS_clone3, NULL, 0) != -1 || errno != ENOSYS)
+		return 6;
+	return 0;
+}
+
+#define ACT(name, call)                                                       \
+	static int name(void)                                                 \
+	{                                                                     \
+		(void)!(intptr_t)(call);                                      \
+		return 0;                                                     \
+	}
+
+ACT(do_socket, socket(AF_INET, SOCK_STREAM, 0))
+ACT(do_exec, execl("/bin/true", "true", NULL))
+ACT(do_ptrace, ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+ACT(do_mount, mount("none", "/", "tmpfs", 0, NULL))
+ACT(do_mmap, mmap(NULL, 4096, PROT_READ | PROT_EXEC,
+		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+ACT(do_mprotect, mprotect(NULL, 4096, PROT_EXEC))
+ACT(do_ioctl, ioctl(0, TIOCSTI, ""))
+ACT(do_fcntl, fcntl(0, F_SETOWN, 1))
+ACT(do_clone, syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0))
+ACT(do_namespace, syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0))
+ACT(do_tgkill, syscall(SYS_tgkill, 1, 1, 0))
+ACT(do_kill, kill(getpid(), 0))
+ACT(do_uring, syscall(425, 1, NULL))
+ACT(do_unlink, unlinkat(-1, "x", 0))
+ACT(do_setuid, syscall(SYS_setresuid, -1, -1, -1))
+ACT(do_flock, flock(-1, 0))
+ACT(do_unknown, syscall(511))
+
+#define EVERYTHING (WRITES | ACTS | MAPS | PROC | NO_PROC | LOCKS | \
+		    HANDLES | XATTRS)
+
+static void test_allowed(void)
+{
+	CHECK_EQ(under(EVERYTHING, false, harmless), 0);
+	CHECK_EQ(under(EVERYTHING | KEEPER, false, harmless), 0);
+	CHECK_STR(said, "");
+}
+
+static void test_refused(void)
+{
+	static const struct {
+		int (*act)(void);
+		const char *name;
+	} bad[] = {
+		{ do_socket, "socket" }, { do_exec, "execve" },
+		{ do_ptrace, "ptrace" }, { do_mount, "mount" },
+		{ do_mmap, "mmap" }, { do_mprotect, "mprotect" },
+		{ do_ioctl, "ioctl" }, { do_fcntl, "fcntl" },
+		{ do_clone, "clone" }, { do_namespace, "clone" },
+		{ do_tgkill, "tgkill" }, { do_kill, "kill" },
+		{ do_uring, "io_uring_setup" },
+	};
+	char want[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		CHECK_EQ(under(EVERYTHING, false, bad[i].act),
+			 FS_EXIT_SECCOMP);
+		snprintf(want, sizeof(want), "vmshare: error: the file server "
+			 "made the system call %s, number ", bad[i].name);
+		if (strncmp(said, want, strlen(want)) != 0)
+			printf("# said: %s", said);
+		CHECK(!strncmp(said, want, strlen(want)));
+		CHECK(said[strlen(said) - 1] == '\n');
+	}
+	CHECK_EQ(under(EVERYTHING, false, do_unknown), FS_EXIT_SECCOMP);
+	CHECK(strstr(said, "number 511, "));
+}
+
+/* A configuration has no more than it needs. */
+static void test_configurations(void)
+{
+	CHECK_EQ(under(WRITES, false, do_unlink), 0);
+	CHECK_EQ(under(0, false, do_unlink), FS_EXIT_SECCOMP);
+	CHECK_EQ(under(ACTS, false, do_setuid), 0);
+	CHECK_EQ(under(WRITES, false, do_setuid), FS_EXIT_SECCOMP);
+	CHECK_EQ(under(LOCKS, false, do_flock), 0);
+	CHECK_EQ(under(WRITES, false, do_flock), FS_EXIT_SECCOMP);
+}
+
+static int clone_worker(void)
+{
+	long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	int status;
+
+	if (!pid) {
+		/* Its own comes on top, and takes the keeper's away. */
+		if (install(EVERYTHING, false))
+			_exit(1);
+		do_clone();
+		_exit(2);
+	}
+	if (pid < 0 || waitpid((pid_t)pid, &status, 0) < 0)
+		return 3;
+	return WEXITSTATUS(status);
+}
+
+static void test_keeper(void)
+{
+	CHECK_EQ(under(EVERYTHING | KEEPER, false, clone_worker),
+		 FS_EXIT_SECCOMP);
+	CHECK(strstr(said, "system call clone"));
+	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_namespace),
+		 FS_EXIT_SECCOMP);
+	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_clone), FS_EXIT_SECCOMP);
+}
+
+static void test_log(void)
+{
+	CHECK_EQ(under(EVERYTHING, true, do_socket), 0);
+	CHECK_EQ(under(EVERYTHING, true, do_flock), 0);
+}
+
+static unsigned int count(unsigned int config)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		bool again = false;
+
+		for (size_t k = 0; k < i; k++)
+			again |= rules[k].nr == rules[i].nr;
+		n += !again && (rules[i].when & config) == rules[i].when;
+	}
+	return n;
+}
+
+static void test_size(void)
+{
+	const unsigned int usual = WRITES | PROC | LOCKS | XATTRS;
+
+	printf("# passthrough %u, squash %u, mapped %u, ro %u calls\n",
+	       count(usual | ACTS), count(usual), count(usual | MAPS),
+	       count(ACTS | PROC | LOCKS | XATTRS));
+	CHECK(count(usual | ACTS) <= 70);
+	CHECK(count(usual | ACTS | HANDLES) <= 72);
+	CHECK(count(usual | MAPS) <= 70);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "allowed", test_allowed },
+		{ "refused", test_refused },
+		{ "configurations", test_configurations },
+		{ "keeper", test_keeper },
+		{ "log", test_log },
+		{ "size", test_size },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
