@@ -114,7 +114,8 @@ const char *qemu_arg_conflict(const char *arg, const char *next)
 		    (!next || !strstr(next, conflicts[i].value)))
 			continue;
 		/* more memory is fine where the server can map it */
-		if (strcmp(arg, "object") == 0 && strstr(next, "share=on"))
+		if (next && strcmp(arg, "object") == 0 &&
+		    strstr(next, "share=on"))
 			continue;
 		return conflicts[i].why;
 	}

@@ -264,7 +264,7 @@ int opt_share_socket(struct cfg_parser *p, const struct cfg_key *key,
 		     void *base, const char *value)
 {
 	const char *path, *tag, *options;
-	struct share_config *share;
+	struct share_config *share = NULL;
 	int err;
 
 	(void)base;
@@ -275,7 +275,7 @@ int opt_share_socket(struct cfg_parser *p, const struct cfg_key *key,
 		return cfg_fail(p, "%s %s: must be %s", key->name, value,
 				key->arg);
 	err = cfg_new_share(p, tag, &share);
-	if (err)
+	if (err || !share)
 		return err;
 	share->socket = path;
 	share->dir = NULL;

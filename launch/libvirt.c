@@ -162,7 +162,7 @@ static void note_lost(const struct config *c, const struct share_config *s)
 		{s->direct_io, "direct-io"},
 		{s->noatime, "noatime"},
 		{!s->submounts, "submounts"},
-		{s->access && strcmp(s->access, "passthrough"), "access"},
+		{s->access && strcmp(s->access, "passthrough") != 0, "access"},
 		{s->xattr_map, "xattr-map"},
 		{s->uid_map || s->gid_map, "uid-map and gid-map"},
 		{s->inode_limit, "inode-limit"},

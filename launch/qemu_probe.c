@@ -329,7 +329,8 @@ void qemu_install_hint(const char *arch, char *buf, size_t size)
 	while (f && fgets(line, sizeof(line), f)) {
 		size_t used = strlen(ids);
 
-		if (strncmp(line, "ID=", 3) && strncmp(line, "ID_LIKE=", 8))
+		if (strncmp(line, "ID=", 3) != 0 &&
+		    strncmp(line, "ID_LIKE=", 8) != 0)
 			continue;
 		snprintf(ids + used, sizeof(ids) - used, "%s ",
 			 strchr(line, '=') + 1);

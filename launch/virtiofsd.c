@@ -128,7 +128,7 @@ static int take_acl(struct vfs_parse *v, const char *name, const char *value)
 {
 	if (value && strcmp(value, "never") == 0)
 		return set(v, "posix-acl", "off");
-	if (value && strcmp(value, "auto") && strcmp(value, "always"))
+	if (value && strcmp(value, "auto") != 0 && strcmp(value, "always") != 0)
 		return cfg_fail(&v->p, "%s %s: must be never, auto or always",
 				name, value);
 	v->share->xattr = true; /* ACLs are attributes */

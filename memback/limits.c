@@ -249,8 +249,8 @@ static void own_cgroup(char *buf, size_t size)
 static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 			    char *where, size_t where_size)
 {
-	uint64_t least = UINT64_MAX, limit, used;
-	char group[4096], path[4608];
+	uint64_t least = UINT64_MAX, limit = 0, used = 0;
+	char group[4096], path[4608], *slash;
 
 	own_cgroup(group, sizeof(group));
 	snprintf(where, where_size, "/");
@@ -267,7 +267,8 @@ static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 				snprintf(where, where_size, "%s", group);
 			}
 		}
-		*strrchr(group, '/') = '\0';
+		slash = strrchr(group, '/');
+		*(slash ? slash : group) = '\0';
 	}
 	return least;
 }

@@ -1,0 +1,237 @@
+/* rooms: base memback guest launch */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The preflight: what it finds on a host that the test sets up, how it says
+ * so, and that it shows everything at once.
+ */
+#include "launch/launch.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "launch/qemu_private.h"
+#include "tests/c/check.h"
+
+static char top[64];
+static struct config c;
+static struct findings found;
+static struct qemu_info info;
+
+/* Words of @line are divided by blanks; it must parse. */
+static bool configure(const char *line)
+{
+	static char text[2048], *argv[64];
+	int argc = 0;
+
+	config_free(&c);
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *s = strtok(text, " "); s; s = strtok(NULL, " "))
+		argv[argc++] = s;
+	argv[argc] = NULL;
+	memset(&found, 0, sizeof(found));
+	return config_parse(&c, argc, argv) == 0;
+}
+
+static void put(const char *name, const char *text, mode_t mode)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	f = fopen(path, "we");
+	fputs(text, f);
+	fclose(f);
+	chmod(path, mode);
+}
+
+static const char *has(const char *text)
+{
+	for (unsigned int i = 0; i < found.count; i++)
+		if (strstr(found.list[i].text, text))
+			return found.list[i].hint;
+	for (unsigned int i = 0; i < found.count; i++)
+		printf("# found: %s\n", found.list[i].text);
+	return NULL;
+}
+
+static void five_things_wrong(void)
+{
+	char line[512];
+
+	put("file", "x", 0644);
+	put("q",
+	    "#!/bin/sh\ncase $* in *-version*) echo 'QEMU emulator "
+	    "version 7.2.0' ;; esac\n",
+	    0755);
+	snprintf(line, sizeof(line),
+		 "check --arch x86_64 --accel tcg --qemu "
+		 "%s/q -s %s/none:a,ro -s %s/file:b --qemu-arg -m --status-fd "
+		 "99 %s/no.img",
+		 top, top, top, top);
+	CHECK(configure(line));
+	CHECK_EQ(check_run(&c, &info, &found), EXIT_REFUSED);
+	CHECK(has("share 'a': "));
+	CHECK(has("/none: no such directory"));
+	CHECK(has("/file is a file, not a directory"));
+	CHECK(has("--qemu-arg -m: contradicts --memory"));
+	CHECK(has("/no.img: no such file"));
+	CHECK(has("--status-fd 99: descriptor is not open"));
+	CHECK(has("this build has no vhost-user-fs device"));
+}
+
+static void disk_in_use(void)
+{
+	struct flock lock = {.l_type = F_RDLCK,
+			     .l_whence = SEEK_SET,
+			     .l_start = 201,
+			     .l_len = 1};
+	char line[256], path[128];
+	const char *hint;
+	int fd;
+
+	put("d.img", "disk", 0644);
+	snprintf(path, sizeof(path), "%s/d.img", top);
+	snprintf(line, sizeof(line), "check --accel tcg %s", path);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK_EQ(found.count, 0);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	check_run(&c, NULL, &found);
+	hint = has("d.img: in use by another process");
+	CHECK(hint && strstr(hint, "--ephemeral"));
+	snprintf(line, sizeof(line), "check --accel tcg --read-only %s", path);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK_EQ(found.count, 0);
+	lock.l_start = 101;
+	CHECK_EQ(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	check_run(&c, NULL, &found);
+	CHECK(has("in use"));
+	close(fd);
+}
+
+static void disk_in_share(void)
+{
+	char line[256];
+
+	put("d.img", "disk", 0644);
+	snprintf(line, sizeof(line), "check -s %s:t %s/d.img", top, top);
+	CHECK(configure(line));
+	CHECK_EQ(check_run(&c, NULL, &found), 0);
+	CHECK(has("share 't' contains the guest's own disk"));
+	snprintf(line, sizeof(line), "check -s %s:t,ro %s/d.img", top, top);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK_EQ(found.count, 0);
+}
+
+static void listening(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char line[256];
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s", top);
+	CHECK_EQ(bind(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	snprintf(line, sizeof(line), "serve -s /tmp --fd %d", sock);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK(has(": is a socket that does not listen"));
+	CHECK_EQ(listen(sock, 1), 0);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK_EQ(found.count, 0);
+	close(sock);
+	CHECK(configure("serve -s /tmp --fd 98"));
+	check_run(&c, NULL, &found);
+	CHECK(has("--fd 98: descriptor is not open"));
+	CHECK(configure("serve -s /tmp --socket /no/where/s"));
+	check_run(&c, NULL, &found);
+	CHECK(has("--socket /no/where/s: /no/where: no such directory"));
+	put("f", "", 0644);
+	snprintf(line, sizeof(line), "serve -s /tmp --socket %s/f", top);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK(has("exists and is not a socket"));
+}
+
+static void forwards_in_use(void)
+{
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	socklen_t len = sizeof(sin);
+	int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char line[128];
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK_EQ(bind(sock, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	CHECK_EQ(listen(sock, 1), 0);
+	CHECK_EQ(getsockname(sock, (struct sockaddr *)&sin, &len), 0);
+	snprintf(line, sizeof(line), "check -f tcp:%u:22 %s/d.img",
+		 ntohs(sin.sin_port), top);
+	put("d.img", "disk", 0644);
+	CHECK(configure(line));
+	check_run(&c, NULL, &found);
+	CHECK(has("of 127.0.0.1: Address already in use"));
+	close(sock);
+}
+
+static void findings_as_json(void)
+{
+	char path[128], text[1024];
+	size_t n;
+	FILE *f;
+	int fd;
+
+	CHECK(configure("check d"));
+	findings_add(&found, 0, "", "a \"quoted\" \\ \n%s", "\xc3\xa9");
+	findings_add(&found, 127, "do", "x");
+	snprintf(path, sizeof(path), "%s/json", top);
+	fflush(stdout);
+	fd = dup(1);
+	CHECK(freopen(path, "we", stdout));
+	findings_print_json(&found, &c);
+	fflush(stdout);
+	dup2(fd, 1);
+	close(fd);
+	f = fopen(path, "re");
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	CHECK_STR(text,
+		  "{\"ok\":false,\"status\":127,\"command\":\"check\","
+		  "\"findings\":[{\"level\":\"warning\",\"status\":0,\"text\":"
+		  "\"a \\\"quoted\\\" \\\\ \\u000a\xc3\xa9\",\"hint\":\"\"},"
+		  "{\"level\":\"error\",\"status\":127,\"text\":\"x\",\"hint\":"
+		  "\"do\"}]}\n");
+	CHECK(json_valid(text));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{"five_things_wrong", five_things_wrong},
+		{"disk_in_use", disk_in_use},
+		{"disk_in_share", disk_in_share},
+		{"listening", listening},
+		{"forwards_in_use", forwards_in_use},
+		{"findings_as_json", findings_as_json},
+	};
+	char clean[96];
+	int failed;
+
+	snprintf(top, sizeof(top), "/tmp/test-check-XXXXXX");
+	if (!mkdtemp(top) || chdir(top))
+		return 1;
+	unsetenv("VMSHARE_CONFIG");
+	unsetenv("VMSHARE_QEMU");
+	failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
+	config_free(&c);
+	snprintf(clean, sizeof(clean), "rm -rf %s", top);
+	return system(clean) ? 1 : failed;
+}

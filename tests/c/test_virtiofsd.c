@@ -1,0 +1,223 @@
+/* rooms: base memback guest launch */
+/* SPDX-License-Identifier: MIT */
+/*
+ * Being called as virtiofsd is called: both dialects, held against what libvirt
+ * and others really write, and what is refused by name.
+ */
+#include "launch/launch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/c/check.h"
+
+#define MIB	  (UINT64_C(1) << 20)
+#define MAX_WORDS 32
+
+static struct config c;
+static char said[8192]; /* on the stream that was caught */
+
+static int caught = -1, saved = -1, saved_fd;
+
+static void catch_stream(int fd)
+{
+	fflush(stdout);
+	caught = memfd_create("said", 0);
+	saved_fd = fd;
+	saved = dup(fd);
+	dup2(caught, fd);
+}
+
+static void let_go(void)
+{
+	ssize_t n;
+
+	fflush(stdout);
+	dup2(saved, saved_fd);
+	close(saved);
+	n = pread(caught, said, sizeof(said) - 1, 0);
+	said[n > 0 ? n : 0] = '\0';
+	close(caught);
+}
+
+/* Blanks divide words, except that '%' in one stands for a blank. */
+static int virtiofsd(const char *line)
+{
+	static char text[4096];
+	static char *argv[MAX_WORDS + 1];
+	int argc = 0, err;
+
+	config_free(&c);
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *s = strtok(text, " "); s; s = strtok(NULL, " ")) {
+		argv[argc++] = s;
+		for (; *s; s++)
+			if (*s == '%')
+				*s = ' ';
+	}
+	argv[argc] = NULL;
+	catch_stream(2);
+	err = config_parse_virtiofsd(&c, argc, argv);
+	let_go();
+	return err;
+}
+
+static void called_as_virtiofsd(void)
+{
+	char *lists[][3] = {
+		{"/usr/libexec/virtiofsd", "--help", NULL},
+		{"vmshare", "--fd=3", NULL},
+		{"vmshare", "-o", NULL},
+		{"vmshare", "--print-capabilities", NULL},
+		{"vmshare", "run", NULL},
+		{"vmshare", "--help", NULL},
+		{"vmshare", "--version", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		CHECK_EQ(config_is_virtiofsd(2, lists[i]), i < 4);
+	CHECK(!config_is_virtiofsd(1, lists[4]));
+}
+
+/* What libvirt 9.0 writes, and 11.3 without "separate-options". */
+static void libvirt_o_dialect(void)
+{
+	const struct share_config *s = &c.shares[0];
+
+	CHECK_EQ(virtiofsd("vmshare --fd=31 -o source=/var/a,,b%c,cache=always"
+			   ",sandbox=chroot,xattr,no_flock,posix_lock "
+			   "--thread-pool-size=16 -d"),
+		 0);
+	CHECK_EQ(c.listen_fd, 31);
+	CHECK_STR(s->dir, "/var/a,b c");
+	CHECK_STR(s->cache, "always");
+	CHECK_STR(s->sandbox, "chroot");
+	CHECK(s->xattr && !s->flock && s->posix_lock);
+	CHECK_EQ(s->threads, 16);
+	CHECK_EQ(c.verbose, 2);
+	CHECK_STR(c.command, "serve");
+	CHECK(c.once);
+	CHECK_EQ(virtiofsd("vmshare --fd=31 -o source=/a,cache=none,no_xattr,"
+			   "flock,no_posix_lock --rlimit-nofile=2048 "
+			   "--log-level debug --uid-map=:0:1000:1: "
+			   "--uid-map=:1:100000:65536: --gid-map=:0:100:1: "
+			   "--readonly"),
+		 0);
+	CHECK_STR(s->cache, "none");
+	CHECK(!s->xattr && s->flock && !s->posix_lock && s->ro);
+	CHECK_EQ(s->open_files, 2048);
+	CHECK_STR(s->uid_map, "0:1000:1,1:100000:65536");
+	CHECK_STR(s->gid_map, "0:100:1");
+	CHECK_EQ(c.verbose, 1);
+}
+
+/* What libvirt 11.3 writes with "separate-options", Kata, and mkosi. */
+static void separate_options(void)
+{
+	const struct share_config *s = &c.shares[0];
+
+	CHECK_EQ(virtiofsd("vmshare --fd=27 --shared-dir /srv/a,b --cache "
+			   "never --sandbox namespace --xattr "
+			   "--thread-pool-size=0"),
+		 0);
+	CHECK_EQ(c.listen_fd, 27);
+	CHECK_STR(s->dir, "/srv/a,b");
+	CHECK_STR(s->cache, "none");
+	CHECK_STR(s->sandbox, "namespace");
+	CHECK(s->xattr);
+	CHECK_EQ(s->threads, 0);
+	CHECK_EQ(virtiofsd("virtiofsd --syslog --cache=auto "
+			   "--shared-dir=/run/kata --fd=3 "
+			   "--thread-pool-size=1 --announce-submounts"),
+		 0);
+	CHECK(s->submounts && !s->xattr && !s->posix_acl);
+	CHECK_STR(s->tag, "kata");
+	CHECK_EQ(virtiofsd("virtiofsd --socket-path=/s --shared-dir / "
+			   "--no-announce-submounts --inode-file-handles="
+			   "prefer --posix-acl=auto --allow-mmap --writeback "
+			   "--seccomp trap --translate-uid map:0:1000:1 "
+			   "--xattrmap :map::user.v.: --socket-group kvm "
+			   "--preserve-noatime --allow-direct-io --tag t"),
+		 0);
+	CHECK(!s->submounts && s->inode_handles && s->posix_acl && s->xattr);
+	CHECK(s->writeback && s->noatime && s->direct_io && s->allow_root);
+	CHECK_STR(s->seccomp, "kill");
+	CHECK_STR(s->uid_map, "0:1000:1");
+	CHECK_STR(s->xattr_map, ":map::user.v.:");
+	CHECK_STR(c.socket_group, "kvm");
+	CHECK_STR(s->tag, "t");
+}
+
+static void refused_of_virtiofsd(void)
+{
+	static const struct {
+		const char *line, *message;
+	} bad[] = {
+		{"v --fd=3 -o source=/a -o source=/",
+		 "-o source /: the directory was given already: /a"},
+		{"v --fd=3 --shared-dir /a -o source=/,sandbox=none",
+		 "the directory was given already"},
+		{"v --fd=3 -o source=/a,modcaps=+sys_admin",
+		 "-o modcaps: refused"},
+		{"v --shared-dir /a --fd 3 --daemonize",
+		 "--daemonize: refused"},
+		{"v --shared-dir /a --fd 3 --cache metadata",
+		 "--cache metadata: vmshare has only"},
+		{"v --shared-dir /a --fd 3 --security-label",
+		 "--security-label: vmshare does not label"},
+		{"v --shared-dir /a --fd 3 --migration-mode find-paths",
+		 "--migration-mode: refused"},
+		{"v --shared-dir /a --fd 3 --inode-file-handles=mandatory",
+		 "must be never or prefer"},
+		{"v --shared-dir /a --fd 3 --xatr",
+		 "unknown option '--xatr' (called as virtiofsd)"},
+		{"v --shared-dir /a --fd 3 -o flok",
+		 "hint: did you mean -o flock?"},
+		{"v --shared-dir /a", "give --socket-path PATH or --fd N"},
+		{"v --fd 3", "no directory given"},
+		{"v --fd 3 --socket-path s --shared-dir /a",
+		 "exclude each other"},
+		{"v --fd x --shared-dir /a", "--fd x: must be a descriptor"},
+		{"v --fd 3 --shared-dir /a --uid-map=0:1:2",
+		 "must be :GUEST:HOST:COUNT:"},
+		{"v --fd 3 --shared-dir", "--shared-dir: needs a value"},
+		{"v --fd 3 --xattr=on", "--xattr: takes no value"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		CHECK_EQ(virtiofsd(bad[i].line), -EINVAL);
+		if (!strstr(said, bad[i].message))
+			printf("# said: %s", said);
+		CHECK(strstr(said, bad[i].message));
+	}
+}
+
+static void capabilities(void)
+{
+	char *argv[] = {"vmshare", "--print-capabilities", NULL};
+	int err;
+
+	config_free(&c);
+	catch_stream(1);
+	err = config_parse_virtiofsd(&c, 2, argv);
+	let_go();
+	CHECK_EQ(err, 1);
+	CHECK_STR(said, "{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{"called_as_virtiofsd", called_as_virtiofsd},
+		{"libvirt_o_dialect", libvirt_o_dialect},
+		{"separate_options", separate_options},
+		{"refused_of_virtiofsd", refused_of_virtiofsd},
+		{"capabilities", capabilities},
+	};
+	int failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
+
+	config_free(&c);
+	return failed;
+}
