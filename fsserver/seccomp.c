@@ -37,6 +37,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/membarrier.h>
 #include <linux/seccomp.h>
 
 #if defined(__x86_64__)
@@ -190,15 +191,20 @@ static const struct rule rules[] = {
 	ONLY(mprotect, ALWAYS, 2, PROT_EXEC, 0),
 	CALL(munmap, ALWAYS),
 	CALL(madvise, ALWAYS),
+	CALL(brk, ALWAYS),		/* malloc() */
 	ONLY(clone, ALWAYS, 0, CLONE_MASK, THREAD_FLAGS),
 	CALL(set_robust_list, ALWAYS),
 	CALL(rseq, ALWAYS),
 	CALL(rt_sigprocmask, ALWAYS),	/* threads; lock waiters */
-	CALL(rt_sigaction, ALWAYS),	/* SIGBUS, abort() */
 	CALL(rt_sigreturn, ALWAYS),
 	ONLY(tgkill, ALWAYS, 0, UINT32_MAX, SELF),	/* lock waiters */
-	CALL(gettid, ALWAYS),		/* pthread_kill() and raise() */
-	CALL(getpid, ALWAYS),
+	CALL(getpid, ALWAYS),		/* pthread_kill() */
+	CALL(gettid, ALWAYS),		/* raise() */
+#ifndef __GLIBC__
+	CALL(tkill, ALWAYS),		/* pthread_kill() of musl */
+#endif
+	ONLY(membarrier, ALWAYS, 0, UINT32_MAX,	/* before sleeping */
+	     MEMBARRIER_CMD_PRIVATE_EXPEDITED),
 	CALL(clock_nanosleep, ALWAYS),
 	CALL(clock_gettime, ALWAYS),	/* where the vDSO has no clock */
 	CALL(restart_syscall, ALWAYS),	/* after a stop */
@@ -218,6 +224,8 @@ static const struct rule rules[] = {
 	CALL(geteuid, KEEPER),
 	CALL(getegid, KEEPER),
 	CALL(capget, KEEPER),
+	CALL(rt_sigaction, KEEPER),
+	CALL(membarrier, KEEPER),
 	CALL(sched_getaffinity, KEEPER),
 	CALL(close_range, KEEPER),	/* descriptors of a dead worker */
 };
@@ -228,9 +236,9 @@ static const struct {
 	int error;
 } declined[] = {
 	{ SYS_clone3, ENOSYS },		/* then it uses clone() */
-	{ SYS_brk, ENOMEM },		/* malloc(): then mmap() */
 	{ SYS_mremap, ENOMEM },		/* realloc(): then it copies */
 	{ SYS_sched_getaffinity, EPERM }, /* malloc(): then two arenas */
+	{ SYS_rt_sigaction, EPERM },	/* abort(), which is deadly anyhow */
 };
 
 /* Names for the message, of what an attacker or a new C library would call. */
