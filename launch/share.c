@@ -24,7 +24,7 @@
  * front end left in order. A worker that a signal killed is replaced where its
  * successor can adopt the state, unless five died with no request completed
  * between: a clone repeats addresses and canaries, so this is a defence too.
- * A system call filter's victim is never replaced.
+ * SIGKILL does not count; a system call filter's victim is never replaced.
  */
 
 #include "launch/supervise.h"
@@ -45,6 +45,7 @@
 #define SHARE_ARENA_MOST	(16ull << 30)
 #define SHARE_ARENA_LEAST	(256ull << 20)
 #define SHARE_DEATHS		5
+#define SHARE_KILL_PAUSE	100	/* ms */
 #define SHARE_FAILED		1	/* exit status of keeper or worker */
 
 /* What the keeper is given; lives on its stack for good. */
@@ -166,14 +167,20 @@ static int keeper_work(struct keeper *k)
 	return got < 0 ? -errno : status;
 }
 
-/* A signal killed the worker: is there to be another? */
+/*
+ * A signal killed the worker: is there to be another? SIGKILL comes from
+ * outside and does not count, but is not answered in a hot loop.
+ */
 static bool keeper_goes_on(struct keeper *k, int sig, unsigned int *deaths)
 {
 	bool may = k->ops->progressed && sig != SIGSYS;
 
 	if (may && k->ops->progressed(k->arg, k->arena))
 		*deaths = 0;
-	++*deaths;
+	else if (sig == SIGKILL)
+		poll(NULL, 0, SHARE_KILL_PAUSE);
+	if (sig != SIGKILL)
+		++*deaths;
 	if (may && *deaths < SHARE_DEATHS) {
 		log_warning("the file server was killed by signal %d (%s); "
 			    "another one goes on", sig, strsignal(sig));
