@@ -624,6 +624,8 @@ static int adopt(struct fs_nodes *t)
 		if (slab_claim(t->slab, 1, slot) < 0)
 			return -EPROTO;
 		n->ref &= ~NODE_PINS;
+		if (slot == NODE_ROOT)
+			n->ref = 1;	/* as make_root() has it */
 		n->cached = 0;
 		n->kept = 0;
 		n->hash = key_hash(&n->key);
