@@ -155,7 +155,7 @@ g() {
 		>out 2>err </dev/null &
 	pid=$!
 	wait_for 60 grep -q ready out
-	kill -TERM "$(pgrep -P $pid -x vmshare)"
+	kill -TERM "$(pgrep -P $pid)"
 	st=0
 	wait $pid || st=$?
 	[ $st = 3 ] || [ $st = 143 ]

@@ -64,17 +64,20 @@ setup() {
 }
 
 @test "every message of DIAGNOSTICS is provoked by a test" {
-	local line word missing=
+	local line text missing=
 	# The longest run of words without a placeholder stands for the message.
 	sed -n '/^\.Sh DIAGNOSTICS/,/^\.Sh/p' "$top/vmshare.1" |
 		sed -n 's/^\.It //p' >messages
 	[ -s messages ]
 	while read -r line; do
-		word=$(printf '%s\n' "$line" | sed 's/ *\(Sq\|Ar\|Pa\|Ql\|Cm\|No\|Ns\|Dv\|Fl\|Xc\|Xo\|Li\|Ev\|Sy\) [^ ]*/\n/g; s/[\\&"]//g' |
-			awk '{ if (length > length(best)) best = $0 } END { print best }' |
-			sed 's/^ *//; s/ *$//')
-		grep -rqF -- "$word" "$top/tests/bats" "$top/tests/c" ||
-			missing+=$'\n'"$word"
+		text=$(printf '%s\n' "$line" |
+			sed "s/\\\\(aq/'/g; s/ \(Ns\|No\) / /g; s/ \([;:,]\)/\1/g
+				s/\(^\| \)\(Ar\|Pa\|Fl\|Bq\|Ev\) [^ ]*/\n/g" |
+			sed "s/^[';:, ]*//; s/[' ]*$//" |
+			awk '{ if (length > length(best)) best = $0 }
+				END { print best }')
+		grep -rqF -- "$text" "$top/tests/bats" "$top/tests/c" ||
+			missing+=$'\n'"$text ($line)"
 	done <messages
 	[ -z "$missing" ] || fail "no test provokes:$missing"
 }
