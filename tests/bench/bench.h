@@ -53,6 +53,7 @@ struct usage {			/* of the server's side, since its start */
 	uint64_t switches;
 	uint64_t kicks;
 	uint64_t interrupts;
+	uint64_t who;		/* changes with the set of its processes */
 };
 
 struct link {

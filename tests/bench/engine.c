@@ -263,6 +263,8 @@ static int timed_pass(struct run *run, unsigned int ms, bool counts)
 	if (ret == 0 && counts) {
 		run->ns += now_ns() - start;
 		run->link->usage(run->link, &after);
+		if (after.who != before.who)
+			return run_fail(run, "a process of the server died");
 		run->used.cpu_ns += after.cpu_ns - before.cpu_ns;
 		if (after.switches > before.switches)
 			run->used.switches += after.switches - before.switches;

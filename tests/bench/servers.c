@@ -193,9 +193,11 @@ static void server_usage(struct link *l, struct usage *u)
 	struct server_link *s = (struct server_link *)l;
 
 	memset(u, 0, sizeof(*u));
+	find_processes(s);
 	for (unsigned int i = 0; i < s->nr_pids; i++) {
 		u->cpu_ns += cpu_ns(s->pids[i]);
 		u->switches += switches(s->pids[i]);
+		u->who = u->who * 31 + (uint64_t)s->pids[i];
 	}
 	for (unsigned int q = 0; q < l->fe->nr_rings; q++) {
 		u->kicks += l->fe->ring[q].kicks;
