@@ -331,7 +331,7 @@ static void add_control(struct build *b)
 {
 	const struct qemu_wiring *w = b->wiring;
 
-	if (w && w->credentials_fd >= 0) {
+	if (w && w->credentials_fd >= 0 && since(b, 6, 0)) {
 		word_add(&b->w, "-smbios");
 		word_part(&b->w, "type=11,path=/proc/self/fd/%d",
 			  w->credentials_fd);

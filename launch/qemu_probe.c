@@ -418,6 +418,19 @@ static int choose_machine(const struct config *c, struct qemu_info *info,
 	return EXIT_REFUSED;
 }
 
+/* A self-booting guest is told its mounts by a file that QEMU reads. */
+static void check_mounts(const struct config *c, const struct qemu_info *info,
+			 struct findings *found)
+{
+	for (unsigned int i = 0; i < c->nr_shares && info->major < 6; i++)
+		if (c->shares[i].mount && !c->own_init)
+			findings_add(found, 0, "mount it in the guest",
+				     "share '%s': QEMU %u.%u can't tell the "
+				     "guest of mount=%s; 6.0 can",
+				     c->shares[i].tag, info->major, info->minor,
+				     c->shares[i].mount);
+}
+
 int qemu_probe(const struct config *c, struct qemu_info *info,
 	       struct findings *found)
 {
@@ -444,6 +457,7 @@ int qemu_probe(const struct config *c, struct qemu_info *info,
 			     info->path);
 		return EXIT_REFUSED;
 	}
+	check_mounts(c, info, found);
 	status = choose_accel(c, info, found);
 	err = choose_machine(c, info, found);
 	return status ? status : err;

@@ -297,6 +297,10 @@ static void stand_ins(void)
 	CHECK(!info.has_sandbox && !info.has_microvm && !info.kvm);
 	CHECK(strstr(join(NULL), "-numa node,nodeid=0,memdev=ram0"));
 
+	CHECK(probe("old", "-s /:m,ro,mount=/m d"));
+	CHECK_EQ(qemu_probe(&c, &info, &found), 0);
+	CHECK(has("share 'm': QEMU 4.2 can't tell the guest of mount=/m"));
+
 	put("older", ANSWERS("4.1.0", ""), 0755);
 	CHECK(probe("older", "d"));
 	CHECK_EQ(qemu_probe(&c, &info, &found), EXIT_REFUSED);
