@@ -278,11 +278,6 @@ static int build_guest(const struct config *c, const struct qemu_info *info,
 	fill_spec(c, info, &spec, str);
 	if (guest_kernel_find(c->kernel, c->modules, k, &err) < 0)
 		return guest_failed(&err);
-	if (k->skipped.text[0]) {
-		log_warning("%s", k->skipped.text);
-		if (k->skipped.hint[0])
-			log_hint("%s", k->skipped.hint);
-	}
 	log_info("kernel %s, modules %s", k->image,
 		 k->modules[0] ? k->modules : "none");
 	fd = guest_initramfs_build(k, &spec, NULL, &err);
