@@ -48,8 +48,8 @@ static int finish_boot(struct cfg_parser *p)
 	if (c->own_init && c->dry_run) {
 		cfg_hint(p, "give a disk, or --kernel and --initrd");
 		return cfg_fail(p, "--dry-run: this guest boots from memory "
-				"that only a run makes; nothing could be "
-				"pasted");
+				   "that only a run makes; nothing could be "
+				   "pasted");
 	}
 	if (c->own_init) {
 		c->has_root_share = !c->nr_disks;

@@ -340,28 +340,27 @@ static void check_file(struct report *r, const struct mem_spec *spec,
 	    spec->dir, words(&have, left), words(&want, total));
 }
 
+static void check_rlimit(struct report *r, uint64_t total,
+			 const struct rlimit *rl, const char *name,
+			 const char *hint)
+{
+	struct size_text want, have;
+
+	if (rl->rlim_cur != RLIM_INFINITY && rl->rlim_cur < total)
+		add(r, true, hint, "memory %s is more than %s allows (%s)",
+		    words(&want, total), name, words(&have, rl->rlim_cur));
+}
+
 static void check_rlimits(struct report *r, uint64_t total)
 {
-	static const struct {
-		int resource;
-		const char *name, *ulimit;
-	} limits[] = {
-		{RLIMIT_AS, "RLIMIT_AS", "ulimit -v unlimited"},
-		{RLIMIT_FSIZE, "RLIMIT_FSIZE", "ulimit -f unlimited"},
-	};
-	struct size_text want, have;
 	struct rlimit rl;
 
-	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		if (getrlimit((unsigned int)limits[i].resource, &rl) ||
-		    rl.rlim_cur == RLIM_INFINITY || rl.rlim_cur >= total)
-			continue;
-		add(r, true, limits[i].ulimit,
-		    "memory %s is more than %s "
-		    "allows (%s)",
-		    words(&want, total), limits[i].name,
-		    words(&have, rl.rlim_cur));
-	}
+	if (!getrlimit(RLIMIT_AS, &rl))
+		check_rlimit(r, total, &rl, "RLIMIT_AS",
+			     "ulimit -v unlimited");
+	if (!getrlimit(RLIMIT_FSIZE, &rl))
+		check_rlimit(r, total, &rl, "RLIMIT_FSIZE",
+			     "ulimit -f unlimited");
 }
 
 unsigned int mem_check(const struct mem_spec *spec, uint64_t total,
