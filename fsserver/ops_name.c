@@ -146,13 +146,45 @@ int op_readlink(struct fs_worker *w)
 
 /* ---- removing ----------------------------------------------------------- */
 
+/* The node of what is open as @fd, pinned, which then has that descriptor. */
+static struct fs_node *node_of_fd(struct fs_worker *w, int fd)
+{
+	struct fs_node *node = NULL;
+	struct statx stx;
+
+	if (!fs_statx(fd, "", FS_STATX_KEY, &stx))
+		node = node_find(w->fs, &stx);
+	if (node)
+		fdcache_install(w->fs, node, fd);
+	else
+		close(fd);
+	return node;
+}
+
 /*
- * The node that a name stands for, pinned and with a descriptor, or NULL when
- * the guest knows none. @found: is there such a file? Out of descriptors is no
- * reason to fail: the node then goes stale with its name.
+ * The node whose name is about to go, pinned and with a descriptor, or NULL
+ * when the guest knows none. @found: is there such a file? Out of descriptors
+ * is no reason to fail: the node then goes stale with its name.
  */
-static struct fs_node *node_of_name(struct fs_worker *w, int dirfd,
-				    const char *name, int *found)
+static struct fs_node *node_losing(struct fs_worker *w, int dirfd,
+				   const char *name, int *found)
+{
+	int fd = fs_openat(w->fs, dirfd, name,
+			   O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	struct statx stx;
+
+	*found = fd < 0 ? fd : 0;
+	if (fd >= 0)
+		return node_of_fd(w, fd);
+	if (fd != -EMFILE && fd != -ENFILE)
+		return NULL;
+	*found = fs_statx(dirfd, name, FS_STATX_KEY, &stx);
+	return *found ? NULL : node_find(w->fs, &stx);
+}
+
+/* The node whose name changes, pinned; a directory is given a descriptor. */
+static struct fs_node *node_moving(struct fs_worker *w, int dirfd,
+				   const char *name, int *found)
 {
 	struct fs_node *node;
 	struct statx stx;
@@ -161,7 +193,7 @@ static struct fs_node *node_of_name(struct fs_worker *w, int dirfd,
 	if (*found)
 		return NULL;
 	node = node_find(w->fs, &stx);
-	if (node)
+	if (node && S_ISDIR(node_type(node)))
 		(void)node_fd_at(w, node, dirfd, name);
 	return node;
 }
@@ -176,7 +208,7 @@ static int remove_name(struct fs_worker *w, int flags)
 		return dirfd;
 	if (name_hidden(w, w->node, name))
 		return -ENOENT;
-	node = node_of_name(w, dirfd, name, &err);
+	node = node_losing(w, dirfd, name, &err);
 	if (!err && unlinkat(dirfd, name, flags) < 0)
 		err = -errno;
 	if (node) {
@@ -212,7 +244,7 @@ static bool same_name(const struct side *a, const struct side *b)
 	return a->dir == b->dir && strcmp(a->name, b->name) == 0;
 }
 
-/* @node moves from one side to the other: with @undo, it did not. */
+/* @node is about to be known on another side as well. */
 static void move_begin(struct fs_worker *w, struct fs_node *node,
 		       const struct side *to)
 {
@@ -220,6 +252,7 @@ static void move_begin(struct fs_worker *w, struct fs_node *node,
 		(void)node_name_add(w->fs, node, to->dir, to->name);
 }
 
+/* It moved; or, with @undo, it did not. */
 static void move_end(struct fs_worker *w, struct fs_node *node,
 		     const struct side *from, const struct side *to, bool undo)
 {
@@ -237,10 +270,12 @@ static int rename_sides(struct fs_worker *w, struct side *from,
 	bool exchange = flags & RENAME_EXCHANGE, same;
 	int err, there;
 
-	from->node = node_of_name(w, from->dirfd, from->name, &err);
+	from->node = node_moving(w, from->dirfd, from->name, &err);
 	if (err)
 		return err;
-	to->node = node_of_name(w, to->dirfd, to->name, &there);
+	to->node = exchange ?
+			   node_moving(w, to->dirfd, to->name, &there) :
+			   node_losing(w, to->dirfd, to->name, &there);
 	/* Two links of one file: the call succeeds and does nothing. */
 	same = same_name(from, to) || (from->node && from->node == to->node);
 	if (!same) {
