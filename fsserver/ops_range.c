@@ -40,7 +40,8 @@ int op_fallocate(struct fs_worker *w)
 	if (err)
 		return err;
 	pool_will_block(w);
-	if (kill)
+	err = owner_will_write(w, handle_fd(handle), kill);
+	if (!err && kill)
 		err = cred_drop_fsetid(w);
 	if (!err) {
 		if (fallocate(handle_fd(handle), (int)in->mode,
@@ -115,7 +116,8 @@ static ssize_t copy_range(struct fs_worker *w)
 	off_in = (off_t)in->off_in;
 	off_out = (off_t)in->off_out;
 	pool_will_block(w);
-	if (kill)
+	n = owner_will_write(w, handle_fd(to), kill);
+	if (!n && kill)
 		n = cred_drop_fsetid(w);
 	if (!n) {
 		n = copy_file_range(handle_fd(from), &off_in, handle_fd(to),

@@ -109,7 +109,6 @@ static const struct rule rules[] = {
 #endif
 	CALL(write, ALWAYS),		/* call and wake eventfds, stderr */
 	CALL(futex, ALWAYS),		/* followers, mutexes */
-	CALL(membarrier, ALWAYS),	/* a new memory table */
 	/* files */
 	CALL(statx, ALWAYS),		/* GETATTR, LOOKUP */
 	CALL(preadv2, ALWAYS),		/* READ */
@@ -203,7 +202,7 @@ static const struct rule rules[] = {
 #ifndef __GLIBC__
 	CALL(tkill, ALWAYS),		/* pthread_kill() of musl */
 #endif
-	ONLY(membarrier, ALWAYS, 0, UINT32_MAX,	/* before sleeping */
+	ONLY(membarrier, ALWAYS, 0, UINT32_MAX,	/* a new memory table */
 	     MEMBARRIER_CMD_PRIVATE_EXPEDITED),
 	CALL(clock_nanosleep, ALWAYS),
 	CALL(clock_gettime, ALWAYS),	/* where the vDSO has no clock */
