@@ -48,6 +48,10 @@ lint check-lint: ## style, arrows, words, shell, man page, static analysis
 check-build: ## gcc, clang, musl, sizes, reproducible, install, tarball
 	@$(call suite,build,900,tests/lint/build)
 
+FUZZ_SMOKE ?= 20
+check-fuzz: ## each fuzz target for a short while, as TAP
+	@$(call suite,fuzz,1500,tests/lint/fuzz $(FUZZ_SMOKE))
+
 # ---- the program, from outside ---------------------------------------------
 
 BATS      := $(patsubst tests/bats/%.bats,%,$(sort $(wildcard tests/bats/*.bats)))
@@ -57,7 +61,9 @@ $(BATS_SUITES): check-%: tests/bats/%.bats $(BIN)
 	@TMPDIR=$${VMSHARE_TEST_TMP:-/var/tmp} \
 		$(call suite,$*,1500,bats --tap $<)
 
-check-all: check-c check-asan check-tsan check-lint check-build check-bats
+# Guests first: they take longest.
+check-all: check-bats check-c check-asan check-tsan check-lint check-build \
+	check-fuzz
 
 .PHONY: check test demo check-all check-c check-asan check-tsan lint \
-	check-lint check-build check-bats $(C_SUITES) $(BATS_SUITES)
+	check-lint check-build check-fuzz check-bats $(C_SUITES) $(BATS_SUITES)
