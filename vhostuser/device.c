@@ -45,7 +45,7 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* ---- open ------------------------------------------------------------------- */
+/* ---- open -------------------------------------------------------------- */
 
 static void state_init(struct vu_state *s)
 {
@@ -169,7 +169,7 @@ void vu_set_consumer_ctx(struct vu_device *dev, void *ctx)
 	dev->consumer_ctx = ctx;
 }
 
-/* ---- run -------------------------------------------------------------------- */
+/* ---- run --------------------------------------------------------------- */
 
 void vu_stop(struct vu_device *dev)
 {
@@ -218,7 +218,7 @@ static void suspect_check(struct vu_device *dev)
 		"the guest notifies, but its memory stays empty here");
 }
 
-/* What others asked of this thread, and what is due; ms until more is, or -1. */
+/* What others asked for, and what is due; ms until more is, or -1. */
 static int run_chores(struct vu_device *dev)
 {
 	int64_t left = -1;
@@ -347,7 +347,7 @@ int vu_run(struct vu_device *dev, int sock)
 	return r;
 }
 
-/* ---- close ------------------------------------------------------------------ */
+/* ---- close ------------------------------------------------------------- */
 
 void vu_close(struct vu_device *dev)
 {

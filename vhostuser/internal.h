@@ -26,7 +26,7 @@
 #include <linux/virtio_ring.h>
 
 #define VU_MAX_RING	CHAIN_MAX_DESC
-#define VU_MAX_SLOTS	509	/* memory regions, as other back ends offer */
+#define VU_MAX_SLOTS	509	/* memory regions on offer */
 #define VU_MAX_FDS	8	/* with one message */
 
 /* Feature bits that no header of this age has under one name. */
@@ -38,7 +38,7 @@
 #define vu_load(p)	__atomic_load_n(p, __ATOMIC_RELAXED)
 #define vu_store(p, v)	__atomic_store_n(p, v, __ATOMIC_RELAXED)
 
-/* ---- messages ------------------------------------------------------------ */
+/* ---- messages ---------------------------------------------------------- */
 
 enum vu_request {
 	VU_GET_FEATURES = 1,
@@ -134,7 +134,7 @@ struct vu_message {
 	union vu_payload payload;
 } __attribute__((packed, aligned(4)));
 
-/* ---- state that outlives a worker (ARENA_DEVICE) -------------------------- */
+/* ---- state that outlives a worker (ARENA_DEVICE) ----------------------- */
 
 #define VU_STATE_VERSION 1
 
@@ -187,17 +187,17 @@ struct vu_vring_state {
 	struct vu_vring_addr addr;
 	uint32_t num;
 	bool have_num, have_addr, have_kick;
-	bool have_base;		/* SET_VRING_BASE came since the last start */
+	bool have_base;		/* SET_VRING_BASE since the last start */
 	bool enabled;
 	bool running;		/* as the front end sees it */
 	bool broken;		/* until it is set up anew */
-	bool call_on;		/* call leads to the front end's descriptor */
+	bool call_on;		/* call leads to the front end */
 	bool used_once;		/* resume_* describe an earlier run */
 	int32_t kick;		/* -1: none, the ring is polled */
 	int32_t call;		/* fixed number, replaced by dup3() */
 	int32_t err;
 	uint32_t base;		/* next available index when it starts */
-	uint32_t skew;		/* available - used - in flight, at start */
+	uint32_t skew;		/* available - used - in flight */
 	uint32_t epoch;		/* set-ups so far */
 	/* What must be unchanged for a stopped ring to be resumed. */
 	struct vu_vring_addr resume_addr;
@@ -223,16 +223,14 @@ struct vu_state {
 	struct vu_vring_state vring[CHAIN_MAX_QUEUES];
 };
 
-/* ---- progress of a ring (ARENA_RINGS or the front end's in-flight table) -- */
+/* ---- progress of a ring (ARENA_RINGS or the front end's in-flight table)  */
 
 /*
  * The split layout of VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD, its padding used
- * for what we know besides. One 64-bit store moves a head from one state to
- * the next:
- *	bits  0-7	1 in flight, 0 the guest's
- *	bits  8-15	enum vu_progress
- *	bits 16-47	length written, once done
- *	bits 48-63	used index it has, once done ("next" in the standard)
+ * for what we know besides. One 64-bit store, of a union vu_word, moves a head
+ * from one state to the next: 1 in flight or 0 the guest's, enum vu_progress,
+ * and once it is done the length written and its used index ("next" in the
+ * standard).
  */
 enum vu_progress {
 	VU_TAKEN,		/* popped, not pushed */
@@ -268,25 +266,36 @@ struct vu_progress_area {
 #define VU_RING_STRIDE \
 	((sizeof(struct vu_progress_area) + 63) & ~(size_t)63)
 
+union vu_word {
+	struct {
+		uint8_t in_flight;
+		uint8_t progress;
+		uint32_t len;
+		uint16_t used;
+	} __attribute__((packed));
+	uint64_t whole;
+};
+
 static inline uint64_t vu_word(enum vu_progress p, uint32_t len, uint16_t used)
 {
-	return 1u | (uint64_t)p << 8 | (uint64_t)len << 16 |
-	       (uint64_t)used << 48;
+	const union vu_word w = { { 1, (uint8_t)p, len, used } };
+
+	return w.whole;
 }
 
 static inline enum vu_progress vu_word_progress(uint64_t word)
 {
-	return (enum vu_progress)(word >> 8 & 0xff);
+	return (enum vu_progress)(union vu_word){ .whole = word }.progress;
 }
 
 static inline uint32_t vu_word_len(uint64_t word)
 {
-	return (uint32_t)(word >> 16);
+	return (union vu_word){ .whole = word }.len;
 }
 
 static inline uint16_t vu_word_used(uint64_t word)
 {
-	return (uint16_t)(word >> 48);
+	return (union vu_word){ .whole = word }.used;
 }
 
 /*
@@ -299,7 +308,7 @@ static inline void vu_commit(void)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* ---- guest memory --------------------------------------------------------- */
+/* ---- guest memory ------------------------------------------------------ */
 
 /* One mapped region; tables share it, the connection's thread counts them. */
 struct vu_region {
@@ -317,14 +326,14 @@ struct vu_region {
 struct vu_span {
 	uint64_t gpa, size;
 	char *host;
+	struct vu_region *region;
 };
 
 /* Immutable once published; sorted by gpa. */
 struct vu_table {
 	struct vu_table *next;	/* retired after it */
-	unsigned int unseen;	/* parities not yet seen idle since retired */
+	unsigned int unseen;	/* parities not seen idle since then */
 	unsigned int nr;
-	struct vu_region **region;
 	struct vu_span span[];
 };
 
@@ -333,7 +342,7 @@ struct vu_ring_map {
 	void *desc, *driver, *device;
 };
 
-/* ---- queues --------------------------------------------------------------- */
+/* ---- queues ------------------------------------------------------------ */
 
 struct vu_queue {
 	struct vu_device *dev;
@@ -369,8 +378,9 @@ struct vu_queue {
 	uint32_t taken[2];		/* atomic; chains by parity */
 	unsigned int nr_again, next_again;
 	uint16_t again[VU_MAX_RING];	/* heads to hand out once more */
-	unsigned int ahead;		/* packed: descriptors known to wait */
-	struct vring_packed_desc scratch[VU_MAX_RING];	/* packed: a chain */
+	/* Packed ring: descriptors known to wait; a copied chain. */
+	unsigned int ahead;
+	struct vring_packed_desc scratch[VU_MAX_RING];
 
 	/* Under lock. */
 	_Alignas(64) pthread_mutex_t lock;
@@ -396,13 +406,13 @@ struct vu_device {
 	char *rings;			/* in the arena */
 	unsigned int nr_queues;
 	int sock;
-	int wake;			/* eventfd of the connection's thread */
-	int null;			/* where absent call descriptors lead */
+	int wake;			/* connection thread's eventfd */
+	int null;			/* where absent calls lead */
 	bool stop;			/* atomic */
-	bool adopted;			/* the state is an earlier worker's */
+	bool adopted;			/* state of an earlier worker */
 	bool membarrier;
 	bool several;			/* processors */
-	bool suspect;			/* atomic; a kick on an unused ring */
+	bool suspect;			/* atomic; an unused ring, kicked */
 	bool memory_lost;		/* atomic; set in the SIGBUS handler */
 	int64_t suspect_since;		/* ms */
 	char *inflight_map;		/* front end's table */
@@ -456,6 +466,9 @@ void *vu_mem_user(const struct vu_table *t, uint64_t uva, uint64_t len);
 void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len);
 bool vu_mem_untouched(const struct vu_device *dev);
 void vu_mem_mend(struct vu_device *dev);
+
+/* bus.c */
+#define VU_BUS_NONE (~0u)
 int vu_bus_open(void);
 int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
 	       unsigned int *slot);

@@ -19,16 +19,13 @@
  * meanwhile. Where membarrier() is not to be had, old tables go when no ring
  * runs and nothing is in flight.
  *
- * A front end can cut its file while we use it. SIGBUS on an address in the
- * table below maps zero pages over the block that failed and notes it for the
- * connection's thread; any other SIGBUS is what it was. System calls get EFAULT
- * instead of a signal, and the request fails by itself.
+ * What becomes of memory that the front end takes away by cutting its file is
+ * in bus.c; here is only what the connection's thread does about it later.
  */
 
 #include "vhostuser/internal.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,121 +35,7 @@
 
 #include <linux/membarrier.h>
 
-/* ---- SIGBUS ---------------------------------------------------------------- */
-
-#define BUS_SLOTS 2048
-#define BUS_NONE  (~0u)
-
-/* start is published last and cleared first; 0 is a free slot. */
-struct bus_slot {
-	uintptr_t start;
-	size_t len, block;
-	bool *flag;
-	int wake;
-};
-
-static struct bus_slot bus_slots[BUS_SLOTS];
-static unsigned int bus_used;	/* atomic; slots beyond were never used */
-static pthread_mutex_t bus_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct sigaction bus_before;
-static bool bus_ready;
-
-static bool bus_mend(uintptr_t addr)
-{
-	static const uint64_t one = 1;
-	unsigned int n = __atomic_load_n(&bus_used, __ATOMIC_ACQUIRE);
-
-	for (unsigned int i = 0; i < n; i++) {
-		struct bus_slot *s = &bus_slots[i];
-		uintptr_t start = __atomic_load_n(&s->start, __ATOMIC_ACQUIRE);
-
-		if (!start || addr < start || addr - start >= s->len)
-			continue;
-		addr &= ~(uintptr_t)(s->block - 1);
-		if (mmap((void *)addr, s->block, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-			 0) == MAP_FAILED)
-			return false;
-		__atomic_store_n(s->flag, true, __ATOMIC_RELEASE);
-		if (write(s->wake, &one, sizeof(one)) < 0) {
-			/* It is noticed at the next message at the latest. */
-		}
-		return true;
-	}
-	return false;
-}
-
-static void bus_handler(int sig, siginfo_t *info, void *context)
-{
-	int saved = errno;
-
-	(void)context;
-	/* si_code > 0: a fault, not somebody's kill(). */
-	if (info->si_code <= 0 || !bus_mend((uintptr_t)info->si_addr)) {
-		/* Not ours: let the access fault again as it would have. */
-		sigaction(sig, &bus_before, NULL);
-		if (info->si_code <= 0)
-			raise(sig);
-	}
-	errno = saved;
-}
-
-/** vu_bus_open() - install the SIGBUS handler, once in a process */
-int vu_bus_open(void)
-{
-	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
-	int r = 0;
-
-	sigemptyset(&sa.sa_mask);
-	sa.sa_sigaction = bus_handler;
-	pthread_mutex_lock(&bus_lock);
-	if (!bus_ready && sigaction(SIGBUS, &sa, &bus_before) < 0)
-		r = -errno;
-	else
-		bus_ready = true;
-	pthread_mutex_unlock(&bus_lock);
-	return r;
-}
-
-/**
- * vu_bus_add() - let a mapping survive the loss of its file
- * @block:	page size of the file, a power of two
- * @flag:	set when a page was lost; then @wake, an eventfd, is written
- * @slot:	for vu_bus_del()
- */
-int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
-	       unsigned int *slot)
-{
-	unsigned int i;
-
-	pthread_mutex_lock(&bus_lock);
-	for (i = 0; i < BUS_SLOTS && bus_slots[i].start; i++)
-		;
-	if (i < BUS_SLOTS) {
-		bus_slots[i].len = len;
-		bus_slots[i].block = block;
-		bus_slots[i].flag = flag;
-		bus_slots[i].wake = wake;
-		__atomic_store_n(&bus_slots[i].start, (uintptr_t)map,
-				 __ATOMIC_RELEASE);
-		if (i >= bus_used)
-			__atomic_store_n(&bus_used, i + 1, __ATOMIC_RELEASE);
-		*slot = i;
-	}
-	pthread_mutex_unlock(&bus_lock);
-	return i < BUS_SLOTS ? 0 : -ENOSPC;
-}
-
-void vu_bus_del(unsigned int slot)
-{
-	if (slot == BUS_NONE)
-		return;
-	pthread_mutex_lock(&bus_lock);
-	__atomic_store_n(&bus_slots[slot].start, 0, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&bus_lock);
-}
-
-/* ---- regions --------------------------------------------------------------- */
+/* ---- regions ----------------------------------------------------------- */
 
 static bool region_sane(const struct vu_memory_region *at)
 {
@@ -210,7 +93,7 @@ static int region_map(struct vu_device *dev, const struct vu_memory_region *at,
 	slack = at->offset & (block - 1);
 	r->at = *at;
 	r->block = block;
-	r->bus = BUS_NONE;
+	r->bus = VU_BUS_NONE;
 	r->st_dev = st.st_dev;
 	r->st_ino = st.st_ino;
 	r->map_len = (at->size + slack + block - 1) & ~(block - 1);
@@ -233,29 +116,13 @@ static int region_map(struct vu_device *dev, const struct vu_memory_region *at,
 	return err;
 }
 
-/* ---- tables ---------------------------------------------------------------- */
-
-static struct vu_table *table_alloc(unsigned int max)
-{
-	struct vu_table *t;
-
-	t = calloc(1, sizeof(*t) + max * sizeof(t->span[0]));
-	if (!t)
-		return NULL;
-	t->region = calloc(max ? max : 1, sizeof(*t->region));
-	if (!t->region) {
-		free(t);
-		return NULL;
-	}
-	return t;
-}
+/* ---- tables ------------------------------------------------------------ */
 
 static void table_free(struct vu_table *t)
 {
 	for (unsigned int i = 0; i < t->nr; i++)
-		if (!--t->region[i]->tables)
-			region_free(t->region[i]);
-	free(t->region);
+		if (!--t->span[i].region->tables)
+			region_free(t->span[i].region);
 	free(t);
 }
 
@@ -264,14 +131,12 @@ static void table_insert(struct vu_table *t, struct vu_region *r)
 {
 	unsigned int i = t->nr++;
 
-	for (; i && t->region[i - 1]->at.gpa > r->at.gpa; i--) {
-		t->region[i] = t->region[i - 1];
+	for (; i && t->span[i - 1].gpa > r->at.gpa; i--)
 		t->span[i] = t->span[i - 1];
-	}
-	t->region[i] = r;
-	t->span[i].gpa = r->at.gpa;
-	t->span[i].size = r->at.size;
-	t->span[i].host = r->host;
+	t->span[i] = (struct vu_span){ .gpa = r->at.gpa,
+				       .size = r->at.size,
+				       .host = r->host,
+				       .region = r };
 	r->tables++;
 }
 
@@ -284,7 +149,7 @@ static struct vu_region *table_same(const struct vu_table *t,
 	if (!t || fstat(s->fd, &st) < 0)
 		return NULL;
 	for (unsigned int i = 0; i < t->nr; i++) {
-		struct vu_region *r = t->region[i];
+		struct vu_region *r = t->span[i].region;
 
 		if (!memcmp(&r->at, &s->at, sizeof(r->at)) &&
 		    r->st_dev == st.st_dev && r->st_ino == st.st_ino)
@@ -297,10 +162,11 @@ static struct vu_region *table_same(const struct vu_table *t,
 static int table_build(struct vu_device *dev, const struct vu_table_state *s,
 		       struct vu_table **out)
 {
-	struct vu_table *t = table_alloc(s->nr);
 	struct vu_region *r;
+	struct vu_table *t;
 	int err;
 
+	t = calloc(1, sizeof(*t) + s->nr * sizeof(t->span[0]));
 	if (!t)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < s->nr; i++) {
@@ -313,9 +179,9 @@ static int table_build(struct vu_device *dev, const struct vu_table_state *s,
 		r = err ? NULL : table_same(dev->table, rs);
 		if (!err && !r)
 			err = region_map(dev, &rs->at, rs->fd, &r);
-		if (err < 0) {
+		if (err || !r) {
 			table_free(t);
-			return err;
+			return err ? err : -ENOMEM;
 		}
 		table_insert(t, r);
 	}
@@ -576,7 +442,7 @@ int vu_mem_adopt(struct vu_device *dev)
 	return r;
 }
 
-/* ---- addresses ------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------- */
 
 /**
  * vu_mem_guest() - host address of guest-physical memory
@@ -609,7 +475,7 @@ void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len)
 void *vu_mem_user(const struct vu_table *t, uint64_t uva, uint64_t len)
 {
 	for (unsigned int i = 0; t && i < t->nr; i++) {
-		const struct vu_region *r = t->region[i];
+		const struct vu_region *r = t->span[i].region;
 
 		if (uva >= r->at.uva && uva - r->at.uva < r->at.size &&
 		    len <= r->at.size - (uva - r->at.uva))
@@ -691,8 +557,9 @@ void vu_mem_mend(struct vu_device *dev)
 		keep = (keep + r->block - 1) & ~(uint64_t)(r->block - 1);
 		if (keep >= r->map_len)
 			continue;
-		mmap((char *)r->map + keep, r->map_len - keep,
-		     PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		/* Where this fails, the signal handler goes on page by page. */
+		(void)!mmap((char *)r->map + keep, r->map_len - keep,
+			    PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	}
 }

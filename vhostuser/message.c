@@ -45,8 +45,9 @@ struct vu_call {
 /** vu_features() - virtio features on offer */
 uint64_t vu_features(const struct vu_device *dev)
 {
-	return 1ull << VU_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-	       1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VU_F_PROTOCOL_FEATURES |
+	return 1ull << VU_F_VERSION_1 | 1ull << VU_F_PROTOCOL_FEATURES |
+	       1ull << VIRTIO_RING_F_INDIRECT_DESC |
+	       1ull << VIRTIO_RING_F_EVENT_IDX |
 	       (dev->config.packed ? 1ull << VU_F_RING_PACKED : 0);
 }
 
@@ -70,7 +71,7 @@ static void take_fd(struct vu_call *c, int32_t *where)
 		close(old);
 }
 
-/* ---- features --------------------------------------------------------------- */
+/* ---- features ---------------------------------------------------------- */
 
 static int get_features(struct vu_call *c)
 {
@@ -127,7 +128,7 @@ static int get_queue_num(struct vu_call *c)
 	return 0;
 }
 
-/* ---- memory ----------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------ */
 
 static int set_mem_table(struct vu_call *c)
 {
@@ -164,7 +165,7 @@ static int rem_mem_reg(struct vu_call *c)
 	return vu_mem_remove(c->dev, &c->in->single.region, c->x);
 }
 
-/* ---- rings ------------------------------------------------------------------ */
+/* ---- rings ------------------------------------------------------------- */
 
 static int set_vring_num(struct vu_call *c)
 {
@@ -327,7 +328,7 @@ static int set_vring_enable(struct vu_call *c)
 	return r;
 }
 
-/* ---- reset ------------------------------------------------------------------ */
+/* ---- reset ------------------------------------------------------------- */
 
 static int reset_owner(struct vu_call *c)
 {
@@ -344,7 +345,7 @@ static int reset_device(struct vu_call *c)
 	return 0;
 }
 
-/* ---- in-flight table of the front end ---------------------------------------- */
+/* ---- in-flight table of the front end ---------------------------------- */
 
 static uint64_t inflight_stride(const struct vu_inflight_message *m)
 {
@@ -434,7 +435,7 @@ int vu_inflight_map(struct vu_device *dev)
 
 /**
  * vu_inflight_of() - where a queue keeps its progress
- * @num:	its size; a packed ring, which the table has no room for, says ~0
+ * @num:	its size; ~0 for a packed ring, which has no room there
  */
 struct vu_inflight *vu_inflight_of(struct vu_device *dev, unsigned int q,
 				   unsigned int num)
@@ -491,7 +492,7 @@ static int set_inflight_fd(struct vu_call *c)
 	return vu_inflight_map(dev);
 }
 
-/* ---- the table --------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------- */
 
 struct vu_request_rule {
 	const char *name;
@@ -593,7 +594,7 @@ static void message_refused(struct vu_device *dev, struct vu_exchange *x,
 
 /**
  * vu_message_handle() - do what the received message says
- * @x:		in stage VU_STAGE_HANDLE; leaves it with VU_STAGE_REPLY when a
+ * @x:		in stage VU_STAGE_HANDLE; left with VU_STAGE_REPLY when a
  *		reply is owed, else with VU_STAGE_DONE
  *
  * Return: 0, or -EPROTO when it was refused and could not be answered so.

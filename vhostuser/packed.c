@@ -31,7 +31,7 @@
 #define NO_NODE		0xffffu
 #define LOOK_AHEAD	32u
 
-/* ---- positions -------------------------------------------------------------- */
+/* ---- positions --------------------------------------------------------- */
 
 static unsigned int slot_of(const struct vu_queue *q, unsigned int pos)
 {
@@ -46,13 +46,14 @@ static bool wrap_of(const struct vu_queue *q, unsigned int pos)
 static uint16_t advance(const struct vu_queue *q, unsigned int pos,
 			unsigned int n)
 {
-	return (uint16_t)((pos + n) % (2 * q->num));
+	pos += n;
+	return (uint16_t)(pos < 2 * q->num ? pos : pos - 2 * q->num);
 }
 
 static unsigned int distance(const struct vu_queue *q, unsigned int from,
 			     unsigned int to)
 {
-	return (to + 2 * q->num - from) % (2 * q->num);
+	return to >= from ? to - from : to + 2 * q->num - from;
 }
 
 /* Slot and wrap counter as messages and event areas have them. */
@@ -63,8 +64,10 @@ static uint16_t encode(const struct vu_queue *q, unsigned int pos)
 
 static uint16_t decode(const struct vu_queue *q, unsigned int code)
 {
-	unsigned int slot = (code & (WRAP_BIT - 1)) % q->num;
+	unsigned int slot = code & (WRAP_BIT - 1);
 
+	if (slot >= q->num)
+		slot = 0;	/* SET_VRING_BASE made no sense */
 	return (uint16_t)(code & WRAP_BIT ? slot : slot + q->num);
 }
 
@@ -77,7 +80,7 @@ static bool available(const struct vu_queue *q, unsigned int pos)
 	       !(flags & FLAG_USED) == wrap_of(q, pos);
 }
 
-/* ---- taking ----------------------------------------------------------------- */
+/* ---- taking ------------------------------------------------------------ */
 
 static const char *packed_indirect(struct vu_build *b, uint64_t addr,
 				   uint32_t len)
@@ -289,7 +292,7 @@ void vu_packed_disarm(struct vu_queue *q)
 		 htole16(VRING_PACKED_EVENT_FLAG_DISABLE));
 }
 
-/* ---- giving back ------------------------------------------------------------ */
+/* ---- giving back ------------------------------------------------------- */
 
 /** vu_packed_push() - note a completed buffer; under lock */
 void vu_packed_push(struct vu_queue *q, uint16_t id, uint32_t len)
@@ -371,7 +374,7 @@ bool vu_packed_publish(struct vu_queue *q)
 	return packed_wants_signal(q);
 }
 
-/* ---- recovery --------------------------------------------------------------- */
+/* ---- recovery ---------------------------------------------------------- */
 
 /** vu_packed_base() - what GET_VRING_BASE answers */
 uint32_t vu_packed_base(const struct vu_queue *q)
@@ -399,7 +402,7 @@ static void packed_fresh(struct vu_queue *q)
 		q->nodes[q->nr_nodes++] = (uint16_t)(VU_MAX_RING + i);
 }
 
-/* Finish a batch that was published in the arena but perhaps not in the ring. */
+/* Finish a batch that the arena has published, and the ring perhaps not. */
 static void packed_finish_batch(struct vu_queue *q)
 {
 	uint16_t pos = q->inflight->last_batch;
@@ -408,7 +411,7 @@ static void packed_finish_batch(struct vu_queue *q)
 	if (pos >= 2 * q->num || q->inflight->used_idx == pos)
 		return;
 	d = &q->pdesc[slot_of(q, pos)];
-	/* Once the driver has seen it, it can look otherwise, never like this. */
+	/* Once the driver has seen it, it can look in any way but this. */
 	if (available(q, pos))
 		__atomic_store_n(&d->flags,
 				 used_flags(q, pos, le32toh(vu_load(&d->len))),

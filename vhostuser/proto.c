@@ -8,7 +8,9 @@
  * used, recvmmsg() and sendmmsg(), store the count of moved bytes in our memory
  * before they return, and SIGKILL acts only on the way out of the kernel. So:
  *
- *	base = got; io.msg_len = VU_UNMOVED; recvmmsg(); got = base + io.msg_len
+ *	io.msg_len = VU_UNMOVED; base = got;
+ *	recvmmsg();
+ *	got = base + io.msg_len;
  *
  * can be taken up anywhere: where io.msg_len is not VU_UNMOVED, the bytes moved
  * and the last step is (perhaps again) due. Descriptors come with the first
@@ -125,7 +127,7 @@ static int receive_until(struct vu_exchange *x, int sock, size_t want)
 
 /**
  * vu_proto_receive() - go on receiving the message in work
- * @x:		stage VU_STAGE_RECEIVE; VU_STAGE_HANDLE when it is complete
+ * @x:		stage VU_STAGE_RECEIVE; _HANDLE when it is complete
  * @sock:	the front end
  *
  * Does not block. Return: 1 when a message is complete, 0 when more must come,
@@ -171,7 +173,7 @@ static size_t reply_fd_control(struct vu_exchange *x)
 
 /**
  * vu_proto_reply() - send the reply that is owed, then be ready to receive
- * @x:		stage VU_STAGE_REPLY, io.msg_len and sent reset by the handler
+ * @x:		stage VU_STAGE_REPLY, io.msg_len and sent were reset
  * @sock:	the front end
  *
  * Waits for room, since a front end that asked takes its answer. Return: 0 or

@@ -53,7 +53,7 @@ static struct vu_queue *queue_of(void *ctx, unsigned int q)
 	return &((struct vu_device *)ctx)->queue[q];
 }
 
-/* ---- both layouts ----------------------------------------------------------- */
+/* ---- both layouts ------------------------------------------------------ */
 
 static bool ring_arm(struct vu_queue *q)
 {
@@ -74,7 +74,7 @@ static bool ring_publish(struct vu_queue *q)
 	return q->packed ? vu_packed_publish(q) : vu_split_publish(q);
 }
 
-/* ---- signals ---------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------- */
 
 static void queue_signal(struct vu_queue *q)
 {
@@ -121,7 +121,7 @@ void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
 		vu_tell(q->dev, VU_EVENT_QUEUE_BROKEN, (int)q->index, text);
 }
 
-/* ---- what consumers call ---------------------------------------------------- */
+/* ---- what consumers call ----------------------------------------------- */
 
 static void ops_flush(void *ctx, unsigned int index)
 {
@@ -237,7 +237,7 @@ const struct chain_ops vu_chain_ops = {
 	.flush = ops_flush,
 };
 
-/* ---- start ------------------------------------------------------------------ */
+/* ---- start ------------------------------------------------------------- */
 
 /* Translate the addresses of a split ring; NULL members on failure. */
 static bool map_split(const struct vu_vring_state *st,
@@ -349,13 +349,13 @@ static bool queue_resumes(const struct vu_queue *q)
 				    q->inflight->used_idx;
 }
 
-/* Whether the front end's table says that another process left chains undone. */
+/* Whether the front end's table has chains that another process left. */
 static bool inflight_left(struct vu_queue *q)
 {
 	if (!q->dev->inflight_map || q->st->used_once)
 		return false;
 	for (unsigned int i = 0; i < q->num; i++) {
-		if (q->inflight->head[i].word & 1) {
+		if (q->inflight->head[i].word) {
 			q->st->skew = 0;
 			return true;
 		}
@@ -486,7 +486,7 @@ void vu_queue_wake(struct vu_queue *q)
 	}
 }
 
-/* ---- stop ------------------------------------------------------------------- */
+/* ---- stop -------------------------------------------------------------- */
 
 static uint32_t queue_in_flight(const struct vu_queue *q)
 {
@@ -559,7 +559,7 @@ void vu_queue_forget(struct vu_queue *q)
 		close(err);
 }
 
-/* ---- open and close --------------------------------------------------------- */
+/* ---- open and close ---------------------------------------------------- */
 
 int vu_queue_open(struct vu_device *dev, unsigned int index)
 {

@@ -19,8 +19,8 @@ struct vu_device;
 enum vu_event {
 	VU_EVENT_CONNECTED,	/* first message was seen */
 	VU_EVENT_DRIVER,	/* the guest's driver enabled its queues */
-	VU_EVENT_NOT_SHARED,	/* guest memory is private to the front end */
-	VU_EVENT_QUEUE_BROKEN,	/* @text says how its guest broke the ring */
+	VU_EVENT_NOT_SHARED,	/* the front end keeps memory private */
+	VU_EVENT_QUEUE_BROKEN,	/* @text says how the guest broke it */
 	VU_EVENT_PROTOCOL,	/* @text: a message that was refused */
 	VU_EVENT_MEMORY_LOST,	/* SIGBUS: the front end's file was cut */
 	VU_EVENT_RESET,		/* the guest reset the device */

@@ -10,11 +10,11 @@
  * Progress is kept per head in struct vu_head so that it survives this
  * process. With "used" for the index of a head's used element:
  *
- *	pop	counter, then word = TAKEN; the available index is not stored,
- *		it is used_idx + heads in flight (+ skew)
+ *	pop	counter, then word = TAKEN; the available index is not
+ *		stored, it is used_idx + heads in flight (+ skew)
  *	push	used element in guest memory, then word = DONE(len, used)
- *	publish	used_idx = next, then the words of the batch = 0, then the
- *		used index in guest memory
+ *	publish	used_idx = next, then the words of the batch = 0, then
+ *		the used index in guest memory
  *
  * Words are cleared before the guest can see the index, since a head that it
  * sees may be taken again by the leader at once. A successor stores used_idx
@@ -32,7 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- descriptors to iovecs -------------------------------------------------- */
+/* ---- descriptors to iovecs --------------------------------------------- */
 
 /**
  * vu_build_add() - append one buffer of the guest to the chain
@@ -61,18 +61,18 @@ const char *vu_build_add(struct vu_build *b, uint64_t addr, uint32_t len,
 	while (left) {
 		uint64_t n = left;
 		char *host = vu_mem_guest(b->table, addr, &n);
-		struct iovec *last = b->nr > first ? &c->iov[b->nr - 1] : NULL;
+		struct iovec *last = c->iov + b->nr;
 
 		if (!host)
 			return "a buffer is outside the guest's memory";
-		if (last &&
-		    (char *)last->iov_base + last->iov_len == host) {
-			last->iov_len += n;
+		if (b->nr > first &&
+		    (char *)last[-1].iov_base + last[-1].iov_len == host) {
+			last[-1].iov_len += n;
 		} else if (b->nr == CHAIN_MAX_IOV) {
 			return "a chain has too many pieces";
 		} else {
-			c->iov[b->nr].iov_base = host;
-			c->iov[b->nr].iov_len = n;
+			last->iov_base = host;
+			last->iov_len = n;
 			b->nr++;
 		}
 		addr += n;
@@ -117,7 +117,7 @@ const char *vu_build_load(struct vu_build *b, uint64_t addr, void *desc)
 		n = 1;
 		p = vu_mem_guest(b->table, addr + i, &n);
 		if (!p)
-			return "an indirect table is outside the guest's memory";
+			return "an indirect table is outside memory";
 		((char *)desc)[i] = *p;
 	}
 	return NULL;
@@ -226,7 +226,7 @@ void vu_build_end(struct vu_queue *q, struct chain *c)
 	__atomic_store_n(&q->taken[p], q->taken[p] - 1, __ATOMIC_RELEASE);
 }
 
-/* ---- available ring --------------------------------------------------------- */
+/* ---- available ring ---------------------------------------------------- */
 
 static int split_build(struct vu_queue *q, struct chain *c, uint16_t head)
 {
@@ -324,7 +324,7 @@ void vu_split_disarm(struct vu_queue *q)
 		vu_store(q->used_flags, htole16(VRING_USED_F_NO_NOTIFY));
 }
 
-/* ---- used ring -------------------------------------------------------------- */
+/* ---- used ring --------------------------------------------------------- */
 
 static void split_used(struct vu_queue *q, uint16_t head, uint32_t len)
 {
@@ -382,7 +382,7 @@ bool vu_split_publish(struct vu_queue *q)
 	return split_wants_signal(q);
 }
 
-/* ---- recovery --------------------------------------------------------------- */
+/* ---- recovery ---------------------------------------------------------- */
 
 struct left_head {
 	uint64_t order;
@@ -398,7 +398,8 @@ static int left_order(const void *a, const void *b)
 
 static void left_sort(struct left_head *left, unsigned int n, uint16_t *heads)
 {
-	qsort(left, n, sizeof(left[0]), left_order);
+	if (n)
+		qsort(left, n, sizeof(left[0]), left_order);
 	for (unsigned int i = 0; i < n; i++)
 		heads[i] = left[i].head;
 }
@@ -422,7 +423,7 @@ unsigned int vu_adopt_heads(struct vu_queue *q, unsigned int laps)
 		unsigned int ahead = (vu_word_used(word) + laps -
 				      in->used_idx % laps) % laps;
 
-		if (!(word & 1))
+		if (!word)
 			continue;
 		if (in->head[i].counter >= q->counter)
 			q->counter = in->head[i].counter + 1;
@@ -479,13 +480,13 @@ static void split_adopt(struct vu_queue *q)
 	q->used_idx = q->used_next = q->inflight->used_idx;
 	q->last_avail = (uint16_t)(q->used_idx + left + q->st->skew);
 	vu_store(q->used_idx_mem, htole16(q->used_idx));
-	/* Their used elements are there already; the same again does no harm. */
+	/* Their used elements are there already; again does no harm. */
 	for (unsigned int i = 0; i < n; i++) {
 		uint16_t head = q->pending[i];
+		uint64_t word = vu_load(&q->inflight->head[head].word);
 
 		q->nr_pending = i;
-		vu_split_push(q, head,
-			      vu_word_len(vu_load(&q->inflight->head[head].word)));
+		vu_split_push(q, head, vu_word_len(word));
 	}
 }
 

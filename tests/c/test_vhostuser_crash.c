@@ -27,7 +27,7 @@ struct stage {
 	bool kill_now;		/* one kill, asked for */
 	unsigned int max_us;	/* a worker's life, at most */
 	unsigned int kills, served, again, started;
-	int leaked, died;	/* descriptors; wait status that was not ours */
+	int leaked, died;	/* descriptors; a bad wait status */
 	unsigned int held;
 };
 
@@ -36,7 +36,7 @@ static pid_t keeper;
 static struct fe *fe;
 static struct rig rig;
 
-/* ---- worker ----------------------------------------------------------------- */
+/* ---- worker ------------------------------------------------------------ */
 
 static void *report(void *arg)
 {
@@ -65,7 +65,7 @@ static void worker(struct arena *arena, int sock, unsigned int queues)
 	_exit(r == 0 ? 0 : 4);
 }
 
-/* ---- keeper ----------------------------------------------------------------- */
+/* ---- keeper ------------------------------------------------------------ */
 
 static uint32_t random_state = 12345;
 
@@ -168,7 +168,7 @@ static void keep(int sock, unsigned int queues)
 	_exit(0);
 }
 
-/* ---- front end -------------------------------------------------------------- */
+/* ---- front end --------------------------------------------------------- */
 
 static int stage_open(unsigned int queues, const struct fe_opts *opts,
 		      unsigned int max_us)

@@ -45,7 +45,7 @@ struct rig {
 	unsigned int served, again, resets, starts;
 	unsigned int events[VU_EVENT_RESET + 1];
 	pthread_mutex_t text_lock;
-	char last[128];		/* text of the last event, under text_lock */
+	char last[128];		/* text of the last event, locked */
 	/* consumer; under lock */
 	pthread_mutex_t lock;
 	unsigned int nr_held;
@@ -307,7 +307,7 @@ static inline void rig_close(struct rig *rig)
 	pthread_mutex_destroy(&rig->lock);
 }
 
-/* ---- traffic ---------------------------------------------------------------- */
+/* ---- traffic ----------------------------------------------------------- */
 
 struct rig_io {
 	struct fe_buf in, out;

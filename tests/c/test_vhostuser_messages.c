@@ -1,0 +1,314 @@
+/* rooms: base vhostuser tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring room with front ends that send what they should not: messages of
+ * wrong size, order, index, with too many descriptors or too few, streams that
+ * are none. What asked for an acknowledgement is refused, anything else ends
+ * the connection; no descriptor stays behind.
+ */
+
+#include "tests/c/vhostuser_rig.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#define DATA_LEN 256u
+
+static struct rig rig;
+
+static uint32_t random_state = 1;
+
+static uint32_t random32(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 17;
+	random_state ^= random_state << 5;
+	return random_state;
+}
+
+static int open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+struct bad_message {
+	uint32_t request;
+	uint32_t size;
+	unsigned int fds;
+	uint32_t word[4];	/* start of the payload */
+};
+
+/* Refused with an errno where an acknowledgement was asked for. */
+static const struct bad_message refused[] = {
+	{ VHU_SET_FEATURES, 0, 0, { 0 } },
+	{ VHU_SET_FEATURES, 7, 0, { 0 } },
+	{ VHU_SET_FEATURES, 16, 0, { 0 } },
+	{ VHU_SET_FEATURES, 8, 1, { 0 } },
+	{ VHU_SET_FEATURES, 8, 0, { 0xffffffff, 0xffffffff } },
+	{ VHU_SET_PROTOCOL_FEATURES, 8, 0, { 0xffffffff, 0 } },
+	{ VHU_SET_OWNER, 8, 0, { 0 } },
+	{ VHU_SET_MEM_TABLE, 4, 0, { 1 } },
+	{ VHU_SET_MEM_TABLE, 40, 2, { 1 } },
+	{ VHU_SET_MEM_TABLE, 40, 8, { 1 } },
+	{ VHU_SET_MEM_TABLE, 40, 1, { 9 } },
+	{ VHU_SET_MEM_TABLE, 40, 2, { 2 } },
+	{ VHU_SET_MEM_TABLE, 40, 0, { 0xffffffff } },
+	{ VHU_SET_MEM_TABLE, 40, 1, { 1 } },	/* of size 0 */
+	{ VHU_SET_VRING_NUM, 8, 0, { 99, 32 } },
+	{ VHU_SET_VRING_NUM, 8, 0, { 1, 0 } },
+	{ VHU_SET_VRING_NUM, 8, 0, { 1, 33 } },
+	{ VHU_SET_VRING_NUM, 8, 0, { 1, 2048 } },
+	{ VHU_SET_VRING_NUM, 8, 0, { 1, 0x80000000 } },
+	{ VHU_SET_VRING_NUM, 4, 0, { 1 } },
+	{ VHU_SET_VRING_BASE, 8, 0, { 1, 70000 } },
+	{ VHU_SET_VRING_BASE, 8, 0, { 3, 0 } },
+	{ VHU_SET_VRING_ADDR, 40, 0, { 3 } },
+	{ VHU_SET_VRING_ADDR, 40, 0, { 1, 0, 8 } },
+	{ VHU_SET_VRING_ADDR, 32, 0, { 1 } },
+	{ VHU_SET_VRING_KICK, 8, 0, { 1 } },
+	{ VHU_SET_VRING_KICK, 8, 1, { 0x101 } },
+	{ VHU_SET_VRING_KICK, 8, 1, { 0x200 } },
+	{ VHU_SET_VRING_KICK, 8, 1, { 64 } },
+	{ VHU_SET_VRING_KICK, 8, 2, { 1 } },
+	{ VHU_SET_VRING_CALL, 8, 0, { 1 } },
+	{ VHU_SET_VRING_CALL, 8, 3, { 1 } },
+	{ VHU_SET_VRING_ERR, 8, 0, { 255 } },
+	{ VHU_SET_VRING_ENABLE, 8, 0, { 77, 1 } },
+	{ VHU_SET_VRING_ENABLE, 8, 0, { 1, 2 } },
+	{ VHU_SET_VRING_ENABLE, 12, 0, { 1, 1 } },
+	{ VHU_SET_INFLIGHT_FD, 24, 1, { 0 } },
+	{ VHU_RESET_DEVICE, 8, 0, { 0 } },
+	{ VHU_ADD_MEM_REG, 40, 0, { 0 } },
+	{ VHU_ADD_MEM_REG, 40, 1, { 0 } },
+	{ VHU_ADD_MEM_REG, 32, 1, { 0 } },
+	{ VHU_REM_MEM_REG, 40, 0, { 0 } },
+	{ VHU_SET_LOG_BASE, 16, 1, { 0 } },
+	{ VHU_SET_DEVICE_STATE_FD, 8, 1, { 0 } },
+	{ 0, 0, 0, { 0 } },
+	{ 1000, 0, 0, { 0 } },
+	{ 0xffffffff, 8, 8, { 0 } },
+};
+
+/* These have answers of their own, and nothing right to put in there. */
+static const struct bad_message fatal[] = {
+	{ VHU_GET_FEATURES, 8, 0, { 0 } },
+	{ VHU_GET_FEATURES, 0, 1, { 0 } },
+	{ VHU_GET_QUEUE_NUM, 4, 0, { 0 } },
+	{ VHU_GET_VRING_BASE, 8, 0, { 3, 0 } },
+	{ VHU_GET_VRING_BASE, 4, 0, { 1 } },
+	{ VHU_GET_INFLIGHT_FD, 24, 0, { 0 } },
+	{ VHU_GET_MAX_MEM_SLOTS, 8, 0, { 0 } },
+};
+
+static int send_bad(const struct bad_message *m, uint32_t flags)
+{
+	uint8_t payload[512] = { 0 };
+	int fds[8];
+
+	memcpy(payload, m->word, sizeof(m->word));
+	for (unsigned int i = 0; i < 8; i++)
+		fds[i] = rig.fe->region[0].fd;
+	return fe_send(rig.fe, m->request, flags, payload, m->size, fds,
+		       m->fds);
+}
+
+static void messages_refused(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .queues = 2,
+				   .pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK |
+					      VHU_PF_RESET_DEVICE |
+					      VHU_PF_INFLIGHT_SHMFD |
+					      VHU_PF_MEM_SLOTS };
+	int before = open_fds();
+	struct vhu_hdr hdr;
+	uint64_t value;
+	size_t size;
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(refused); i++) {
+		const struct bad_message *m = &refused[i];
+
+		CHECK_EQ(send_bad(m, VHU_NEED_REPLY), 0);
+		size = sizeof(value);
+		if (fe_recv(rig.fe, &hdr, &value, &size, NULL) < 0 || !value ||
+		    hdr.request != m->request) {
+			printf("# message %u of the table\n", i);
+			CHECK(false);
+		}
+		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+	}
+	/* One word each, but not without end. */
+	CHECK(RIG_GET(rig.events[VU_EVENT_PROTOCOL]) >= 1);
+	CHECK(RIG_GET(rig.events[VU_EVENT_PROTOCOL]) < 10);
+	CHECK_EQ(rig_hang_up(&rig), 0);
+	rig_close(&rig);
+	CHECK_EQ(open_fds(), before);
+}
+
+static void messages_fatal(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .queues = 2 };
+	const unsigned int n = ARRAY_SIZE(fatal) + ARRAY_SIZE(refused);
+	int before = open_fds();
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct bad_message *m =
+			i < ARRAY_SIZE(fatal) ? &fatal[i]
+					      : &refused[i - ARRAY_SIZE(fatal)];
+
+		CHECK_EQ(rig_open(&rig, 2), 0);
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		CHECK_EQ(send_bad(m, 0), 0);
+		pthread_join(rig.thread, NULL);
+		rig.running = false;
+		if (rig.result != -EPROTO)
+			printf("# message %u of the tables\n", i);
+		CHECK_EQ(rig.result, -EPROTO);
+		CHECK_EQ(RIG_GET(rig.events[VU_EVENT_PROTOCOL]), 1);
+		rig_close(&rig);
+	}
+	CHECK_EQ(open_fds(), before);
+}
+
+/* Streams that have no messages in them. */
+static void raw_bytes(void)
+{
+	static const struct {
+		size_t len;
+		uint32_t head[3];
+		int result;
+	} raw[] = {
+		{ 12, { 1, 0, 0 }, -EPROTO },		/* version 0 */
+		{ 12, { 1, 2, 0 }, -EPROTO },		/* version 2 */
+		{ 12, { 1, 5, 0 }, -EPROTO },		/* a reply */
+		{ 12, { 2, 1, 4096 }, -EPROTO },	/* too large */
+		{ 12, { 2, 1, 0xffffffff }, -EPROTO },
+		{ 5, { 2, 1, 8 }, -EPROTO },		/* half a header */
+		{ 12, { 2, 1, 8 }, -EPROTO },		/* no payload */
+		{ 0, { 0, 0, 0 }, 0 },			/* nothing */
+	};
+	const struct fe_opts o = { .handshake_only = true };
+	int before = open_fds(), fds[4];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(raw); i++) {
+		CHECK_EQ(rig_open(&rig, 2), 0);
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		for (int k = 0; k < 4; k++)
+			fds[k] = rig.fe->region[0].fd;
+		if (raw[i].len)
+			CHECK_EQ(fe_send_raw(rig.fe, raw[i].head, raw[i].len,
+					     fds, 4), 0);
+		shutdown(rig.fe->sock, SHUT_WR);
+		CHECK_EQ(rig_hang_up(&rig), raw[i].result);
+		rig_close(&rig);
+	}
+	CHECK_EQ(open_fds(), before);
+}
+
+/* A message that comes byte by byte is a message. */
+static void dribble(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	uint32_t get[3] = { VHU_GET_FEATURES, VHU_VERSION, 0 };
+	uint64_t value;
+	struct vhu_hdr hdr;
+	size_t size = sizeof(value);
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	for (unsigned int i = 0; i < sizeof(get); i++) {
+		CHECK_EQ(fe_send_raw(rig.fe, (char *)get + i, 1, NULL, 0), 0);
+		usleep(1000);
+	}
+	CHECK_EQ(fe_recv(rig.fe, &hdr, &value, &size, NULL), 0);
+	CHECK_EQ(hdr.request, VHU_GET_FEATURES);
+	CHECK(value & VIRTIO_F_VERSION1);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+	rig_close(&rig);
+}
+
+static void random_messages(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .queues = 2 };
+	int before = open_fds();
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	for (int round = 0; round < 150; round++) {
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		for (int i = 0; i < 40; i++) {
+			struct bad_message m = {
+				.request = random32() % 44,
+				.size = (uint32_t[]){ 0, 8, 8, 8, 40,
+						      24 }[random32() % 6],
+				.fds = random32() % 3,
+				.word = { random32() % 4, random32() % 64,
+					  random32() % 5, random32() },
+			};
+
+			/* Answers are not read, which is allowed, too. */
+			if (send_bad(&m, random32() % 2 ? VHU_NEED_REPLY
+							: 0) < 0)
+				break;
+			fe_kick_always(&rig.fe->ring[1]);
+		}
+		shutdown(rig.fe->sock, SHUT_WR);
+		rig_hang_up(&rig);
+	}
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+	rig_close(&rig);
+	CHECK_EQ(open_fds(), before);
+}
+
+/* Rings, memory and features in an order that makes no sense. */
+static void wrong_order(void)
+{
+	const struct fe_opts o = { .handshake_only = true };
+	struct vhu_state on = { .index = 0, .num = 1 };
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	/* No features yet, so no enabling either. */
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_ENABLE, &on, sizeof(on), NULL,
+			0), -EREMOTEIO);
+	CHECK_EQ(fe_set_features(rig.fe), 0);
+	for (unsigned int q = 0; q < rig.fe->nr_rings; q++)
+		CHECK_EQ(fe_ring_init(rig.fe, q), 0);
+	/* A ring before there is memory. */
+	CHECK_EQ(fe_start(rig.fe), -EREMOTEIO);
+	CHECK_EQ(RIG_GET(rig.starts), 0);
+	CHECK_EQ(fe_share_memory(rig.fe), 0);
+	CHECK_EQ(fe_start(rig.fe), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+	/* Features cannot change under running rings. */
+	rig.fe->opts.no_event_idx = true;
+	CHECK_EQ(fe_set_features(rig.fe), -EREMOTEIO);
+	/* The memory of a running ring taken away: that ring is no more. */
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_MEM_TABLE, &(uint64_t){ 0 }, 8, NULL,
+			0), 0);
+	CHECK(RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]) >= 1);
+	CHECK_EQ(rig_hang_up(&rig), 0);
+	rig_close(&rig);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "messages refused", messages_refused },
+		{ "messages fatal", messages_fatal },
+		{ "raw bytes", raw_bytes },
+		{ "dribble", dribble },
+		{ "random messages", random_messages },
+		{ "wrong order", wrong_order },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest memory that is lost while it is used.
+ *
+ * A front end can cut its file at any time, and a pool of huge pages can run
+ * dry; whoever touches such memory next gets SIGBUS. Mappings that are entered
+ * here survive that: the handler maps a zero page over the block that failed,
+ * sets the mapping's flag and writes its owner's eventfd. Consumers need do
+ * nothing. A system call gets EFAULT instead, and its request fails by itself.
+ * Any other SIGBUS is what it was before: the handler steps back and lets the
+ * access fault again.
+ *
+ * The handler runs in whichever thread faulted, so it takes no lock: an entry's
+ * start is published last and cleared first, and entries are never freed. The
+ * table serves all devices of a process.
+ */
+
+#include "vhostuser/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BUS_SLOTS 2048
+
+/* start is published last and cleared first; 0 is a free slot. */
+struct bus_slot {
+	uintptr_t start;
+	size_t len, block;
+	bool *flag;
+	int wake;
+};
+
+static struct bus_slot bus_slots[BUS_SLOTS];
+static unsigned int bus_used;	/* atomic; slots beyond were never used */
+static pthread_mutex_t bus_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction bus_before;
+static bool bus_ready;
+
+static bool bus_mend(uintptr_t addr)
+{
+	static const uint64_t one = 1;
+	unsigned int n = __atomic_load_n(&bus_used, __ATOMIC_ACQUIRE);
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct bus_slot *s = &bus_slots[i];
+		uintptr_t start = __atomic_load_n(&s->start, __ATOMIC_ACQUIRE);
+
+		if (!start || addr < start || addr - start >= s->len)
+			continue;
+		addr &= ~(uintptr_t)(s->block - 1);
+		if (mmap((void *)addr, s->block, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			 0) == MAP_FAILED)
+			return false;
+		__atomic_store_n(s->flag, true, __ATOMIC_RELEASE);
+		if (write(s->wake, &one, sizeof(one)) < 0) {
+			/* It is noticed at the next message at the latest. */
+		}
+		return true;
+	}
+	return false;
+}
+
+static void bus_handler(int sig, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	(void)context;
+	/* si_code > 0: a fault, not somebody's kill(). */
+	if (info->si_code <= 0 || !bus_mend((uintptr_t)info->si_addr)) {
+		/* Not ours: let the access fault again as it would have. */
+		sigaction(sig, &bus_before, NULL);
+		if (info->si_code <= 0)
+			raise(sig);
+	}
+	errno = saved;
+}
+
+/** vu_bus_open() - install the SIGBUS handler, once in a process */
+int vu_bus_open(void)
+{
+	struct sigaction sa = { .sa_flags = SA_SIGINFO | SA_NODEFER };
+	int r = 0;
+
+	sigemptyset(&sa.sa_mask);
+	sa.sa_sigaction = bus_handler;
+	pthread_mutex_lock(&bus_lock);
+	if (!bus_ready && sigaction(SIGBUS, &sa, &bus_before) < 0)
+		r = -errno;
+	else
+		bus_ready = true;
+	pthread_mutex_unlock(&bus_lock);
+	return r;
+}
+
+/**
+ * vu_bus_add() - let a mapping survive the loss of its file
+ * @block:	page size of the file, a power of two
+ * @flag:	set when a page was lost; then @wake, an eventfd, is written
+ * @slot:	for vu_bus_del()
+ */
+int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
+	       unsigned int *slot)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&bus_lock);
+	for (i = 0; i < BUS_SLOTS && bus_slots[i].start; i++)
+		;
+	if (i < BUS_SLOTS) {
+		bus_slots[i].len = len;
+		bus_slots[i].block = block;
+		bus_slots[i].flag = flag;
+		bus_slots[i].wake = wake;
+		__atomic_store_n(&bus_slots[i].start, (uintptr_t)map,
+				 __ATOMIC_RELEASE);
+		if (i >= bus_used)
+			__atomic_store_n(&bus_used, i + 1, __ATOMIC_RELEASE);
+		*slot = i;
+	}
+	pthread_mutex_unlock(&bus_lock);
+	return i < BUS_SLOTS ? 0 : -ENOSPC;
+}
+
+void vu_bus_del(unsigned int slot)
+{
+	if (slot == VU_BUS_NONE)
+		return;
+	pthread_mutex_lock(&bus_lock);
+	__atomic_store_n(&bus_slots[slot].start, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&bus_lock);
+}
