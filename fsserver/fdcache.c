@@ -104,6 +104,19 @@ int fdcache_install(struct fs *fs, struct fs_node *node, int fd)
 	return have;
 }
 
+int fdcache_fd(struct fs *fs, struct fs_node *node)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+	int fd = fd_load(node);
+
+	if (fd >= 0)
+		return fd;
+	pthread_mutex_lock(&c->lock);
+	fd = fd_load(node);
+	pthread_mutex_unlock(&c->lock);
+	return fd;
+}
+
 void fdcache_keep(struct fs *fs, struct fs_node *node)
 {
 	struct fd_cache *c = &fs->nodes->fds;

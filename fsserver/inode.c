@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define WALK_DEPTH	256u	/* directories remembered at a time */
+#define RACE_TRIES	16
 #define WALK_MAX	65536u	/* levels, then a path is no path */
 
 const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
@@ -60,10 +61,13 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
 {
 	int fd = try_open(fs, dirfd, name, flags, mode);
 
+	/* What is renamed meanwhile looks as if it had got out of @dirfd. */
+	for (int tries = 0; fd == -EXDEV && tries < RACE_TRIES; tries++)
+		fd = try_open(fs, dirfd, name, flags, mode);
 	/* A budget is a guess where others open descriptors too. */
 	while ((fd == -EMFILE || fd == -ENFILE) && fdcache_shrink(fs))
 		fd = try_open(fs, dirfd, name, flags, mode);
-	return fd;
+	return fd == -EXDEV ? -ESTALE : fd;
 }
 
 int fs_statx(int dirfd, const char *name, unsigned int mask, struct statx *stx)
@@ -131,13 +135,13 @@ static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
 		if (!up)
 			return -ESTALE;
 		/* An open one has room behind the last: each walk gets on. */
-		if (walk->nr == WALK_DEPTH && fd_of(up) < 0) {
+		if (walk->nr == WALK_DEPTH && fdcache_fd(fs, up) < 0) {
 			for (; walk->nr > 1; walk->nr--)
 				node_put(fs, walk->path[walk->nr - 1]);
 			walk->gap = true;
 		}
 		walk->path[walk->nr++] = up;
-		if (fd_of(up) >= 0)
+		if (fdcache_fd(fs, up) >= 0)
 			return 0;
 	}
 	return -ESTALE;
@@ -156,8 +160,9 @@ static int walk_down(struct fs *fs, struct walk *walk)
 		struct fs_node *parent = node_name_at(fs, down, 0, name);
 
 		/* Renamed meanwhile: the caller's caller tries its path anew. */
-		fd = parent == up ? open_named(fs, down, fd_of(up), name) :
-				    -ESTALE;
+		fd = parent != up ? -ESTALE :
+				    open_named(fs, down, fdcache_fd(fs, up),
+					       name);
 		if (parent)
 			node_put(fs, parent);
 		node_put(fs, up);
@@ -171,9 +176,9 @@ static int dir_fd(struct fs *fs, struct fs_node *dir)
 {
 	struct fs_node *anchor = NULL;
 	struct walk walk;
-	int err = 0;
+	int err = 0, fd = -1;
 
-	while (!err && fd_of(dir) < 0) {
+	while (!err && (fd = fdcache_fd(fs, dir)) < 0) {
 		struct fs_node *next;
 
 		err = walk_up(fs, &walk, dir);
@@ -191,7 +196,7 @@ static int dir_fd(struct fs *fs, struct fs_node *dir)
 	}
 	if (anchor)
 		node_put(fs, anchor);
-	return err ? err : fd_of(dir);
+	return err ? err : fd;
 }
 
 int node_fd(struct fs_worker *w, struct fs_node *node)

@@ -124,6 +124,11 @@ void fdcache_close(struct fs *fs);
 /* Give @fd to a pinned node; where it has one already, @fd is closed.
  * Return: the node's descriptor. */
 int fdcache_install(struct fs *fs, struct fs_node *node, int fd);
+/*
+ * The descriptor of a pinned node, or -1. A glance at `fd` may see the -1 of an
+ * evictor that is about to notice the pin; this does not.
+ */
+int fdcache_fd(struct fs *fs, struct fs_node *node);
 /* The node lost its last name (its descriptor must stay) or has one again. */
 void fdcache_keep(struct fs *fs, struct fs_node *node);
 void fdcache_unkeep(struct fs *fs, struct fs_node *node);
