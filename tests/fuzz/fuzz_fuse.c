@@ -116,6 +116,7 @@ static const char *const names[] = {
 static struct rig rig[SHARES];
 static struct stat canary, frozen;
 static unsigned int fds_base;
+static bool full;		/* time for fresh trees */
 
 /* What replies gave in this input. */
 static uint64_t node[MAX_KNOWN], handle[MAX_KNOWN];
@@ -173,8 +174,7 @@ static void make_file(int dir, const char *name)
 
 	if (fd < 0)
 		return;
-	if (write(fd, "contents\n", 9) != 9)
-		fuzz_fail("the share is full");
+	full |= write(fd, "contents\n", 9) != 9;
 	close(fd);
 }
 
@@ -371,6 +371,7 @@ static void one_request(struct rig *r, struct fuzz_in *in)
 	uint64_t id = pick(in, node, nr_node);
 	uint8_t flags = fuzz_u8(in), how = fuzz_u8(in);
 	struct fuse_in_header *head = (void *)r->in;
+	struct fuse_out_header out;
 	int err;
 
 	rq(r, opcode, id);
@@ -389,8 +390,15 @@ static void one_request(struct rig *r, struct fuzz_in *in)
 	if (r->in_len < sizeof(uint32_t))
 		return;
 	err = rq_send(r, r->w, rooms[how & 7]);
-	if (err > 1 || err < -MAX_ERRNO)
+	/* Without a whole header there is no unique to repeat. */
+	if (r->in_len < sizeof(*head))
+		return;
+	if (err > 1 || err < -MAX_ERRNO) {
+		memcpy(&out, r->out, sizeof(out));
+		fprintf(stderr, "opcode %u: used %u, len %u, error %d\n",
+			opcode, r->used, out.len, out.error);
 		fuzz_fail("a reply breaks the protocol");
+	}
 	if (err == 0)
 		learn(opcode, r);
 }
@@ -418,10 +426,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct rig *r = &rig[which % SHARES];
 	static unsigned int turn;
 
-	if (++turn % REBUILD == 0)
+	if (++turn % REBUILD == 0 || full)
 		for (unsigned int i = 0; i < SHARES; i++)
 			if (i != READONLY)
 				empty(&rig[i]);
+	full = false;
 	if (r != &rig[READONLY])
 		build(r);
 	nr_node = nr_handle = 0;
@@ -432,6 +441,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; in.left && i < MAX_RECORDS; i++)
 		one_request(r, &in);
 	r->pieces = 0;
+	r->queue = 1;
 	fs_consumer.reset(r->fs);
 	check_place();
 	fuzz_check_fds(&fds_base, 300);
