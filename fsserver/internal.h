@@ -30,6 +30,8 @@ struct fs_handles;
 struct fs_pool;
 struct fs_locks;
 struct fs_session;
+struct fs_journal;
+struct journal_entry;
 
 /*
  * The server. Written by fs_open() and then constant; what changes is behind
@@ -49,6 +51,7 @@ struct fs {
 	struct fs_locks *locks;		/* lock.c, or NULL when both are off */
 	struct fs_pool *pool;
 	struct fs_session *session;	/* in the arena */
+	struct fs_journal *journal;	/* in the arena */
 };
 
 /*
@@ -99,6 +102,8 @@ struct fs_worker {
 	uint64_t caps;			/* permitted */
 	char *scratch;			/* FS_SCRATCH bytes */
 	int64_t began;			/* CLOCK_MONOTONIC ns, for the dump */
+	struct journal_entry *journal;	/* NULL where none is kept */
+	uint8_t replay;			/* how far an earlier worker was */
 };
 
 #define FS_SCRATCH (128 * 1024)
@@ -217,6 +222,7 @@ void fd_uncharge(struct fs *fs);
 /* ---- lock.c: POSIX and flock locks -------------------------------------- */
 
 int lock_open(struct fs *fs);	/* sets fs->locks */
+void lock_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
 void lock_close(struct fs *fs);
 /* The operations; w->node is set. Each returns payload length or -errno. */
 int lock_getlk(struct fs_worker *w);
@@ -267,7 +273,12 @@ int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 int owner_will_write(struct fs_worker *w, int fd, bool kill);
 /* A directory entry's d_type as the guest may rely on it. */
 uint32_t owner_dtype(const struct fs *fs, uint32_t dtype);
-/* ---- xattrname.c */
+
+/* ---- xattrname.c: what a guest's attributes are called on the host ------- */
+
+#define OWNER_XATTR	"user.vmshare.owner"	/* of access=mapped */
+/* Whether the text of xattr-map= is in order: 0 or -EINVAL. */
+int owner_xattr_map_check(const char *map);
 /*
  * Extended attribute names, in place: 0 with @host filled in, or -errno for
  * what the guest may not touch (-EPERM, -EOPNOTSUPP, -ENODATA as fits).

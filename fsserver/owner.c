@@ -34,12 +34,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define OWNER_XATTR	"user.vmshare.owner"
-#define CAPABILITY_XATTR "user.vmshare.security.capability"
 #define NOBODY		65534u
 
 /* The attribute's value; little endian. */
@@ -343,12 +342,22 @@ static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
 	return -errno;
 }
 
-static int drop_capability(int fd)
+/*
+ * The kernel drops a file's capabilities when it is written to or changes its
+ * owner; where they are kept by another name, that is ours to do
+ * (CVE-2021-20263).
+ */
+static int drop_capability(struct fs_worker *w, int fd)
 {
-	char path[PROC_PATH_SIZE];
+	char path[PROC_PATH_SIZE], host[XATTR_NAME_MAX + 1];
 
-	if (!removexattr(proc_path(path, fd), CAPABILITY_XATTR) ||
-	    errno == ENODATA || errno == EOPNOTSUPP || errno == EPERM)
+	if (!w->fs->options.xattr || w->fs->place.proc < 0 ||
+	    owner_xattr_to_host(w, "security.capability", host, true) ||
+	    !strcmp(host, "security.capability"))
+		return 0;
+	if (!removexattr(proc_path(path, fd), host) || errno == ENODATA ||
+	    errno == EOPNOTSUPP || errno == EPERM || errno == EACCES ||
+	    errno == EROFS)
 		return 0;
 	return -errno;
 }
@@ -378,7 +387,7 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 	if (valid & (FATTR_UID | FATTR_GID)) {
 		if (!S_ISDIR(o.mode)) {
 			o.mode = without_setid(o.mode);
-			err = drop_capability(fd);
+			err = drop_capability(w, fd);
 		}
 		if (valid & FATTR_UID)
 			o.uid = want->uid;
@@ -409,7 +418,9 @@ int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 	if (access == FS_ACCESS_MAPPED)
 		return set_mapped(w, node, fd, valid, &want);
 	/* The mode last: a change of owner clears its set-id bits. */
-	if (valid & (FATTR_UID | FATTR_GID))
+	if (valid & (FATTR_UID | FATTR_GID) && S_ISREG(node_type(node)))
+		err = drop_capability(w, fd);
+	if (!err && valid & (FATTR_UID | FATTR_GID))
 		err = access == FS_ACCESS_SQUASH ?
 			set_squashed(w, fd, valid, uid, gid) :
 			set_passthrough(w, fd, valid, uid, gid);
@@ -424,10 +435,8 @@ int owner_will_write(struct fs_worker *w, int fd, bool kill)
 	struct owner o;
 	int err;
 
-	if (w->fs->options.access != FS_ACCESS_MAPPED)
-		return 0;
-	err = drop_capability(fd);
-	if (err || !kill)
+	err = drop_capability(w, fd);
+	if (err || !kill || w->fs->options.access != FS_ACCESS_MAPPED)
 		return err;
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
 		return -errno;

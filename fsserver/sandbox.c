@@ -20,6 +20,7 @@
  */
 
 #include "fsserver/confine.h"
+#include "fsserver/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef SYS_openat2
@@ -208,6 +210,14 @@ static int check_options(struct confining *c)
 	if (!root && (o->nr_uid_map || o->nr_gid_map) && !ns_needed(o))
 		return confine_fail(c, EPERM, "uid-map= and gid-map= need "
 				    "sandbox=namespace for an ordinary user");
+	if ((o->nr_uid_map || o->nr_gid_map) &&
+	    o->access != FS_ACCESS_PASSTHROUGH)
+		return confine_fail(c, EINVAL, "uid-map= and gid-map= need "
+				    "access=passthrough");
+	if (o->xattr_map && owner_xattr_map_check(o->xattr_map))
+		return confine_fail(c, EINVAL, "xattr-map='%s' has a rule that "
+				    "is not :TYPE:SCOPE:KEY:PREPEND:",
+				    o->xattr_map);
 	if (!root && o->squash_set && (o->squash_uid != geteuid() ||
 				       o->squash_gid != getegid()))
 		return confine_fail(c, EPERM, "squash=%u:%u needs root (this is "
@@ -229,6 +239,23 @@ static int drop_user(struct confining *c)
 	c->place->uid = geteuid();
 	c->place->gid = getegid();
 	return err;
+}
+
+/* access=mapped lives in attributes, and gets at them through the procfs. */
+static int check_mapped(struct confining *c)
+{
+	char path[PROC_PATH_SIZE];
+
+	if (c->o->access != FS_ACCESS_MAPPED)
+		return 0;
+	if (c->place->proc < 0)
+		return confine_fail(c, ENOENT, "access=mapped needs /proc");
+	snprintf(path, sizeof(path), "self/fd/%d", c->place->root);
+	if (getxattr(path, OWNER_XATTR, NULL, 0) < 0 && errno == EOPNOTSUPP)
+		return confine_fail(c, EOPNOTSUPP, "access=mapped: the file "
+				    "system of '%s' has no user extended "
+				    "attributes", c->o->dir);
+	return 0;
 }
 
 int fs_confine(const struct fs_options *o, const int *keep,
@@ -260,6 +287,8 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	/* For calls that take a path and no directory, like setxattr(2). */
 	if (!err && fchdir(place->proc >= 0 ? place->proc : place->root))
 		err = confine_fail(&c, errno, "entering the procfs: %m");
+	if (!err)
+		err = check_mapped(&c);
 	return err;
 }
 

@@ -10,6 +10,7 @@
 #include "fsserver/drop.c"
 #include "fsserver/namespace.c"
 #include "fsserver/sandbox.c"
+#include "fsserver/xattrname.c"
 
 #include "check.h"
 
@@ -558,6 +559,54 @@ static void test_messages(void)
 	s.o.nr_uid_map = 1;
 	play(&s);
 	CHECK(report.err == -ENOENT || report.err == -EPERM || !report.err);
+	s.o.access = FS_ACCESS_SQUASH;
+	play(&s);
+	CHECK_EQ(report.err, -EINVAL);
+	CHECK_STR(report.why, "uid-map= and gid-map= need access=passthrough");
+}
+
+/* A file system without attributes can't hold owners. */
+static int on_bare(void)
+{
+	return unshare(CLONE_NEWNS) ||
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	       mount("proc", share, "proc", 0, NULL);
+}
+
+static void test_mapped(void)
+{
+	struct scene s = scene_of(0);
+	char want[256];
+
+	s.o.access = FS_ACCESS_MAPPED;
+	play(&s);
+	CHECK_PLAYED();
+	s.before = on_bare;
+	play(&s);
+	snprintf(want, sizeof(want), "access=mapped: the file system of '%s' "
+		 "has no user extended attributes", share);
+	CHECK_EQ(report.err, -EOPNOTSUPP);
+	CHECK_STR(report.why, want);
+}
+
+static void test_xattr_map(void)
+{
+	struct scene s = scene_of(0);
+
+	CHECK_EQ(owner_xattr_map_check(":ok:all:::"), 0);
+	CHECK_EQ(owner_xattr_map_check("/prefix/all/trusted./user.x./ \n"
+				       "/ok/all///"), 0);
+	CHECK_EQ(owner_xattr_map_check(":map::user.virtiofs.:"), 0);
+	CHECK_EQ(owner_xattr_map_check(""), -EINVAL);
+	CHECK_EQ(owner_xattr_map_check(":ok:all::"), -EINVAL);
+	CHECK_EQ(owner_xattr_map_check(":okay:all:::"), -EINVAL);
+	CHECK_EQ(owner_xattr_map_check(":ok:everyone:::"), -EINVAL);
+	CHECK_EQ(owner_xattr_map_check(":map::a.: :ok:all:::"), -EINVAL);
+	s.o.xattr_map = ":bad";
+	play(&s);
+	CHECK_EQ(report.err, -EINVAL);
+	CHECK_STR(report.why, "xattr-map=':bad' has a rule that is not "
+			      ":TYPE:SCOPE:KEY:PREPEND:");
 }
 
 static void test_probe(void)
@@ -589,6 +638,8 @@ int main(int argc, char **argv)
 		{ "fallback", test_fallback },
 		{ "inode_handles", test_inode_handles },
 		{ "messages", test_messages },
+		{ "mapped", test_mapped },
+		{ "xattr_map", test_xattr_map },
 		{ "probe", test_probe },
 	};
 	int failed;

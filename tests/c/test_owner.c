@@ -248,7 +248,7 @@ static void mapped_setgid_dir(void)
 	uint64_t dir, node;
 	struct fuse_mkdir_in in = { .mode = 0755 };
 	struct fuse_mknod_in file = { .mode = S_IFREG | 02755 };
-	const struct fuse_entry_out *entry = rq_reply(&rig);
+	const struct fuse_entry_out *entry;
 
 	CHECK_EQ(up(FS_ACCESS_MAPPED), 0);
 	CHECK_EQ(rig_mkdir(&rig, FUSE_ROOT_ID, "d", &dir), 0);
@@ -364,6 +364,47 @@ static void xattr_names(void)
 	rig_stop(&rig);
 }
 
+static void xattr_rules(void)
+{
+	uint64_t node, fh;
+
+	rig_prepare(&rig);
+	rig.options.xattr_map = ":bad:all:user.no.:user.no.:"
+				":unsupported:client:user.never.::"
+				":map:trusted.:user.virtiofs.:";
+	CHECK_EQ(rig_up(&rig), 0);
+	CHECK_EQ(rig_create(&rig, FUSE_ROOT_ID, "f", O_RDWR, &node, &fh), 0);
+	CHECK_EQ(set_xattr(node, "trusted.a", "1"), 0);
+	CHECK(host_has("f", "user.virtiofs.trusted.a"));
+	CHECK_EQ(set_xattr(node, "user.b", "1"), 0);
+	CHECK(host_has("f", "user.b"));
+	CHECK(lists(node, "trusted.a") && lists(node, "user.b"));
+	CHECK(!lists(node, "user.virtiofs.trusted.a"));
+	CHECK_EQ(set_xattr(node, "user.virtiofs.trusted.a", "1"), -EPERM);
+	CHECK_EQ(set_xattr(node, "user.no.x", "1"), -EPERM);
+	CHECK_EQ(set_xattr(node, "user.never.x", "1"), -EOPNOTSUPP);
+	rig_stop(&rig);
+}
+
+/* A capability under another name goes with a write, as the kernel's would. */
+static void xattr_capability(void)
+{
+	uint64_t node, fh;
+
+	rig_prepare(&rig);
+	rig.options.xattr_map = ":map:security.:user.virtiofs.:";
+	CHECK_EQ(rig_up(&rig), 0);
+	CHECK_EQ(rig_create(&rig, FUSE_ROOT_ID, "f", O_RDWR, &node, &fh), 0);
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	CHECK(host_has("f", "user.virtiofs.security.capability"));
+	CHECK_EQ(write_as(node, fh, 0), 0);
+	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	CHECK_EQ(set_attr(node, FATTR_GID, 0, 0, getegid()), 0);
+	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	rig_stop(&rig);
+}
+
 /* ---- id maps ------------------------------------------------------------ */
 
 static void id_maps(void)
@@ -475,6 +516,8 @@ BOTH(mapped_setgid_dir)
 BOTH(mapped_killpriv)
 BOTH(mapped_nonsense)
 BOTH(xattr_names)
+BOTH(xattr_rules)
+BOTH(xattr_capability)
 ROOT(id_maps)
 ROOT(passthrough)
 
@@ -488,6 +531,8 @@ int main(int argc, char **argv)
 		{ "mapped_killpriv", test_mapped_killpriv },
 		{ "mapped_nonsense", test_mapped_nonsense },
 		{ "xattr_names", test_xattr_names },
+		{ "xattr_rules", test_xattr_rules },
+		{ "xattr_capability", test_xattr_capability },
 		{ "id_maps", test_id_maps },
 		{ "passthrough", test_passthrough },
 	};
