@@ -14,6 +14,7 @@
  */
 
 #include "fsserver/handle.h"
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -104,9 +105,13 @@ int fs_open(struct fs **fs, const struct fs_setup *setup)
 	if (!err)
 		err = nodes_open(f);
 	if (!err)
+		err = journal_open(f);
+	if (!err)
 		err = handles_open(f);
 	if (!err && (f->options.posix_lock || f->options.flock))
 		err = lock_open(f);
+	if (!err)
+		nodes_settle(f);
 	if (!err)
 		err = pool_open(&f->pool, f);
 	if (!err && f->options.seccomp)
@@ -131,6 +136,15 @@ void fs_close(struct fs *fs)
 	nodes_close(fs);
 	options_free(&fs->options);
 	free(fs);
+}
+
+void fs_mark_fds(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+{
+	mark(ctx, fs->place.root);
+	mark(ctx, fs->place.proc);
+	nodes_mark(fs, mark, ctx);
+	handles_mark(fs, mark, ctx);
+	lock_mark(fs, mark, ctx);
 }
 
 void fs_drop_guest(struct fs *fs)

@@ -165,9 +165,19 @@ struct fs_setup {
 /**
  * fs_open() - start the server; threads start with the first queue
  *
+ * Where the arena holds the state of an earlier worker, that is adopted.
  * Return: 0 or -errno; -EPROTO for an arena of another version.
  */
 int fs_open(struct fs **fs, const struct fs_setup *setup);
+
+/**
+ * fs_mark_fds() - descriptors that the server's state stands for
+ * @mark:	called for each; may be given -1, and one more than once
+ *
+ * After fs_open() and before the first queue starts: all others that a dead
+ * worker left are garbage.
+ */
+void fs_mark_fds(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
 
 /* Its ctx is the struct fs. */
 extern const struct chain_consumer fs_consumer;

@@ -14,6 +14,7 @@
  */
 
 #include "fsserver/handle.h"
+#include "fsserver/journal.h"
 #include "fsserver/nodetab.h"
 
 #include <errno.h>
@@ -60,8 +61,9 @@ static void handles_note(struct fs_handles *t)
 	__atomic_store_n(&t->top, slab_top(t->slab), __ATOMIC_RELEASE);
 }
 
-int handle_add(struct fs *fs, struct fs_node *node, int fd, uint64_t *fh)
+int handle_add(struct fs_worker *w, struct fs_node *node, int fd, uint64_t *fh)
 {
+	struct fs *fs = w->fs;
 	struct fs_handles *t = fs->handles;
 	struct fs_handle *h;
 	int64_t slot;
@@ -81,6 +83,9 @@ int handle_add(struct fs *fs, struct fs_node *node, int fd, uint64_t *fh)
 	t->gen++;
 	handles_note(t);
 	*fh = t->gen << NODE_SLOT_BITS | (uint32_t)slot;
+	if (w->journal)
+		w->journal->fh = *fh;
+	journal_commit();
 	__atomic_store_n(&h->ref, t->gen << NODE_SLOT_BITS | 1,
 			 __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&t->lock);
@@ -192,6 +197,30 @@ static bool release(struct fs *fs, struct fs_handle *h)
 bool handle_release(struct fs_worker *w, struct fs_handle *handle)
 {
 	return release(w->fs, handle);
+}
+
+void handle_undo(struct fs *fs, uint64_t fh)
+{
+	struct fs_handles *t = fs->handles;
+	uint64_t slot = fh & NODE_PINS;
+	struct fs_handle *h;
+
+	if (slot >= __atomic_load_n(&t->top, __ATOMIC_ACQUIRE))
+		return;
+	h = &t->mem[slot];
+	if (!handle_pin(h, fh & ~NODE_PINS))
+		return;
+	release(fs, h);
+	handle_unpin(fs, h);
+}
+
+void handles_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+{
+	const struct fs_handles *t = fs->handles;
+
+	for (uint32_t slot = 1; slot < t->top; slot++)
+		if (t->mem[slot].ref)
+			mark(ctx, t->mem[slot].fd);
 }
 
 struct fs_dir *handle_dir(struct fs *fs, struct fs_handle *handle)

@@ -401,14 +401,15 @@ int node_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
 	if (err)
 		return err;
 	*entry = (struct fuse_entry_out){ .generation = 0 };
-	err = node_add(fs, parent, name, stx, &entry->nodeid, pinned);
+	err = node_add(fs, parent, name, stx, &entry->nodeid, pinned,
+		       w->journal);
 	if (err)
 		return err;
 	entry->entry_valid = fs_timeout(fs, &entry->entry_valid_nsec);
 	entry->attr_valid = fs_timeout(fs, &entry->attr_valid_nsec);
 	err = node_attr(w, parent, dirfd, name, stx, &entry->attr);
 	if (err) {
-		node_forget(fs, entry->nodeid, 1);
+		node_forget(fs, entry->nodeid, 1, w->journal);
 		if (pinned)
 			node_put(fs, *pinned);
 	}

@@ -650,6 +650,10 @@ int lock_open(struct fs *fs)
 			break;
 		l->top = i + 1;
 		if (l->slots[i].used) {
+			if (fd_charge(fs) < 0)
+				err = -EMFILE;
+			/* Said too late, perhaps; each_held() will tell. */
+			l->slots[i].held = true;
 			slot_link(l, i);
 			continue;
 		}
@@ -657,7 +661,16 @@ int lock_open(struct fs *fs)
 		l->free = i;
 	}
 	fs->locks = l;
-	return 0;
+	return err;
+}
+
+void lock_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+{
+	const struct fs_locks *l = fs->locks;
+
+	for (uint32_t i = 0; l && i < l->top; i++)
+		if (l->slots[i].used)
+			mark(ctx, l->slots[i].fd);
 }
 
 void lock_close(struct fs *fs)

@@ -24,7 +24,7 @@
  * so that no request pays for all nodes at once.
  */
 
-#include "fsserver/nodetab.h"
+#include "fsserver/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -352,7 +352,8 @@ void node_unhold(struct fs *fs, struct fs_node *node)
 		node_try_reap(fs, slot);
 }
 
-void node_forget(struct fs *fs, uint64_t id, uint64_t count)
+void node_forget(struct fs *fs, uint64_t id, uint64_t count,
+		 struct journal_entry *e)
 {
 	struct fs_nodes *t = fs->nodes;
 	struct dead dead = { .nr = 0 };
@@ -361,15 +362,18 @@ void node_forget(struct fs *fs, uint64_t id, uint64_t count)
 
 	if (slot <= NODE_ROOT ||
 	    slot >= __atomic_load_n(&t->top, __ATOMIC_ACQUIRE))
-		return;
+		slot = 0;
 	n = &t->mem[slot];
 	pthread_mutex_lock(&t->lock);
-	if (node_ref(n) && node_id(n) == id) {
+	if (slot && node_ref(n) && node_id(n) == id) {
 		had = __atomic_load_n(&n->lookups, __ATOMIC_RELAXED);
 		had = count < had ? had - count : 0;
-		__atomic_store_n(&n->lookups, had, __ATOMIC_SEQ_CST);
+		journal_count(fs, e, n, had, 0, e ? e->forgets + 1 : 0);
 		if (had == 0)
 			node_reap(t, n, &dead);
+	} else if (e) {
+		e->counted = 0;
+		e->forgets++;
 	}
 	table_unlock(t, &dead);
 }
@@ -552,7 +556,8 @@ static struct fs_node *node_make(struct fs_nodes *t, const struct node_key *key,
 }
 
 int node_add(struct fs *fs, struct fs_node *parent, const char *name,
-	     const struct statx *stx, uint64_t *id, struct fs_node **pinned)
+	     const struct statx *stx, uint64_t *id, struct fs_node **pinned,
+	     struct journal_entry *e)
 {
 	struct fs_nodes *t = fs->nodes;
 	struct dead dead = { .nr = 0 };
@@ -577,8 +582,8 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 		err = n ? 0 : -ENOMEM;
 	}
 	if (!err) {
-		__atomic_fetch_add(&n->lookups, 1, __ATOMIC_SEQ_CST);
 		*id = node_id(n);
+		journal_count(fs, e, n, n->lookups + 1, *id, 0);
 		if (pinned) {
 			node_pin(n);
 			*pinned = n;
@@ -588,19 +593,25 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 	return err;
 }
 
-struct fs_node *node_find(struct fs *fs, const struct statx *stx)
+struct fs_node *node_find_key(struct fs *fs, const struct node_key *key)
 {
 	struct fs_nodes *t = fs->nodes;
-	struct node_key key;
 	struct fs_node *n;
 
-	node_key(&key, stx);
 	pthread_mutex_lock(&t->lock);
-	n = hash_find(t, &key, key_hash(&key));
+	n = hash_find(t, key, key_hash(key));
 	if (n)
 		node_pin(n);
 	pthread_mutex_unlock(&t->lock);
 	return n;
+}
+
+struct fs_node *node_find(struct fs *fs, const struct statx *stx)
+{
+	struct node_key key;
+
+	node_key(&key, stx);
+	return node_find_key(fs, &key);
 }
 
 /* ---- opening and adopting ----------------------------------------------- */
@@ -632,12 +643,18 @@ static int adopt(struct fs_nodes *t)
 		while (*link) {
 			struct fs_name *name = names_at(t->names, *link);
 
-			if (names_claim(t->names, *link) < 0) {
+			/* It died while it gave a directory a new one. */
+			if (name->next && S_ISDIR(n->key.type)) {
+				*link = name->next;
+				continue;
+			}
+			if (name->parent >= top ||
+			    !t->mem[name->parent].ref ||
+			    names_claim(t->names, *link) < 0) {
 				*link = 0;
 				break;
 			}
-			if (name->parent < top)
-				t->mem[name->parent].holds++;
+			t->mem[name->parent].holds++;
 			link = &name->next;
 		}
 		hash_add(t, n);
@@ -762,6 +779,24 @@ void nodes_drop_all(struct fs *fs)
 		node_reap(t, n, &dead);
 		table_unlock(t, &dead);
 	}
+}
+
+void nodes_settle(struct fs *fs)
+{
+	struct fs_nodes *t = fs->nodes;
+
+	for (uint32_t slot = NODE_ROOT + 1; slot < t->top; slot++)
+		if (t->mem[slot].ref && !t->mem[slot].lookups)
+			node_try_reap(fs, slot);
+}
+
+void nodes_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+{
+	const struct fs_nodes *t = fs->nodes;
+
+	for (uint32_t slot = NODE_ROOT; slot < t->top; slot++)
+		if (t->mem[slot].ref)
+			mark(ctx, t->mem[slot].fd);
 }
 
 /* The nodes stay in the arena; their descriptors are closed only with it. */

@@ -86,20 +86,28 @@ int nodes_open(struct fs *fs);		/* sets fs->nodes */
 void nodes_close(struct fs *fs);
 void nodes_drop_all(struct fs *fs);	/* all but the root */
 uint64_t nodes_count(struct fs *fs);
+/* After an adoption: free what neither guest nor handle refers to. */
+void nodes_settle(struct fs *fs);
+void nodes_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
 
 void node_key(struct node_key *key, const struct statx *stx);
 /**
  * node_add() - a lookup: find the node, or make it, and count the lookup
  * @parent:	pinned; NULL for a file without a name (O_TMPFILE)
  * @pinned:	the node, pinned; may be NULL
+ * @e:		journal entry of the request, or NULL
  *
  * Return: 0 with its @id; -ENOMEM.
  */
 int node_add(struct fs *fs, struct fs_node *parent, const char *name,
-	     const struct statx *stx, uint64_t *id, struct fs_node **pinned);
+	     const struct statx *stx, uint64_t *id, struct fs_node **pinned,
+	     struct journal_entry *e);
 /* The node of what statx() showed, pinned, or NULL when the guest has none. */
 struct fs_node *node_find(struct fs *fs, const struct statx *stx);
-void node_forget(struct fs *fs, uint64_t id, uint64_t count);
+struct fs_node *node_find_key(struct fs *fs, const struct node_key *key);
+/* @e: the request's journal entry, which counts it, or NULL. */
+void node_forget(struct fs *fs, uint64_t id, uint64_t count,
+		 struct journal_entry *e);
 void node_hold(struct fs *fs, struct fs_node *node);
 void node_unhold(struct fs *fs, struct fs_node *node);
 int node_name_add(struct fs *fs, struct fs_node *node, struct fs_node *parent,

@@ -15,6 +15,7 @@
  * on: then a directory's default ACL takes its place.
  */
 
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#define MADE 1
 
 static bool has_default_acl(struct fs_worker *w, int dirfd)
 {
@@ -65,9 +68,35 @@ static int created(struct fs_worker *w, int dirfd, uint32_t mode,
 		err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
 	if (!err)
 		err = node_entry(w, w->node, dirfd, name, &stx, entry, pinned);
-	if (err)
+	if (err) {
+		journal_doubt(w);
 		unlinkat(dirfd, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	}
 	return err;
+}
+
+/*
+ * Become the caller and say what is about to be made.
+ * @mode:	its type on the host
+ *
+ * Return: 0; MADE when an earlier worker did it; -errno.
+ */
+static int create_begin(struct fs_worker *w, int dirfd, uint32_t mode)
+{
+	int err;
+
+	if (journal_made(w, dirfd, mode & S_IFMT))
+		return MADE;
+	err = cred_enter(w);
+	if (!err)
+		journal_intent(w);
+	return err;
+}
+
+static void create_end(struct fs_worker *w, int err)
+{
+	journal_result(w, err);
+	cred_leave(w);
 }
 
 int op_mknod(struct fs_worker *w)
@@ -88,14 +117,14 @@ int op_mknod(struct fs_worker *w)
 		return -EINVAL;
 	mode = masked(w, dirfd, mode, in->umask);
 	host = owner_create_mode(w, mode);
-	err = cred_enter(w);
-	if (err)
-		return err;
-	if (mknodat(dirfd, w->name[0], host,
-		    S_ISCHR(host) || S_ISBLK(host) ? rdev : 0) < 0)
-		err = -errno;
-	cred_leave(w);
-	if (!err)
+	err = create_begin(w, dirfd, host);
+	if (!err) {
+		if (mknodat(dirfd, w->name[0], host,
+			    S_ISCHR(host) || S_ISBLK(host) ? rdev : 0) < 0)
+			err = -errno;
+		create_end(w, err);
+	}
+	if (err >= 0)
 		err = created(w, dirfd, mode, rdev, &entry, NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
@@ -110,13 +139,14 @@ int op_mkdir(struct fs_worker *w)
 	if (dirfd < 0)
 		return dirfd;
 	mode = masked(w, dirfd, mode, in->umask);
-	err = cred_enter(w);
-	if (err)
-		return err;
-	if (mkdirat(dirfd, w->name[0], owner_create_mode(w, mode) & 07777) < 0)
-		err = -errno;
-	cred_leave(w);
-	if (!err)
+	err = create_begin(w, dirfd, S_IFDIR);
+	if (!err) {
+		if (mkdirat(dirfd, w->name[0],
+			    owner_create_mode(w, mode) & 07777) < 0)
+			err = -errno;
+		create_end(w, err);
+	}
+	if (err >= 0)
 		err = created(w, dirfd, mode, 0, &entry, NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
@@ -137,32 +167,51 @@ int op_symlink(struct fs_worker *w)
 		return -EINVAL;
 	if (target[0] == '\0')
 		return -ENOENT;
-	err = cred_enter(w);
-	if (err)
-		return err;
-	if (symlinkat(target, dirfd, w->name[0]) < 0)
-		err = -errno;
-	cred_leave(w);
-	if (!err)
+	err = create_begin(w, dirfd, S_IFLNK);
+	if (!err) {
+		if (symlinkat(target, dirfd, w->name[0]) < 0)
+			err = -errno;
+		create_end(w, err);
+	}
+	if (err >= 0)
 		err = created(w, dirfd, S_IFLNK | 0777, 0, &entry, NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 
 /* ---- creating and opening ----------------------------------------------- */
 
+/* An earlier worker made the file: open it. */
+static int create_made(struct fs_worker *w, int dirfd, int flags,
+		       uint32_t mode, struct fuse_entry_out *entry,
+		       struct fs_node **node)
+{
+	int err = created(w, dirfd, mode, 0, entry, node), fd;
+
+	if (err)
+		return err;
+	fd = node_open(w, *node, flags);
+	if (fd < 0) {
+		node_forget(w->fs, entry->nodeid, 1, w->journal);
+		node_put(w->fs, *node);
+	}
+	return fd;
+}
+
 /* Make the file; its descriptor, with the node pinned. */
 static int create_new(struct fs_worker *w, int dirfd, int flags, uint32_t mode,
 		      struct fuse_entry_out *entry, struct fs_node **node)
 {
-	int err = cred_enter(w), fd;
+	int err = create_begin(w, dirfd, S_IFREG), fd;
 
+	if (err == MADE)
+		return create_made(w, dirfd, flags, mode, entry, node);
 	if (err)
 		return err;
 	fd = fs_openat(w->fs, dirfd, w->name[0],
 		       (flags & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW |
 			       O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 		       owner_create_mode(w, mode) & 07777);
-	cred_leave(w);
+	create_end(w, fd < 0 ? fd : 0);
 	if (fd < 0)
 		return fd;
 	err = created(w, dirfd, mode, 0, entry, node);
@@ -199,7 +248,7 @@ static int create_old(struct fs_worker *w, int dirfd, int flags, bool kill,
 		}
 	}
 	if (fd < 0) {
-		node_forget(w->fs, entry->nodeid, 1);
+		node_forget(w->fs, entry->nodeid, 1, w->journal);
 		node_put(w->fs, *node);
 	}
 	return fd;
@@ -216,7 +265,7 @@ static int create_reply(struct fs_worker *w, struct fs_node *node, int fd,
 	int err = file_opened(w, node, fd, flags, &out.open);
 
 	if (err)
-		node_forget(w->fs, entry->nodeid, 1);
+		node_forget(w->fs, entry->nodeid, 1, w->journal);
 	node_put(w->fs, node);
 	return err ? err : reply_put(w, &out, sizeof(out));
 }

@@ -12,6 +12,7 @@
  */
 
 #include "fsserver/handle.h"
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <dirent.h>
@@ -44,7 +45,7 @@ int op_opendir(struct fs_worker *w)
 		fd_uncharge(w->fs);
 		return fd;
 	}
-	err = handle_add(w->fs, w->node, fd, &out.fh);
+	err = handle_add(w, w->node, fd, &out.fh);
 	if (err) {
 		close(fd);
 		fd_uncharge(w->fs);
@@ -98,7 +99,7 @@ static bool list_entry(struct listing *l, const struct dirent64 *d)
 				 d->d_ino),
 		.off = (uint64_t)d->d_off,
 		.namelen = (uint32_t)len,
-		.type = d->d_type,
+		.type = owner_dtype(w->fs, d->d_type),
 	};
 	size_t size = head + FUSE_DIRENT_SIZE(&out);
 	struct fuse_entry_out entry;
@@ -122,6 +123,8 @@ static bool list_entry(struct listing *l, const struct dirent64 *d)
 	reply_put(w, d->d_name, len);
 	reply_put(w, zero, size - head - FUSE_NAME_OFFSET - len);
 	l->done += size;
+	if (l->plus)
+		journal_list(w, l->done);
 	return true;
 }
 
@@ -211,5 +214,8 @@ int op_readdir(struct fs_worker *w)
 
 int op_readdirplus(struct fs_worker *w)
 {
+	/* An earlier worker counted these; they are in the reply already. */
+	if (w->journal && w->journal->listed)
+		return (int)w->journal->listed;
 	return read_dir(w, true);
 }

@@ -16,6 +16,7 @@
  */
 
 #include "fsserver/handle.h"
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -56,8 +57,10 @@ int file_flags(struct fs_worker *w, uint32_t guest)
 
 int file_truncate(struct fs_worker *w, int fd, uint64_t size, bool kill)
 {
-	int err = kill ? cred_drop_fsetid(w) : 0;
+	int err = owner_will_write(w, fd, kill);
 
+	if (!err && kill)
+		err = cred_drop_fsetid(w);
 	if (err)
 		return err;
 	if (size > INT64_MAX)
@@ -73,7 +76,7 @@ int file_opened(struct fs_worker *w, struct fs_node *node, int fd, int flags,
 		struct fuse_open_out *out)
 {
 	const struct fs_options *o = &w->fs->options;
-	int err = handle_add(w->fs, node, fd, &out->fh);
+	int err = handle_add(w, node, fd, &out->fh);
 
 	if (err) {
 		close(fd);
@@ -147,8 +150,12 @@ int op_release(struct fs_worker *w)
 	struct fs_handle *handle;
 	int err = handle_get(w, in->fh, &handle);
 
+	/* An earlier worker may have done it. */
+	if (err == -EBADF && w->replay == JOURNAL_INTENT)
+		return 0;
 	if (err)
 		return err;
+	journal_intent(w);
 	if (w->fs->locks)
 		lock_release(w, handle, in->lock_owner, in->release_flags);
 	handle_release(w, handle);
@@ -286,11 +293,12 @@ int op_read(struct fs_worker *w)
 	return ret;
 }
 
+/* Write the body, of which @done bytes are there already. */
 static ssize_t write_file(struct fs_worker *w, int fd, uint64_t offset,
-			  size_t size)
+			  size_t size, size_t done)
 {
 	const struct iovec *vec = (const struct iovec *)(void *)w->scratch;
-	size_t done = 0, want;
+	size_t want;
 
 	do {
 		int nr = gather(w, &w->readable, done, size - done, &want);
@@ -303,6 +311,18 @@ static ssize_t write_file(struct fs_worker *w, int fd, uint64_t offset,
 			break;
 	} while (done < size);
 	return (ssize_t)done;
+}
+
+/* The end of the file moves: what was appended must not be again. */
+static ssize_t append_file(struct fs_worker *w, int fd, uint64_t offset,
+			   size_t size)
+{
+	size_t done = journal_appended(w, fd, size);
+	int err = done ? 0 : journal_size(w, fd);
+
+	if (err || (done && done == size))
+		return err ? err : (ssize_t)done;
+	return write_file(w, fd, offset, size, done);
 }
 
 int op_write(struct fs_worker *w)
@@ -320,13 +340,17 @@ int op_write(struct fs_worker *w)
 	err = handle_get(w, in->fh, &handle);
 	if (err)
 		return err;
-	if (kill)
+	err = owner_will_write(w, handle_fd(handle), kill);
+	if (!err && kill)
 		err = cred_drop_fsetid(w);
 	if (err)
 		goto out;
 	if (in->flags & (O_SYNC | O_DSYNC | O_DIRECT))
 		pool_will_block(w);
-	n = write_file(w, handle_fd(handle), in->offset, in->size);
+	if (in->flags & O_APPEND)
+		n = append_file(w, handle_fd(handle), in->offset, in->size);
+	else
+		n = write_file(w, handle_fd(handle), in->offset, in->size, 0);
 	if (kill)
 		cred_restore_fsetid(w);
 	err = n < 0 ? (int)n : 0;

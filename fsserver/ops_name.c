@@ -13,6 +13,7 @@
  * with ENOENT, creating with EACCES.
  */
 
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -110,13 +111,15 @@ int op_forget(struct fs_worker *w)
 {
 	const struct fuse_forget_in *in = request_args(w);
 
-	node_forget(w->fs, w->in.nodeid, in->nlookup);
+	if (!journal_forgets(w))
+		node_forget(w->fs, w->in.nodeid, in->nlookup, w->journal);
 	return 0;
 }
 
 int op_batch_forget(struct fs_worker *w)
 {
 	const struct fuse_batch_forget_in *in = request_args(w);
+	uint32_t done = journal_forgets(w);
 	struct fuse_forget_one one;
 
 	for (uint32_t i = 0; i < in->count; i++) {
@@ -124,7 +127,9 @@ int op_batch_forget(struct fs_worker *w)
 		    iov_read(&w->readable, &one, sizeof(one)) != sizeof(one))
 			return -EINVAL;
 		w->body_len -= sizeof(one);
-		node_forget(w->fs, one.nodeid, one.nlookup);
+		if (i >= done)
+			node_forget(w->fs, one.nodeid, one.nlookup,
+				    w->journal);
 	}
 	return 0;
 }
@@ -147,13 +152,16 @@ int op_readlink(struct fs_worker *w)
 /* ---- removing ----------------------------------------------------------- */
 
 /* The node of what is open as @fd, pinned, which then has that descriptor. */
-static struct fs_node *node_of_fd(struct fs_worker *w, int fd)
+static struct fs_node *node_of_fd(struct fs_worker *w, int fd,
+				  unsigned int nth)
 {
 	struct fs_node *node = NULL;
 	struct statx stx;
 
-	if (!fs_statx(fd, "", FS_STATX_KEY, &stx))
+	if (!fs_statx(fd, "", FS_STATX_KEY, &stx)) {
+		journal_key(w, nth, &stx);
 		node = node_find(w->fs, &stx);
+	}
 	if (node)
 		fdcache_install(w->fs, node, fd);
 	else
@@ -164,32 +172,40 @@ static struct fs_node *node_of_fd(struct fs_worker *w, int fd)
 /*
  * The node whose name is about to go, pinned and with a descriptor, or NULL
  * when the guest knows none. @found: is there such a file? Out of descriptors
- * is no reason to fail: the node then goes stale with its name.
+ * is no reason to fail: the node then goes stale with its name. @nth: which
+ * name of the request's it is.
  */
 static struct fs_node *node_losing(struct fs_worker *w, int dirfd,
-				   const char *name, int *found)
+				   const char *name, unsigned int nth,
+				   int *found)
 {
 	int fd = fs_openat(w->fs, dirfd, name,
 			   O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	struct statx stx;
 
+	journal_key(w, nth, NULL);
 	*found = fd < 0 ? fd : 0;
 	if (fd >= 0)
-		return node_of_fd(w, fd);
+		return node_of_fd(w, fd, nth);
 	if (fd != -EMFILE && fd != -ENFILE)
 		return NULL;
 	*found = fs_statx(dirfd, name, FS_STATX_KEY, &stx);
-	return *found ? NULL : node_find(w->fs, &stx);
+	if (*found)
+		return NULL;
+	journal_key(w, nth, &stx);
+	return node_find(w->fs, &stx);
 }
 
 /* The node whose name changes, pinned; a directory is given a descriptor. */
 static struct fs_node *node_moving(struct fs_worker *w, int dirfd,
-				   const char *name, int *found)
+				   const char *name, unsigned int nth,
+				   int *found)
 {
 	struct fs_node *node;
 	struct statx stx;
 
 	*found = fs_statx(dirfd, name, FS_STATX_KEY, &stx);
+	journal_key(w, nth, *found ? NULL : &stx);
 	if (*found)
 		return NULL;
 	node = node_find(w->fs, &stx);
@@ -208,9 +224,18 @@ static int remove_name(struct fs_worker *w, int flags)
 		return dirfd;
 	if (name_hidden(w, w->node, name))
 		return -ENOENT;
-	node = node_losing(w, dirfd, name, &err);
-	if (!err && unlinkat(dirfd, name, flags) < 0)
-		err = -errno;
+	if (journal_removed(w, dirfd)) {
+		node = journal_node(w, 0);
+		err = 0;
+	} else {
+		node = node_losing(w, dirfd, name, 0, &err);
+		if (!err) {
+			journal_intent(w);
+			if (unlinkat(dirfd, name, flags) < 0)
+				err = -errno;
+			journal_result(w, err);
+		}
+	}
 	if (node) {
 		if (!err)
 			node_name_del(w->fs, node, w->node, name);
@@ -264,18 +289,35 @@ static void move_end(struct fs_worker *w, struct fs_node *node,
 	node_name_del(w->fs, node, gone->dir, gone->name);
 }
 
+/* What the names stand for, or did before an earlier worker renamed them. */
+static int rename_nodes(struct fs_worker *w, struct side *from,
+			struct side *to, unsigned int flags, bool renamed)
+{
+	int err = 0, there;
+
+	if (renamed) {
+		from->node = journal_node(w, 0);
+		to->node = journal_node(w, 1);
+		return 0;
+	}
+	from->node = node_moving(w, from->dirfd, from->name, 0, &err);
+	if (err)
+		return err;
+	to->node = flags & RENAME_EXCHANGE ?
+			   node_moving(w, to->dirfd, to->name, 1, &there) :
+			   node_losing(w, to->dirfd, to->name, 1, &there);
+	return 0;
+}
+
 static int rename_sides(struct fs_worker *w, struct side *from,
 			struct side *to, unsigned int flags)
 {
 	bool exchange = flags & RENAME_EXCHANGE, same;
-	int err, there;
+	bool renamed = journal_renamed(w, to->dirfd);
+	int err = rename_nodes(w, from, to, flags, renamed);
 
-	from->node = node_moving(w, from->dirfd, from->name, &err);
 	if (err)
 		return err;
-	to->node = exchange ?
-			   node_moving(w, to->dirfd, to->name, &there) :
-			   node_losing(w, to->dirfd, to->name, &there);
 	/* Two links of one file: the call succeeds and does nothing. */
 	same = same_name(from, to) || (from->node && from->node == to->node);
 	if (!same) {
@@ -283,9 +325,13 @@ static int rename_sides(struct fs_worker *w, struct side *from,
 		if (exchange)
 			move_begin(w, to->node, from);
 	}
-	if (syscall(SYS_renameat2, from->dirfd, from->name, to->dirfd,
-		    to->name, flags) < 0)
-		err = -errno;
+	if (!renamed) {
+		journal_intent(w);
+		if (syscall(SYS_renameat2, from->dirfd, from->name, to->dirfd,
+			    to->name, flags) < 0)
+			err = -errno;
+		journal_result(w, err);
+	}
 	if (!same) {
 		move_end(w, from->node, from, to, err != 0);
 		if (exchange)
@@ -357,12 +403,17 @@ static int link_node(struct fs_worker *w, struct fs_node *node, int dirfd,
 
 	if (fd < 0)
 		return fd;
+	if (journal_linked(w, dirfd, node))
+		return 0;
+	journal_intent(w);
 	if (w->fs->place.proc >= 0)
 		ret = linkat(w->fs->place.proc, proc_path(path, fd), dirfd,
 			     name, AT_SYMLINK_FOLLOW);
 	else
 		ret = linkat(fd, "", dirfd, name, AT_EMPTY_PATH);
-	return ret < 0 ? -errno : 0;
+	ret = ret < 0 ? -errno : 0;
+	journal_result(w, ret);
+	return ret;
 }
 
 int op_link(struct fs_worker *w)

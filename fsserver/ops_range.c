@@ -10,6 +10,7 @@
  */
 
 #include "fsserver/handle.h"
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -25,6 +26,24 @@
 static bool drops_setid(const struct fs_worker *w)
 {
 	return w->in.uid != 0;
+}
+
+/* What shifts the rest of the file must not be done twice. */
+static int change_range(struct fs_worker *w, int fd,
+			const struct fuse_fallocate_in *in)
+{
+	bool shifts = in->mode & (FALLOC_FL_COLLAPSE_RANGE |
+				  FALLOC_FL_INSERT_RANGE);
+	int err;
+
+	if (shifts && journal_resized(w, fd))
+		return 0;
+	err = shifts ? journal_size(w, fd) : 0;
+	if (!err && fallocate(fd, (int)in->mode, (off_t)in->offset,
+			      (off_t)in->length) < 0)
+		err = -errno;
+	journal_result(w, err);
+	return err;
 }
 
 int op_fallocate(struct fs_worker *w)
@@ -44,9 +63,7 @@ int op_fallocate(struct fs_worker *w)
 	if (!err && kill)
 		err = cred_drop_fsetid(w);
 	if (!err) {
-		if (fallocate(handle_fd(handle), (int)in->mode,
-			      (off_t)in->offset, (off_t)in->length) < 0)
-			err = -errno;
+		err = change_range(w, handle_fd(handle), in);
 		if (kill)
 			cred_restore_fsetid(w);
 	}

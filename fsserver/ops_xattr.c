@@ -11,6 +11,7 @@
  * to say. Values are copied: no such call takes scattered memory.
  */
 
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -53,13 +54,37 @@ static void xattr_end(const struct xattr_file *f)
 		close(f->fd);
 }
 
+static bool xattr_there(const struct xattr_file *f, const char *host)
+{
+	return (f->fd >= 0 ? fgetxattr(f->fd, host, NULL, 0) :
+			     getxattr(f->path, host, NULL, 0)) >= 0;
+}
+
+/* Set, where an earlier worker may have created it. Scratch has the value. */
+static int xattr_set(struct fs_worker *w, const struct xattr_file *f,
+		     const char *host, size_t size, int flags)
+{
+	int ret;
+
+	if (flags & XATTR_CREATE) {
+		/* It was not there: what is, was made by this very request. */
+		if (w->replay == JOURNAL_INTENT && !journal_existed(w))
+			flags &= ~XATTR_CREATE;
+		else
+			journal_exists(w, xattr_there(f, host));
+	}
+	ret = f->fd >= 0 ? fsetxattr(f->fd, host, w->scratch, size, flags) :
+			   setxattr(f->path, host, w->scratch, size, flags);
+	return ret < 0 ? -errno : 0;
+}
+
 int op_setxattr(struct fs_worker *w)
 {
 	const struct fuse_setxattr_in *in = request_args(w);
 	char host[XATTR_NAME_MAX + 1];
 	bool kill = in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
 	struct xattr_file f;
-	int err, flags = (int)in->flags, ret;
+	int err, flags = (int)in->flags;
 
 	if (in->size > XATTR_SIZE_MAX)
 		return -E2BIG;
@@ -76,12 +101,7 @@ int op_setxattr(struct fs_worker *w)
 	if (kill)
 		err = cred_drop_fsetid(w);
 	if (!err) {
-		ret = f.fd >= 0 ? fsetxattr(f.fd, host, w->scratch, in->size,
-					    flags) :
-				  setxattr(f.path, host, w->scratch, in->size,
-					   flags);
-		if (ret < 0)
-			err = -errno;
+		err = xattr_set(w, &f, host, in->size, flags);
 		if (kill)
 			cred_restore_fsetid(w);
 	}
@@ -151,6 +171,7 @@ int op_removexattr(struct fs_worker *w)
 {
 	char host[XATTR_NAME_MAX + 1];
 	struct xattr_file f;
+	bool again;
 	int err, ret;
 
 	err = owner_xattr_to_host(w, w->name[0], host, true);
@@ -158,8 +179,12 @@ int op_removexattr(struct fs_worker *w)
 		err = xattr_begin(w, &f);
 	if (err)
 		return err;
+	again = w->replay == JOURNAL_INTENT && journal_existed(w);
+	if (!again)
+		journal_exists(w, xattr_there(&f, host));
 	ret = f.fd >= 0 ? fremovexattr(f.fd, host) : removexattr(f.path, host);
-	if (ret < 0)
+	/* It was there: an earlier worker removed it. */
+	if (ret < 0 && !(again && errno == ENODATA))
 		err = -errno;
 	xattr_end(&f);
 	return err;

@@ -18,6 +18,7 @@
  * has none. No function here prints, allocates or blocks.
  */
 
+#include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ enum request_flag {
 	R_ALWAYS	= 1 << 10,	/* also before FUSE_INIT */
 	R_EXT		= 1 << 11,	/* extensions may follow */
 	R_SHORT		= 1 << 12,	/* the fixed part may be cut short */
+	R_ONCE		= 1 << 13,	/* noted in the journal */
 };
 
 struct request_op {
@@ -46,18 +48,20 @@ struct request_op {
 	int (*run)(struct fs_worker *w);
 };
 
-#define R_ENTRY (R_NODE | R_DIR | R_NAME | R_MODIFIES)
+#define R_CHANGES (R_MODIFIES | R_ONCE)
+#define R_ENTRY (R_NODE | R_DIR | R_NAME | R_CHANGES)
 #define OP(n, type, flags, run) { n, sizeof(type), flags, run }
 #define OP0(n, flags, run) { n, 0, flags, run }
 
 static const struct request_op ops[] = {
-	[FUSE_LOOKUP] = OP0("LOOKUP", R_NODE | R_NAME | R_DOTS, op_lookup),
+	[FUSE_LOOKUP] = OP0("LOOKUP", R_NODE | R_NAME | R_DOTS | R_ONCE,
+			    op_lookup),
 	[FUSE_FORGET] = OP("FORGET", struct fuse_forget_in,
-			   R_SILENT | R_HIPRIO | R_ALWAYS, op_forget),
+			   R_SILENT | R_HIPRIO | R_ALWAYS | R_ONCE, op_forget),
 	[FUSE_GETATTR] = OP("GETATTR", struct fuse_getattr_in, R_NODE,
 			    op_getattr),
 	[FUSE_SETATTR] = OP("SETATTR", struct fuse_setattr_in,
-			    R_NODE | R_MODIFIES, op_setattr),
+			    R_NODE | R_CHANGES, op_setattr),
 	[FUSE_READLINK] = OP0("READLINK", R_NODE, op_readlink),
 	[FUSE_SYMLINK] = OP0("SYMLINK", R_ENTRY | R_BODY | R_EXT, op_symlink),
 	[FUSE_MKNOD] = OP("MKNOD", struct fuse_mknod_in, R_ENTRY | R_EXT,
@@ -69,37 +73,39 @@ static const struct request_op ops[] = {
 	[FUSE_RENAME] = OP("RENAME", struct fuse_rename_in,
 			   R_ENTRY | R_NAME2, op_rename),
 	[FUSE_LINK] = OP("LINK", struct fuse_link_in, R_ENTRY, op_link),
-	[FUSE_OPEN] = OP("OPEN", struct fuse_open_in, R_NODE, op_open),
+	[FUSE_OPEN] = OP("OPEN", struct fuse_open_in, R_NODE | R_ONCE, op_open),
 	[FUSE_READ] = OP("READ", struct fuse_read_in, R_NODE, op_read),
 	[FUSE_WRITE] = OP("WRITE", struct fuse_write_in,
-			  R_NODE | R_MODIFIES | R_BODY, op_write),
+			  R_NODE | R_CHANGES | R_BODY, op_write),
 	[FUSE_STATFS] = OP0("STATFS", R_NODE, op_statfs),
-	[FUSE_RELEASE] = OP("RELEASE", struct fuse_release_in, R_NODE,
-			    op_release),
+	[FUSE_RELEASE] = OP("RELEASE", struct fuse_release_in,
+			    R_NODE | R_ONCE, op_release),
 	[FUSE_FSYNC] = OP("FSYNC", struct fuse_fsync_in, R_NODE, op_fsync),
 	[FUSE_SETXATTR] = OP("SETXATTR", struct fuse_setxattr_in,
-			     R_NODE | R_MODIFIES | R_XNAME | R_BODY,
+			     R_NODE | R_CHANGES | R_XNAME | R_BODY,
 			     op_setxattr),
 	[FUSE_GETXATTR] = OP("GETXATTR", struct fuse_getxattr_in,
 			     R_NODE | R_XNAME, op_getxattr),
 	[FUSE_LISTXATTR] = OP("LISTXATTR", struct fuse_getxattr_in, R_NODE,
 			      op_listxattr),
-	[FUSE_REMOVEXATTR] = OP0("REMOVEXATTR", R_NODE | R_MODIFIES | R_XNAME,
+	[FUSE_REMOVEXATTR] = OP0("REMOVEXATTR", R_NODE | R_CHANGES | R_XNAME,
 				 op_removexattr),
 	[FUSE_FLUSH] = OP("FLUSH", struct fuse_flush_in, R_NODE, op_flush),
 	[FUSE_INIT] = OP("INIT", struct fuse_init_in, R_ALWAYS | R_SHORT,
 			 op_init),
-	[FUSE_OPENDIR] = OP("OPENDIR", struct fuse_open_in, R_NODE | R_DIR,
-			    op_opendir),
+	[FUSE_OPENDIR] = OP("OPENDIR", struct fuse_open_in,
+			    R_NODE | R_DIR | R_ONCE, op_opendir),
 	[FUSE_READDIR] = OP("READDIR", struct fuse_read_in, R_NODE | R_DIR,
 			    op_readdir),
 	[FUSE_RELEASEDIR] = OP("RELEASEDIR", struct fuse_release_in,
-			       R_NODE | R_DIR, op_releasedir),
+			       R_NODE | R_DIR | R_ONCE, op_releasedir),
 	[FUSE_FSYNCDIR] = OP("FSYNCDIR", struct fuse_fsync_in, R_NODE | R_DIR,
 			     op_fsyncdir),
 	[FUSE_GETLK] = OP("GETLK", struct fuse_lk_in, R_NODE, lock_getlk),
-	[FUSE_SETLK] = OP("SETLK", struct fuse_lk_in, R_NODE, lock_setlk),
-	[FUSE_SETLKW] = OP("SETLKW", struct fuse_lk_in, R_NODE, lock_setlk),
+	[FUSE_SETLK] = OP("SETLK", struct fuse_lk_in, R_NODE | R_ONCE,
+			   lock_setlk),
+	[FUSE_SETLKW] = OP("SETLKW", struct fuse_lk_in, R_NODE | R_ONCE,
+			    lock_setlk),
 	[FUSE_ACCESS] = OP("ACCESS", struct fuse_access_in, R_NODE, op_access),
 	[FUSE_CREATE] = OP("CREATE", struct fuse_create_in, R_ENTRY | R_EXT,
 			   op_create),
@@ -109,28 +115,29 @@ static const struct request_op ops[] = {
 	[FUSE_IOCTL] = OP("IOCTL", struct fuse_ioctl_in, R_NODE | R_BODY,
 			  op_ioctl),
 	[FUSE_BATCH_FORGET] = OP("BATCH_FORGET", struct fuse_batch_forget_in,
-				 R_SILENT | R_HIPRIO | R_ALWAYS | R_BODY,
+				 R_SILENT | R_HIPRIO | R_ALWAYS | R_BODY |
+					 R_ONCE,
 				 op_batch_forget),
 	[FUSE_FALLOCATE] = OP("FALLOCATE", struct fuse_fallocate_in,
-			      R_NODE | R_MODIFIES, op_fallocate),
+			      R_NODE | R_CHANGES, op_fallocate),
 	[FUSE_READDIRPLUS] = OP("READDIRPLUS", struct fuse_read_in,
-				R_NODE | R_DIR, op_readdirplus),
+				R_NODE | R_DIR | R_ONCE, op_readdirplus),
 	[FUSE_RENAME2] = OP("RENAME2", struct fuse_rename2_in,
 			    R_ENTRY | R_NAME2 | R_EXT, op_rename2),
 	[FUSE_LSEEK] = OP("LSEEK", struct fuse_lseek_in, R_NODE, op_lseek),
 	[FUSE_COPY_FILE_RANGE] = OP("COPY_FILE_RANGE",
 				    struct fuse_copy_file_range_in,
-				    R_NODE | R_MODIFIES, op_copy_file_range),
+				    R_NODE | R_CHANGES, op_copy_file_range),
 	[FUSE_SYNCFS] = OP("SYNCFS", struct fuse_syncfs_in, R_NODE, op_syncfs),
 	/* The name that Linux sends along is "/" and means nothing. */
 	[FUSE_TMPFILE] = OP("TMPFILE", struct fuse_create_in,
-			    R_NODE | R_DIR | R_MODIFIES | R_BODY | R_EXT,
+			    R_NODE | R_DIR | R_CHANGES | R_BODY | R_EXT,
 			    op_tmpfile),
 	[FS_FUSE_STATX] = OP("STATX", struct fs_fuse_statx_in, R_NODE,
 			     op_statx),
 	[FS_FUSE_COPY_FILE_RANGE_64] = OP("COPY_FILE_RANGE_64",
 					  struct fuse_copy_file_range_in,
-					  R_NODE | R_MODIFIES,
+					  R_NODE | R_CHANGES,
 					  op_copy_file_range_64),
 };
 
@@ -347,20 +354,9 @@ static uint32_t answer(struct fs_worker *w, int ret)
 	return out.len;
 }
 
-uint32_t request_run(struct fs_worker *w)
+/* The reply's payload goes behind its header. */
+static void prepare_reply(struct fs_worker *w)
 {
-	const struct request_op *op = NULL;
-	int ret;
-
-	w->node = NULL;
-	w->nr_groups = 0;
-	w->hiprio = w->chain.queue == 0;
-	ret = decode(w, &op);
-	if (op && op->flags & R_SILENT) {
-		if (!ret && op->run)
-			op->run(w);
-		return 0;
-	}
 	iov_init(&w->writable, chain_writable(&w->chain),
 		 w->chain.nr_writable);
 	w->writable_len = 0;
@@ -369,9 +365,37 @@ uint32_t request_run(struct fs_worker *w)
 		w->writable_len = w->chain.writable -
 				  sizeof(struct fuse_out_header);
 	}
+}
+
+uint32_t request_run(struct fs_worker *w)
+{
+	const struct request_op *op = NULL;
+	uint32_t len = 0;
+	int ret;
+
+	w->node = NULL;
+	w->nr_groups = 0;
+	w->journal = NULL;
+	journal_running = w;
+	w->hiprio = w->chain.queue == 0;
+	ret = decode(w, &op);
+	if (w->chain.again && journal_condemned(w))
+		ret = -EIO;
+	else if (op && op->flags & R_ONCE && (!ret || w->chain.again) &&
+		 journal_begin(w, &len))
+		goto out;
+	if (op && op->flags & R_SILENT) {
+		if (!ret && op->run)
+			op->run(w);
+		goto out;
+	}
+	prepare_reply(w);
 	if (!ret)
 		ret = op->run(w);
+	len = answer(w, ret);
+out:
 	if (w->node)
 		node_put(w->fs, w->node);
-	return answer(w, ret);
+	journal_end(w, len);
+	return len;
 }
