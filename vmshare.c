@@ -75,8 +75,9 @@ static void set_owners(struct fs_options *o, const struct share_config *sc)
 {
 	static const char *const modes[] = {"passthrough", "squash", "mapped",
 					    NULL};
-	int mode = geteuid() == 0 && !sc->squash ? FS_ACCESS_PASSTHROUGH :
-						   FS_ACCESS_SQUASH;
+	bool maps = sc->uid_map || sc->gid_map;
+	int mode = maps || (geteuid() == 0 && !sc->squash) ?
+			   FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
 
 	o->access = (enum fs_access)word_index(sc->access, modes, mode);
 	if (sc->squash) {
