@@ -35,7 +35,7 @@
 #define REPLY_TIMEOUT_MS 10000
 
 static int exchange_io(struct vu_exchange *x, int sock, void *data, size_t len,
-		       bool receive, size_t control)
+		       bool receive, unsigned int control)
 {
 	struct iovec iov = { .iov_base = data, .iov_len = len };
 	long r;
@@ -108,7 +108,7 @@ static int receive_until(struct vu_exchange *x, int sock, size_t want)
 		vu_commit();
 		r = exchange_io(x, sock, (char *)&x->message + x->got,
 				want - x->got, true,
-				x->got ? 0 : sizeof(x->control));
+				x->got ? 0u : (unsigned int)sizeof(x->control));
 		if (r == -EAGAIN)
 			return 0;
 		if (r == -EINTR)
@@ -155,7 +155,7 @@ int vu_proto_receive(struct vu_exchange *x, int sock)
 	return 1;
 }
 
-static size_t reply_fd_control(struct vu_exchange *x)
+static unsigned int reply_fd_control(struct vu_exchange *x)
 {
 	struct msghdr m = {
 		.msg_control = x->control,
@@ -183,7 +183,7 @@ int vu_proto_reply(struct vu_exchange *x, int sock)
 {
 	size_t want = sizeof(x->reply.head) + x->reply.head.size;
 	struct pollfd p = { .fd = sock, .events = POLLOUT };
-	size_t control;
+	unsigned int control;
 	int r;
 
 	if (x->io.msg_len != VU_UNMOVED)
