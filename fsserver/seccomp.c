@@ -61,6 +61,12 @@
 #define SYS_rseq 334
 #endif
 
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 33)
+#define FSTAT_BY_PATH
+#endif
+#endif
+
 /* Configurations in which a rule is in force. */
 enum {
 	ALWAYS	= 0,
@@ -124,7 +130,7 @@ static const struct rule rules[] = {
 	CALL(geteuid, OLD),
 	CALL(getegid, OLD),
 	CALL(fstatfs, ALWAYS),		/* STATFS, type of a file system */
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#ifdef FSTAT_BY_PATH
 	CALL(newfstatat, ALWAYS),	/* fstat() */
 #else
 	CALL(fstat, ALWAYS),
