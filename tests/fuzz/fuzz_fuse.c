@@ -372,6 +372,7 @@ static void one_request(struct rig *r, struct fuzz_in *in)
 	uint8_t flags = fuzz_u8(in), how = fuzz_u8(in);
 	struct fuse_in_header *head = (void *)r->in;
 	struct fuse_out_header out;
+	size_t room;
 	int err;
 
 	rq(r, opcode, id);
@@ -389,7 +390,13 @@ static void one_request(struct rig *r, struct fuzz_in *in)
 	r->queue = how & 8 ? 0 : 1;
 	if (r->in_len < sizeof(uint32_t))
 		return;
-	err = rq_send(r, r->w, rooms[how & 7]);
+	room = rooms[how & 7];
+	/* The rig has 500 iovecs for each direction. */
+	if (r->pieces && room != (size_t)-1 && r->pieces < room / 400 + 1)
+		r->pieces = (unsigned int)(room / 400 + 1);
+	if (r->pieces && r->pieces < r->in_len / 400 + 1)
+		r->pieces = (unsigned int)(r->in_len / 400 + 1);
+	err = rq_send(r, r->w, room);
 	/* Without a whole header there is no unique to repeat. */
 	if (r->in_len < sizeof(*head))
 		return;
