@@ -120,7 +120,7 @@ mark() {
 	export VMSHARE_TEST_MARK=$BATS_SUITE_TEST_NUMBER-$$-$RANDOM
 	export TMPDIR=$BATS_TEST_TMPDIR/tmp
 	mkdir -p "$TMPDIR"
-	huge_before=$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)
+	huge_before=
 }
 marked() { # pids of what still runs
 	local p
@@ -145,8 +145,27 @@ nothing_left() { # within five seconds
 	[ -z "$pids" ] || fail "left behind: $(ps -o pid,stat,args -p "${pids//$'\n'/,}")"
 	[ -z "$(find "$TMPDIR" -mindepth 1)" ] ||
 		fail "left behind: $(find "$TMPDIR" -mindepth 1)"
-	[ "$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)" = "$huge_before" ] ||
+	[ -z "$huge_before" ] || [ "$(huge_pages)" = "$huge_before" ] ||
 		fail "huge pages are not free again"
+}
+
+# need_huge COUNT: so many pages of 2 MiB more than there are, until teardown
+# calls give_huge; one test of the machine at a time
+huge_pages() {
+	grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo
+}
+need_huge() {
+	[ "$(id -u)" = 0 ] || skip "needs root to reserve huge pages"
+	exec 8>/var/lock/vmshare-tests-huge
+	flock 8
+	huge_was=$(cat /proc/sys/vm/nr_hugepages)
+	echo $((huge_was + $1)) >/proc/sys/vm/nr_hugepages
+	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((huge_was + $1)) ] ||
+		skip "no huge pages to be had"
+	huge_before=$(huge_pages)
+}
+give_huge() {
+	[ -z "${huge_was:-}" ] || echo "$huge_was" >/proc/sys/vm/nr_hugepages
 }
 
 # wait_for SECONDS COMMAND...: until it succeeds

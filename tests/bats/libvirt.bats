@@ -99,7 +99,7 @@ setup() {
 
 teardown() {
 	rm -f disk.img
-	[ -z "${HUGE_WAS:-}" ] || echo "$HUGE_WAS" >/proc/sys/vm/nr_hugepages
+	give_huge
 }
 
 # start a domain of what setup() put together and wait for its end
@@ -163,12 +163,7 @@ domain() {
 }
 
 @test "huge pages" {
-	exec 8>/var/lock/vmshare-tests-huge
-	flock 8
-	HUGE_WAS=$(cat /proc/sys/vm/nr_hugepages)
-	echo $((HUGE_WAS + 256)) >/proc/sys/vm/nr_hugepages
-	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((HUGE_WAS + 256)) ] ||
-		skip "no huge pages to be had"
+	need_huge 256
 	memory="<memoryBacking><hugepages><page size='2' unit='M'/></hugepages><access mode='shared'/></memoryBacking>"
 	domain
 }

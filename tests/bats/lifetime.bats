@@ -23,7 +23,7 @@ setup() {
 teardown() {
 	local p
 	for p in $(marked); do kill -9 "$p" 2>/dev/null || true; done
-	[ -z "${HUGE_WAS:-}" ] || echo "$HUGE_WAS" >/proc/sys/vm/nr_hugepages
+	give_huge
 }
 
 # start [ARG...]: a run in the background whose guest waits; $parent
@@ -151,14 +151,7 @@ child() { # NAME: the newest process of this run by that name
 }
 
 @test "kill -9 gives huge pages back" {
-	[ "$(id -u)" = 0 ] || skip "needs root to reserve huge pages"
-	exec 8>/var/lock/vmshare-tests-huge
-	flock 8
-	HUGE_WAS=$(cat /proc/sys/vm/nr_hugepages)
-	echo $((HUGE_WAS + 256)) >/proc/sys/vm/nr_hugepages
-	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((HUGE_WAS + 256)) ] ||
-		skip "no huge pages to be had"
-	huge_before=$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)
+	need_huge 256
 	start --memory-type hugepages=2M
 	wait_for 120 is_up
 	kill -9 $parent

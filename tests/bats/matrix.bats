@@ -20,11 +20,10 @@ setup() {
 	may_run
 	cd "$BATS_TEST_TMPDIR" || return 1
 	mark
-	export HUGE_TAKEN=
 }
 
 teardown() {
-	[ -z "${HUGE_WAS:-}" ] || echo "$HUGE_WAS" >/proc/sys/vm/nr_hugepages
+	give_huge
 }
 
 # guest_uses ARG...: boot, exchange files, compare; the kernel's name in out
@@ -53,17 +52,6 @@ guest_uses() {
 	cmp data/from-host data/from-guest
 	[ "$(find data -name 'f.*' | wc -l)" = 300 ]
 	nothing_left
-}
-
-need_huge() { # COUNT pages of 2 MiB more than there are
-	[ "$(id -u)" = 0 ] || skip "needs root to reserve huge pages"
-	exec 8>/var/lock/vmshare-tests-huge
-	flock 8
-	HUGE_WAS=$(cat /proc/sys/vm/nr_hugepages)
-	echo $((HUGE_WAS + $1)) >/proc/sys/vm/nr_hugepages
-	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $((HUGE_WAS + $1)) ] ||
-		skip "no huge pages to be had"
-	huge_before=$(grep -E 'HugePages_(Free|Rsvd)' /proc/meminfo)
 }
 
 @test "memfd, one node, one queue" {

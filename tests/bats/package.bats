@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# First contact: README's transcript is what `make demo` prints, its examples
+# are commands that are understood, and the Debian package installs, works and
+# goes away in a Debian that has nothing else.
+
+load helper
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+@test "README's transcript is what the demo prints" {
+	command -v qemu-system-x86_64 >/dev/null || skip "no QEMU"
+	timeout 300 "$top/tests/demo" >demo 2>demo.err </dev/null ||
+		fail "$(cat demo.err)"
+	# What differs from run to run, and the script that README leaves out.
+	sed -E 's,/[^ ]*/vmshare-demo\.[A-Za-z0-9]+,DIR,g; s/(guest: Linux).*/\1 VERSION/' \
+		demo | awk "/-- sh -c '/ { sub(/-- sh -c '.*/, \"-- sh -c '...'\"); print; skip = 1; next }
+			skip { if (/'\$/) skip = 0; next } { print }" |
+		sed '/./,$!d' >got
+	awk '/^<!-- transcript/ { on = 1; next } on && /^```/ { if (on++ > 1) exit; next }
+		on > 1' "$top/README.md" |
+		sed -E 's/(guest: Linux).*/\1 VERSION/' >want
+	diff -u want got
+}
+
+@test "README's examples are understood" {
+	local line
+	truncate -s 1M disk.img
+	sed -n '/^## Three examples/,/^## /p' "$top/README.md" |
+		sed -n 's/^    vmshare //p' >examples
+	[ "$(wc -l <examples)" = 3 ]
+	mkdir -p src
+	while read -r line; do
+		line=${line//'~/src'/src}
+		line=${line//'/srv/data'/src}
+		line=${line//'/run/data.sock'/s}
+		# shellcheck disable=SC2086 # the shell's words
+		case $line in
+		run*) v ${line/run/check} ;;
+		serve*) limit=2 v $line; [ "$status" = 124 ] && status=0 ;;
+		esac
+		[ "$status" = 0 ] || fail "$line: $err"
+	done <examples
+}
+
+@test "the Debian package installs, works and goes away" {
+	command -v dpkg-deb >/dev/null || skip "dpkg-deb is not installed"
+	local tree root=$PWD/root deb
+	tree=$("$top/tests/images/get" root 2>why) || skip "$(tail -n 1 why)"
+	mkdir tree
+	(cd "$top" && git ls-files -co --exclude-standard | while read -r f; do
+		[ ! -e "$f" ] || echo "$f"; done | tar -cf - -T -) | tar -xf - -C tree
+	env -u MAKEFLAGS -u MAKELEVEL make -C tree deb >log 2>&1 || fail "$(tail log)"
+	deb=$(echo tree/build/*.deb)
+	cp -a --reflink=auto "$tree" "$root"
+	cp "$deb" "$root/vmshare.deb"
+	chroot "$root" dpkg -i --force-depends --path-include='/usr/share/man/*' /vmshare.deb
+	[ "$(chroot "$root" vmshare version)" = "$("$VMSHARE" version)" ]
+	[ -s "$root/usr/share/man/man1/vmshare.1.gz" ]
+	[ -s "$root/usr/share/bash-completion/completions/vmshare" ]
+	[ "$(jq -r .binary "$root/usr/share/qemu/vhost-user/40-vmshare.json")" = /usr/bin/vmshare ]
+	chroot "$root" /usr/bin/vmshare --print-capabilities | jq -e '.type == "fs"'
+	chroot "$root" dpkg -r vmshare
+	[ ! -e "$root/usr/bin/vmshare" ]
+	[ -z "$(find "$root/usr/share" -name '*vmshare*')" ]
+	rm -rf "$root"
+}
