@@ -140,6 +140,7 @@ static void server_hide(struct server *sv)
 /* What a worker leaves to the next, in the arena; zero at first. */
 struct server_state {
 	uint32_t progressed;	/* it completed a request */
+	uint32_t started;	/* there was one */
 	struct serve_state connection;
 };
 
@@ -191,6 +192,70 @@ static bool server_progressed(void *arg, struct arena *arena)
 	return server_adopt(arena) == 0 &&
 	       __atomic_exchange_n(&server_state->progressed, 0,
 				   __ATOMIC_RELAXED);
+}
+
+/* ---- what a dead worker left open ---------------------------------------- */
+
+/* One byte for each descriptor that is somebody's. */
+struct known_fds {
+	unsigned char *known;
+	unsigned int size;
+};
+
+static void know(void *ctx, int fd)
+{
+	struct known_fds *k = ctx;
+
+	if (fd >= 0 && (unsigned int)fd < k->size)
+		k->known[fd] = 1;
+}
+
+static int know_device(struct known_fds *k, struct arena *arena)
+{
+	int n = vu_state_fds(arena, NULL, 0), *fds;
+
+	if (n <= 0)
+		return n;
+	fds = calloc((size_t)n, sizeof(*fds));
+	if (!fds)
+		return -ENOMEM;
+	n = vu_state_fds(arena, fds, (unsigned int)n);
+	for (int i = 0; i < n; i++)
+		know(k, fds[i]);
+	free(fds);
+	return n < 0 ? n : 0;
+}
+
+/*
+ * Keeper and workers share one table of descriptors. What the state in the
+ * arena does not know was being opened or closed when a worker died.
+ */
+static int server_sweep(const struct server *sv, int sock, struct arena *arena)
+{
+	const int own[] = {0, 1, 2, sock, sv->events, arena_fd(arena),
+			   sv->place.root, sv->place.proc,
+			   server_state->connection.conn};
+	struct known_fds k = {.size = 1u << 20};
+	int err;
+
+	k.known = calloc(k.size, 1);
+	if (!k.known)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		know(&k, own[i]);
+	err = know_device(&k, arena);
+	if (!err)
+		err = fs_state_fds(arena, know, &k);
+	for (unsigned int fd = 0, end; !err && fd < k.size; fd = end) {
+		for (end = fd; end < k.size && !k.known[end]; end++)
+			;
+		if (end > fd && syscall(SYS_close_range, fd, end - 1, 0) < 0)
+			err = -errno;
+		while (end < k.size && k.known[end])
+			end++;
+	}
+	free(k.known);
+	return err;
 }
 
 /* The ring room's push, noted once for each worker. */
@@ -296,8 +361,12 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 	ops.push = noted_push;
 	setup.ops = &ops;
 	err = server_adopt(arena);
-	if (!err)
+	if (!err && server_state->started)
+		err = server_sweep(sv, sock, arena);
+	if (!err) {
+		server_state->started = 1;
 		err = vu_open(&dev, &vc);
+	}
 	if (err) {
 		log_error("can't make the device: %s", strerror(-err));
 		return 1;

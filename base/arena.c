@@ -159,6 +159,8 @@ int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
 		if (__builtin_add_overflow(*size, ARENA_PAGE - 1, &rounded))
 			return -ENOSPC;
 		rounded &= ~(uint64_t)(ARENA_PAGE - 1);
+		if (!rounded)
+			return -ENOENT;
 		if (rounded > arena->size - end)
 			return -ENOSPC;
 		entry->version = version;

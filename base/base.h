@@ -262,7 +262,8 @@ int arena_fd(const struct arena *arena);
  * arena_region() - find a region, or make it, zero-filled
  * @id:		which
  * @version:	layout of its contents; a mismatch is -EPROTO
- * @size:	bytes; ignored (and set) where the region exists
+ * @size:	bytes; ignored (and set) where the region exists; 0: do not
+ *		make it (-ENOENT)
  * @fresh:	set to whether it was made just now; may be NULL
  *
  * Return: 0 with *@mem, -ENOSPC when the arena is full, -EPROTO.

@@ -138,13 +138,14 @@ void fs_close(struct fs *fs)
 	free(fs);
 }
 
-void fs_mark_fds(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
+		 void *ctx)
 {
-	mark(ctx, fs->place.root);
-	mark(ctx, fs->place.proc);
-	nodes_mark(fs, mark, ctx);
-	handles_mark(fs, mark, ctx);
-	lock_mark(fs, mark, ctx);
+	int err = nodes_mark(arena, mark, ctx);
+
+	if (!err)
+		err = handles_mark(arena, mark, ctx);
+	return err ? err : lock_mark(arena, mark, ctx);
 }
 
 void fs_drop_guest(struct fs *fs)

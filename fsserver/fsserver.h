@@ -171,13 +171,14 @@ struct fs_setup {
 int fs_open(struct fs **fs, const struct fs_setup *setup);
 
 /**
- * fs_mark_fds() - descriptors that the server's state stands for
+ * fs_state_fds() - descriptors that the state in an arena stands for
  * @mark:	called for each; may be given -1, and one more than once
  *
- * After fs_open() and before the first queue starts: all others that a dead
- * worker left are garbage.
+ * Between two workers: besides these and those of the place all that a dead
+ * worker had open is garbage. Return: 0, -EPROTO for another version.
  */
-void fs_mark_fds(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
+int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
+		 void *ctx);
 
 /* Its ctx is the struct fs. */
 extern const struct chain_consumer fs_consumer;

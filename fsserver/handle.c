@@ -214,13 +214,22 @@ void handle_undo(struct fs *fs, uint64_t fh)
 	handle_unpin(fs, h);
 }
 
-void handles_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
+		 void *ctx)
 {
-	const struct fs_handles *t = fs->handles;
+	const struct fs_handle *handle;
+	uint64_t size = 0;
+	void *mem;
+	int err = arena_region(arena, ARENA_HANDLES, HANDLES_VERSION, &size,
+			       &mem, NULL);
 
-	for (uint32_t slot = 1; slot < t->top; slot++)
-		if (t->mem[slot].ref)
-			mark(ctx, t->mem[slot].fd);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	handle = mem;
+	for (uint32_t slot = 1; slot < handle->node; slot++)
+		if (handle[slot].ref)
+			mark(ctx, handle[slot].fd);
+	return 0;
 }
 
 struct fs_dir *handle_dir(struct fs *fs, struct fs_handle *handle)

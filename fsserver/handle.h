@@ -37,7 +37,8 @@ int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 	       uint64_t *fh);
 /* A handle that the guest never heard of, if there is such a one. */
 void handle_undo(struct fs *fs, uint64_t fh);
-void handles_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
+int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
+		 void *ctx);
 /* The first call of all ends it: true. The caller has it pinned. */
 bool handle_release(struct fs_worker *w, struct fs_handle *handle);
 uint32_t handle_flags(const struct fs_handle *handle);

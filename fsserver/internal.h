@@ -222,7 +222,7 @@ void fd_uncharge(struct fs *fs);
 /* ---- lock.c: POSIX and flock locks -------------------------------------- */
 
 int lock_open(struct fs *fs);	/* sets fs->locks */
-void lock_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
+int lock_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx);
 void lock_close(struct fs *fs);
 /* The operations; w->node is set. Each returns payload length or -errno. */
 int lock_getlk(struct fs_worker *w);

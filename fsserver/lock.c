@@ -664,13 +664,23 @@ int lock_open(struct fs *fs)
 	return err;
 }
 
-void lock_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+int lock_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
 {
-	const struct fs_locks *l = fs->locks;
+	const struct lock_slot *slot;
+	uint64_t size = 0;
+	void *mem;
+	int err = arena_region(arena, ARENA_LOCKS, LOCKS_VERSION, &size, &mem,
+			       NULL);
 
-	for (uint32_t i = 0; l && i < l->top; i++)
-		if (l->slots[i].used)
-			mark(ctx, l->slots[i].fd);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	slot = mem;
+	/* As lock_open() looks for the last one. */
+	for (uint32_t i = 0; i < MAX_SLOTS &&
+	     (slot[i].used || slot[i].owner || slot[i].node); i++)
+		if (slot[i].used)
+			mark(ctx, slot[i].fd);
+	return 0;
 }
 
 void lock_close(struct fs *fs)

@@ -790,13 +790,22 @@ void nodes_settle(struct fs *fs)
 			node_try_reap(fs, slot);
 }
 
-void nodes_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx)
+int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
 {
-	const struct fs_nodes *t = fs->nodes;
+	const struct fs_node *node;
+	uint64_t size = 0, top;
+	void *mem;
+	int err = arena_region(arena, ARENA_NODES, NODES_VERSION, &size, &mem,
+			       NULL);
 
-	for (uint32_t slot = NODE_ROOT; slot < t->top; slot++)
-		if (t->mem[slot].ref)
-			mark(ctx, t->mem[slot].fd);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	node = mem;
+	top = node->key.mnt;
+	for (uint64_t slot = NODE_ROOT; slot < top; slot++)
+		if (node[slot].ref)
+			mark(ctx, node[slot].fd);
+	return 0;
 }
 
 /* The nodes stay in the arena; their descriptors are closed only with it. */

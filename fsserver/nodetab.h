@@ -88,7 +88,8 @@ void nodes_drop_all(struct fs *fs);	/* all but the root */
 uint64_t nodes_count(struct fs *fs);
 /* After an adoption: free what neither guest nor handle refers to. */
 void nodes_settle(struct fs *fs);
-void nodes_mark(struct fs *fs, void (*mark)(void *ctx, int fd), void *ctx);
+int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
+	       void *ctx);
 
 void node_key(struct node_key *key, const struct statx *stx);
 /**
