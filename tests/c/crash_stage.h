@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_TESTS_CRASH_STAGE_H
+#define VMSHARE_TESTS_CRASH_STAGE_H
+
+/*
+ * A file server whose workers die.
+ *
+ * This process is the front end. A keeper process, with a descriptor table of
+ * its own, clones workers that share that table, as launch/share.c does. It
+ * traces them, so that it can kill them at a chosen point: before or after the
+ * n-th system call of any of their threads, and some machine instructions
+ * later. Nothing in the server knows of it. Without tracing it kills them
+ * after a random time.
+ */
+
+#include "fsserver/internal.h"
+#include "fsserver/nodetab.h"
+#include "tests/c/check.h"
+#include "tests/frontend/fe.h"
+#include "vhostuser/vhostuser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GET(p)		__atomic_load_n(&(p), __ATOMIC_SEQ_CST)
+#define SET(p, v)	__atomic_store_n(&(p), v, __ATOMIC_SEQ_CST)
+#define STAGE_FDS	1024
+
+/* Shared by front end, keeper and workers. */
+struct stage {
+	bool calm;		/* no more kills */
+	bool traced;		/* kill at system calls, not by the clock */
+	unsigned int most;	/* system calls (us) until a kill, at most */
+	int poison;		/* system call that faults; 0: none */
+	bool untraceable;
+	unsigned int kills, started, faults, warnings;
+	int died;		/* wait status that was not our doing */
+	uint64_t nodes;		/* that the worker knows */
+	uint32_t random;
+};
+
+static struct stage *stage;
+static pid_t stage_keeper;
+static struct fe *fe;
+
+static uint32_t stage_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/* ---- worker --------------------------------------------------------------- */
+
+static struct fs *worker_fs;
+static bool keeper_fds[STAGE_FDS];
+
+static void keep_fd(void *ctx, int fd)
+{
+	bool *known = ctx;
+
+	if (fd >= 0 && fd < STAGE_FDS)
+		known[fd] = true;
+}
+
+static int worker_sweep(struct arena *arena)
+{
+	bool known[STAGE_FDS];
+	int fds[512], n = vu_state_fds(arena, fds, 512);
+
+	memcpy(known, keeper_fds, sizeof(known));
+	for (int i = 0; i < n; i++)
+		keep_fd(known, fds[i]);
+	if (n < 0 || fs_state_fds(arena, keep_fd, known))
+		return -EPROTO;
+	for (unsigned int fd = 0, end; fd < STAGE_FDS; fd = end + 1) {
+		for (end = fd; end < STAGE_FDS && !known[end]; end++)
+			;
+		if (end > fd)
+			syscall(SYS_close_range, fd, end - 1, 0);
+	}
+	return 0;
+}
+
+static void *worker_report(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		usleep(20000);
+		if (GET(stage->calm))
+			SET(stage->nodes, nodes_count(worker_fs));
+	}
+	return NULL;
+}
+
+static void worker_event(void *ctx, enum fs_event event, const char *text)
+{
+	(void)ctx;
+	(void)text;
+	if (event == FS_EVENT_WARNING)
+		__atomic_fetch_add(&stage->warnings, 1, __ATOMIC_SEQ_CST);
+}
+
+static void worker_main(struct arena *arena, const struct fs_place *place,
+			int sock, unsigned int queues)
+{
+	struct fs_options options;
+	struct vu_config vc = { .request_queues = queues,
+				.consumer = &fs_consumer, .arena = arena };
+	struct fs_setup setup = {
+		.options = &options, .place = place, .arena = arena,
+		.ops = &vu_chain_ops, .queues = queues + 1,
+		.event = worker_event,
+	};
+	struct vu_device *dev;
+	pthread_t thread;
+
+	fs_options_init(&options);
+	options.seccomp = false;
+	options.open_files = 72;	/* fewer than there are nodes */
+	if (worker_sweep(arena) || vu_open(&dev, &vc))
+		_exit(3);
+	setup.ops_ctx = dev;
+	if (fs_open(&worker_fs, &setup))
+		_exit(4);
+	vu_set_consumer_ctx(dev, worker_fs);
+	__atomic_fetch_add(&stage->started, 1, __ATOMIC_SEQ_CST);
+	pthread_create(&thread, NULL, worker_report, NULL);
+	if (vu_run(dev, sock))
+		_exit(5);
+	_exit(0);
+}
+
+/* ---- keeper --------------------------------------------------------------- */
+
+/* One worker's life. */
+struct life {
+	pid_t pid, stepping;
+	int left;		/* stops until it steps; then steps */
+	unsigned int started;	/* workers that had, when it began */
+	bool young;		/* may die before it has */
+	bool killed;
+};
+
+static void life_end(struct life *l)
+{
+	if (l->killed)
+		return;
+	l->killed = true;
+	kill(l->pid, SIGKILL);
+}
+
+static void life_syscall(struct life *l, pid_t tid)
+{
+	if (GET(stage->calm) || l->stepping ||
+	    (!l->young && GET(stage->started) == l->started) || l->left--)
+		return;
+	if (stage_random(&stage->random) % 3 == 0) {
+		life_end(l);
+		return;
+	}
+	l->stepping = tid;
+	l->left = (int)(stage_random(&stage->random) % 400);
+}
+
+/* Whether the thread enters the call that is poisoned. */
+static bool poisoned(pid_t tid)
+{
+	struct __ptrace_syscall_info info;
+
+	if (!GET(stage->poison))
+		return false;
+	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 &&
+	       info.op == PTRACE_SYSCALL_INFO_ENTRY &&
+	       (int)info.entry.nr == GET(stage->poison);
+}
+
+/* A signal is being delivered: as if by a fault of that thread. */
+static int deliver(pid_t tid, int sig)
+{
+	siginfo_t info = { .si_signo = sig, .si_code = SEGV_MAPERR };
+
+	if (sig == SIGSEGV)
+		ptrace(PTRACE_SETSIGINFO, tid, 0, &info);
+	return sig;
+}
+
+/* A thread stopped: what for? Lets it go on. */
+static void life_stop(struct life *l, pid_t tid, int status)
+{
+	int sig = WSTOPSIG(status), event = status >> 16, give = 0;
+
+	if (sig == (SIGTRAP | 0x80) && poisoned(tid)) {
+		syscall(SYS_tgkill, l->pid, tid, SIGSEGV);
+	} else if (sig == (SIGTRAP | 0x80)) {
+		life_syscall(l, tid);
+	} else if (sig == SIGTRAP && !event && tid == l->stepping) {
+		if (l->left-- <= 0)
+			life_end(l);
+	} else if (!event && sig != SIGTRAP) {
+		give = deliver(tid, sig);
+	}
+	if (give == SIGSEGV) {
+		/* The handler runs and returns; a real fault came again. */
+		__atomic_fetch_add(&stage->faults, 1, __ATOMIC_SEQ_CST);
+		ptrace(PTRACE_SYSCALL, tid, 0, give);
+		while (waitpid(tid, &status, __WALL) == tid &&
+		       WIFSTOPPED(status) &&
+		       WSTOPSIG(status) != (SIGTRAP | 0x80))
+			ptrace(PTRACE_SYSCALL, tid, 0, 0);
+		life_end(l);
+		return;
+	}
+	ptrace(tid == l->stepping ? PTRACE_SINGLESTEP : PTRACE_SYSCALL, tid, 0,
+	       give);
+}
+
+/* Trace a worker until its end, its wait status. */
+static int life_trace(struct life *l)
+{
+	const long options = PTRACE_O_TRACECLONE | PTRACE_O_TRACESYSGOOD |
+			     PTRACE_O_EXITKILL;
+	int status;
+	pid_t tid;
+
+	l->left = (int)(stage_random(&stage->random) % (stage->most + 1));
+	l->young = stage_random(&stage->random) % 8 == 0;
+	if (ptrace(PTRACE_SEIZE, l->pid, 0, options) ||
+	    ptrace(PTRACE_INTERRUPT, l->pid, 0, 0)) {
+		SET(stage->untraceable, true);
+		SET(stage->calm, true);
+	}
+	for (;;) {
+		tid = waitpid(-1, &status, __WALL);
+		if (tid < 0)
+			return -1;
+		if (WIFSTOPPED(status))
+			life_stop(l, tid, status);
+		else if (tid == l->pid)
+			return status;
+	}
+}
+
+static int life_clock(struct life *l)
+{
+	unsigned int us = stage_random(&stage->random) % (stage->most + 1);
+	int status;
+
+	usleep(us);
+	while (waitpid(l->pid, &status, WNOHANG) != l->pid) {
+		if (!GET(stage->calm)) {
+			life_end(l);
+			waitpid(l->pid, &status, 0);
+			break;
+		}
+		usleep(1000);
+	}
+	return status;
+}
+
+static void keeper_main(const char *dir, int sock, unsigned int queues)
+{
+	struct fs_place place = { .uid = geteuid(), .gid = getegid() };
+	struct life life;
+	struct arena *arena;
+	int status;
+
+	place.root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	place.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (arena_create(&arena, 1ull << 30) < 0)
+		_exit(1);
+	for (int fd = 0; fd < STAGE_FDS; fd++)
+		keeper_fds[fd] = fcntl(fd, F_GETFD) >= 0;
+	do {
+		life = (struct life){ .started = GET(stage->started) };
+		life.pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0,
+					  0, 0, 0);
+		if (life.pid < 0)
+			_exit(2);
+		if (life.pid == 0)
+			worker_main(arena, &place, sock, queues);
+		status = stage->traced ? life_trace(&life) : life_clock(&life);
+		__atomic_fetch_add(&stage->kills, life.killed,
+				   __ATOMIC_SEQ_CST);
+	} while (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	SET(stage->died, status);
+	_exit(0);
+}
+
+/* ---- front end ------------------------------------------------------------ */
+
+static int stage_open(const char *dir, bool traced, unsigned int most)
+{
+	struct fe_opts o = { .queues = 2, .ring_size = 64 };
+	int sock[2];
+
+	stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (stage == MAP_FAILED ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) < 0)
+		return -errno;
+	stage->most = most;
+	stage->calm = !most;
+	stage->traced = traced;
+	stage->random = 4711;
+	stage_keeper = fork();
+	if (stage_keeper < 0)
+		return -errno;
+	if (stage_keeper == 0) {
+		close(sock[1]);
+		keeper_main(dir, sock[0], o.queues);
+	}
+	close(sock[0]);
+	o.fd = sock[1];
+	return fe_connect(&fe, &o);
+}
+
+static int stage_close(void)
+{
+	int status, r;
+
+	SET(stage->calm, true);
+	fe_close(fe);
+	fe = NULL;
+	waitpid(stage_keeper, &status, 0);
+	r = status ? status : stage->died;
+	munmap(stage, sizeof(*stage));
+	return r;
+}
+
+#endif
