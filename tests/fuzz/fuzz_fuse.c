@@ -122,7 +122,7 @@ static bool full;		/* time for fresh trees */
 static uint64_t node[MAX_KNOWN], handle[MAX_KNOWN];
 static unsigned int nr_node, nr_handle;
 
-/* ---- the place ------------------------------------------------------------ */
+/* ---- the place ---------------------------------------------------------- */
 
 static void write_text(const char *path, const char *fmt, unsigned int id)
 {
@@ -263,7 +263,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* ---- requests -------------------------------------------------------------- */
+/* ---- requests ----------------------------------------------------------- */
 
 static uint64_t pick(struct fuzz_in *in, const uint64_t *known,
 		     unsigned int nr)
