@@ -197,65 +197,26 @@ static bool server_progressed(void *arg, struct arena *arena)
 /* ---- what a dead worker left open ---------------------------------------- */
 
 /* One byte for each descriptor that is somebody's. */
-struct known_fds {
-	unsigned char *known;
-	unsigned int size;
-};
-
-static void know(void *ctx, int fd)
+/* What keeper and workers have open on purpose: tell @know. 0 or -errno. */
+static int server_known(void *arg, struct arena *arena, share_know_fn *know,
+			void *known)
 {
-	struct known_fds *k = ctx;
-
-	if (fd >= 0 && (unsigned int)fd < k->size)
-		k->known[fd] = 1;
-}
-
-static int know_device(struct known_fds *k, struct arena *arena)
-{
+	const struct server *sv = arg;
 	int n = vu_state_fds(arena, NULL, 0), *fds;
 
-	if (n <= 0)
+	know(known, sv->place.root);
+	know(known, sv->place.proc);
+	know(known, server_state->connection.conn);
+	if (n < 0)
 		return n;
-	fds = calloc((size_t)n, sizeof(*fds));
+	fds = calloc((size_t)n + 1, sizeof(*fds));
 	if (!fds)
 		return -ENOMEM;
 	n = vu_state_fds(arena, fds, (unsigned int)n);
 	for (int i = 0; i < n; i++)
-		know(k, fds[i]);
+		know(known, fds[i]);
 	free(fds);
-	return n < 0 ? n : 0;
-}
-
-/*
- * Keeper and workers share one table of descriptors. What the state in the
- * arena does not know was being opened or closed when a worker died.
- */
-static int server_sweep(const struct server *sv, int sock, struct arena *arena)
-{
-	const int own[] = {0, 1, 2, sock, sv->events, arena_fd(arena),
-			   sv->place.root, sv->place.proc,
-			   server_state->connection.conn};
-	struct known_fds k = {.size = 1u << 20};
-	int err;
-
-	k.known = calloc(k.size, 1);
-	if (!k.known)
-		return -ENOMEM;
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-		know(&k, own[i]);
-	err = know_device(&k, arena);
-	if (!err)
-		err = fs_state_fds(arena, know, &k);
-	for (unsigned int fd = 0, end; !err && fd < k.size; fd = end) {
-		for (end = fd; end < k.size && !k.known[end]; end++)
-			;
-		if (end > fd && syscall(SYS_close_range, fd, end - 1, 0) < 0)
-			err = -errno;
-		while (end < k.size && k.known[end])
-			end++;
-	}
-	free(k.known);
-	return err;
+	return n < 0 ? n : fs_state_fds(arena, know, known);
 }
 
 /* The ring room's push, noted once for each worker. */
@@ -362,7 +323,7 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 	setup.ops = &ops;
 	err = server_adopt(arena);
 	if (!err && server_state->started)
-		err = server_sweep(sv, sock, arena);
+		err = share_sweep(server_known, sv, arena, sock, event_fd);
 	if (!err) {
 		server_state->started = 1;
 		err = vu_open(&dev, &vc);
@@ -396,20 +357,10 @@ static const struct share_ops server_ops = {
 
 /* ---- run ----------------------------------------------------------------- */
 
-static int start_guardian(struct guardian **guardian)
-{
-	int err = guardian_start(guardian);
-
-	if (!err)
-		return 0;
-	log_error("can't start the guardian process: %s", strerror(-err));
-	return EXIT_REFUSED;
-}
-
 /* What a run holds while it is being set up. */
 struct running {
 	const struct config *c;
-	struct server *servers;
+	struct server servers[VM_MAX_SHARES + 1];
 	struct share shares[VM_MAX_SHARES + 1];
 	struct qemu_wiring wiring;
 	struct supervise_setup setup;
@@ -486,33 +437,27 @@ static int run_guest(struct running *r, const struct qemu_info *info)
 
 static int run(const struct config *c, const struct qemu_info *info)
 {
-	struct running *r = calloc(1, sizeof(*r));
-	int status = EXIT_REFUSED;
-
-	if (r)
-		r->servers = calloc(VM_MAX_SHARES + 1, sizeof(*r->servers));
-	if (!r || !r->servers) {
-		log_error("out of memory");
-		free(r);
-		return EXIT_REFUSED;
-	}
-	r->c = c;
-	wiring_init(&r->wiring);
-	r->setup = (struct supervise_setup){
-		.config = c, .wiring = &r->wiring, .shares = r->shares,
-		.qmp_fd = -1, .console_fd = -1,
+	struct running r = {
+		.c = c,
+		.setup = {
+			.config = c, .qmp_fd = -1, .console_fd = -1,
+		},
 	};
+	int status;
+
+	r.setup.wiring = &r.wiring;
+	r.setup.shares = r.shares;
+	wiring_init(&r.wiring);
 	prepare_limits();
-	if (start_guardian(&r->setup.guardian) == 0)
-		status = run_guest(r, info);
-	for (unsigned int i = 0; i < r->setup.nr_shares; i++)
-		share_stop(&r->shares[i]);
-	guest_streams_close(r->setup.streams);
-	guardian_end(r->setup.guardian);
-	free(r->setup.qemu_argv);
-	free((char *)r->wiring.kernel);
-	free(r->servers);
-	free(r);
+	status = prepare_guardian(&r.setup.guardian);
+	if (!status)
+		status = run_guest(&r, info);
+	for (unsigned int i = 0; i < r.setup.nr_shares; i++)
+		share_stop(&r.shares[i]);
+	guest_streams_close(r.setup.streams);
+	guardian_end(r.setup.guardian);
+	free(r.setup.qemu_argv);
+	free((char *)r.wiring.kernel);
 	return status;
 }
 
@@ -557,29 +502,19 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 /* run, check and libvirt-xml: the latter two start nothing. */
 static int cmd_run(int argc, char **argv)
 {
-	struct findings *found = calloc(1, sizeof(*found));
-	struct qemu_info *info = calloc(1, sizeof(*info));
-	struct config *c = calloc(1, sizeof(*c));
-	int status = EXIT_REFUSED, got;
+	struct findings found = {.count = 0};
+	struct qemu_info info = {.major = 0};
+	struct config c;
+	int got = config_parse(&c, argc, argv);
+	int status = got < 0 ? EXIT_REFUSED : 0;
 
-	if (!found || !info || !c) {
-		log_error("out of memory");
-		goto out;
-	}
-	got = config_parse(c, argc, argv);
 	if (got == 0) {
-		prepare_log(c);
-		status = strcmp(c->command, "libvirt-xml") == 0 ?
-				 print_xml(c, info, found) :
-				 run_checked(c, info, found);
-	} else if (got > 0) {
-		status = 0;
+		prepare_log(&c);
+		status = strcmp(c.command, "libvirt-xml") == 0 ?
+				 print_xml(&c, &info, &found) :
+				 run_checked(&c, &info, &found);
 	}
-	config_free(c);
-out:
-	free(c);
-	free(info);
-	free(found);
+	config_free(&c);
 	return status;
 }
 
@@ -608,28 +543,20 @@ static int serve_share(const struct config *c, struct server *sv,
 
 static int serve(const struct config *c)
 {
-	struct findings *found = calloc(1, sizeof(*found));
-	struct server *sv = calloc(1, sizeof(*sv));
+	struct findings found = {.count = 0};
 	struct guardian *guardian = NULL;
-	int status = EXIT_REFUSED;
+	struct server sv;
+	int status = check_run(c, NULL, &found);
 
-	if (!found || !sv) {
-		log_error("out of memory");
-		goto out;
-	}
-	status = check_run(c, NULL, found);
-	findings_print(found);
-	if (!status) {
-		server_setup(sv, &c->shares[0]);
-		prepare_limits();
-		status = start_guardian(&guardian);
-	}
+	findings_print(&found);
+	if (status)
+		return status;
+	server_setup(&sv, &c->shares[0]);
+	prepare_limits();
+	status = prepare_guardian(&guardian);
 	if (!status)
-		status = serve_share(c, sv, guardian);
+		status = serve_share(c, &sv, guardian);
 	guardian_end(guardian);
-out:
-	free(sv);
-	free(found);
 	return status;
 }
 
@@ -637,22 +564,15 @@ out:
 static int serve_parsed(int argc, char **argv,
 			int (*parse)(struct config *, int, char **))
 {
-	struct config *c = calloc(1, sizeof(*c));
-	int status = EXIT_REFUSED, got;
+	struct config c;
+	int got = parse(&c, argc, argv);
+	int status = got < 0 ? EXIT_REFUSED : 0;
 
-	if (!c) {
-		log_error("out of memory");
-		return EXIT_REFUSED;
-	}
-	got = parse(c, argc, argv);
 	if (got == 0) {
-		prepare_log(c);
-		status = serve(c);
-	} else if (got > 0) {
-		status = 0;
+		prepare_log(&c);
+		status = serve(&c);
 	}
-	config_free(c);
-	free(c);
+	config_free(&c);
 	return status;
 }
 
@@ -759,19 +679,11 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int null, status;
+	int status;
 
 	if (getpid() == 1 && guest_is_init())
 		guest_init_main();
-	/* Descriptors 0 to 2 mean something everywhere below. */
-	do
-		null = open("/dev/null", O_RDWR);
-	while (null >= 0 && null <= STDERR_FILENO);
-	if (null >= 0)
-		close(null);
-	/* What the caller left open is nobody's but for what a flag names. */
-	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
-	(void)signal(SIGPIPE, SIG_IGN);
+	prepare_process();
 	status = dispatch(argc, argv);
 	if (fflush(stdout) || ferror(stdout)) {
 		log_error("can't write to stdout: %m");

@@ -340,6 +340,22 @@ void share_read_events(struct share *s,
 		       void (*fn)(void *ctx, struct share *s, char event),
 		       void *ctx);
 
+typedef void share_know_fn(void *known, int fd);
+
+/**
+ * share_sweep() - in a worker: close what its predecessor left half open
+ * @list:	calls @know for each descriptor that state in the arena names
+ * @arg:	for @list
+ * @sock, @event_fd: as given to serve()
+ *
+ * Keeper and workers share one table of descriptors. Whatever @list does not
+ * name was being opened or closed when a worker died. Before threads start.
+ * Return: 0 or -errno.
+ */
+int share_sweep(int (*list)(void *arg, struct arena *arena,
+			    share_know_fn *know, void *known),
+		void *arg, struct arena *arena, int sock, int event_fd);
+
 /**
  * share_reap() - after the pidfd became readable
  *
@@ -364,6 +380,10 @@ void wiring_init(struct qemu_wiring *w);
  */
 int prepare_socketpair(int *ours, int *qemus);
 
+/* First of all: descriptors 0 to 2, all others close-on-exec, SIGPIPE. */
+void prepare_process(void);
+/* guardian_start(), but prints why not. 0, or an exit status. */
+int prepare_guardian(struct guardian **guardian);
 /* What is printed, and whether it goes to systemd's journal. */
 void prepare_log(const struct config *c);
 /* Descriptors are a file server's memory: take all we may have. */

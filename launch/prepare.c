@@ -12,7 +12,9 @@
 #include "launch/launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,6 +87,31 @@ void prepare_log(const struct config *c)
 	if (level < LOG_LEVEL_ERROR)
 		level = LOG_LEVEL_ERROR;
 	log_setup((enum log_level)level, journal);
+}
+
+void prepare_process(void)
+{
+	int null;
+
+	/* Descriptors 0 to 2 mean something everywhere. */
+	do
+		null = open("/dev/null", O_RDWR);
+	while (null >= 0 && null <= STDERR_FILENO);
+	if (null >= 0)
+		close(null);
+	/* What the caller left open is nobody's but for what a flag names. */
+	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+int prepare_guardian(struct guardian **guardian)
+{
+	int err = guardian_start(guardian);
+
+	if (!err)
+		return 0;
+	log_error("can't start the guardian process: %s", strerror(-err));
+	return EXIT_REFUSED;
 }
 
 void prepare_limits(void)

@@ -230,6 +230,42 @@ static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
 	_exit(keeper_loop(k));
 }
 
+/* ---- successor ----------------------------------------------------------- */
+
+#define SWEEP_FDS	(1u << 20)	/* more than any limit of ours allows */
+
+static void sweep_know(void *known, int fd)
+{
+	if (fd >= 0 && (unsigned int)fd < SWEEP_FDS)
+		((unsigned char *)known)[fd] = 1;
+}
+
+int share_sweep(int (*list)(void *arg, struct arena *arena,
+			    share_know_fn *know, void *known),
+		void *arg, struct arena *arena, int sock, int event_fd)
+{
+	const int own[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, sock,
+			   event_fd, arena_fd(arena)};
+	unsigned char *known = calloc(SWEEP_FDS, 1);
+	int err;
+
+	if (!known)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		sweep_know(known, own[i]);
+	err = list(arg, arena, sweep_know, known);
+	for (unsigned int fd = 0, end; !err && fd < SWEEP_FDS; fd = end) {
+		for (end = fd; end < SWEEP_FDS && !known[end]; end++)
+			;
+		if (end > fd && syscall(SYS_close_range, fd, end - 1, 0) < 0)
+			err = -errno;
+		while (end < SWEEP_FDS && known[end])
+			end++;
+	}
+	free(known);
+	return err;
+}
+
 /* ---- parent -------------------------------------------------------------- */
 
 /* The keeper's first words: 0, or -errno with @why set. */
