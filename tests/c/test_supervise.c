@@ -540,7 +540,7 @@ static const struct check_case cases[] = {
 	{"the guest panics", guest_panics},
 	{"timeout", timeout},
 	{"timeout of a QEMU that ignores TERM", timeout_deaf},
-	{"exec fails", memory_not_shared},
+	{"memory that is not shared", memory_not_shared},
 	{"exec fails", exec_fails},
 	{"the first signal asks", first_signal_asks},
 	{"a guest that does not listen is ended", asked_in_vain},
