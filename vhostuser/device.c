@@ -213,9 +213,8 @@ static void suspect_check(struct vu_device *dev)
 	}
 	if (moved || dev->state->warned || !vu_mem_untouched(dev))
 		return;
-	dev->state->warned = true;
-	vu_tell(dev, VU_EVENT_NOT_SHARED, -1,
-		"the guest notifies, but its memory stays empty here");
+	vu_tell_private(dev,
+			"the guest notifies, but its memory stays empty here");
 }
 
 /* What others asked for, and what is due; ms until more is, or -1. */

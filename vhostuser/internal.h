@@ -434,6 +434,15 @@ static inline void vu_tell(struct vu_device *dev, enum vu_event event,
 		dev->config.event(dev->config.event_ctx, event, queue, text);
 }
 
+/* The front end keeps its memory private: once is enough to say so. */
+static inline void vu_tell_private(struct vu_device *dev, const char *text)
+{
+	if (dev->state->warned)
+		return;
+	dev->state->warned = true;
+	vu_tell(dev, VU_EVENT_NOT_SHARED, -1, text);
+}
+
 /* proto.c */
 int vu_proto_receive(struct vu_exchange *x, int sock);
 int vu_proto_reply(struct vu_exchange *x, int sock);

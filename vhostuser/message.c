@@ -139,11 +139,9 @@ static int set_mem_table(struct vu_call *c)
 	    size < offsetof(struct vu_memory, region[m->nr]))
 		return -EINVAL;
 	if (m->nr != c->x->nr_fds) {
-		if (!c->x->nr_fds && !c->dev->state->warned) {
-			c->dev->state->warned = true;
-			vu_tell(c->dev, VU_EVENT_NOT_SHARED, -1,
-				"memory regions without descriptors");
-		}
+		if (!c->x->nr_fds)
+			vu_tell_private(c->dev,
+					"memory regions without descriptors");
 		return -EINVAL;
 	}
 	return vu_mem_set(c->dev, m, c->x);

@@ -427,6 +427,9 @@ int vu_queue_try_start(struct vu_queue *q)
 	    !st->enabled)
 		return 0;
 	r = vu_queue_map(q, q->dev->table, true);
+	/* QEMU leaves out what has no descriptor: all of memory, here. */
+	if (r == -EFAULT && (!q->dev->table || !q->dev->table->nr))
+		vu_tell_private(q->dev, "no memory region has a descriptor");
 	if (r == 0)
 		r = queue_descriptors(q);
 	if (r < 0)

@@ -604,6 +604,23 @@ static void no_descriptors(void)
 	rig_close(&rig);
 }
 
+/* memory-backend-ram: QEMU names no region at all, and starts its rings. */
+static void no_regions(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	struct vhu_mem_table table = { .nr = 0 };
+	struct vhu_state enable = { .index = 1 };
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_ENABLE, &enable, 8, NULL, 0), 0);
+	fe_set(rig.fe, VHU_SET_MEM_TABLE, &table, 8, NULL, 0);
+	enable.num = 1;
+	fe_set(rig.fe, VHU_SET_VRING_ENABLE, &enable, 8, NULL, 0);
+	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_NOT_SHARED]), 1);
+	rig_close(&rig);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -628,6 +645,7 @@ int main(int argc, char **argv)
 		{ "not shared", not_shared },
 		{ "early kick", early_kick },
 		{ "no descriptors", no_descriptors },
+		{ "no regions", no_regions },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
