@@ -76,7 +76,9 @@ int fs_statx(int dirfd, const char *name, unsigned int mask, struct statx *stx)
 
 	if (name[0] == '\0')
 		flags |= AT_EMPTY_PATH;
-	return statx(dirfd, name, flags, mask, stx) < 0 ? -errno : 0;
+	if (syscall(SYS_statx, dirfd, name, flags, mask, stx) < 0)
+		return -errno;
+	return 0;
 }
 
 /* ---- descriptors -------------------------------------------------------- */

@@ -22,6 +22,9 @@
 #include <linux/fuse.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
+#ifndef STATX_TYPE		/* musl has none before 1.2.5 */
+#include <linux/stat.h>
+#endif
 
 struct fs_node;		/* a file the guest knows; nodetab.h */
 struct fs_handle;	/* a file the guest holds open; handle.c */

@@ -22,8 +22,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #define MAX_PIECES	1024u	/* UIO_MAXIOV */
 #define PAGE_MASK	4095u
@@ -193,6 +196,21 @@ int op_fsync(struct fs_worker *w)
 	handle_put(w, handle);
 	return err;
 }
+
+#ifndef __GLIBC__
+/* musl has neither before 1.2.5. */
+static ssize_t preadv2(int fd, const struct iovec *vec, int nr, off_t offset,
+		       int flags)
+{
+	return syscall(SYS_preadv2, fd, vec, nr, offset, 0L, flags);
+}
+
+static ssize_t pwritev2(int fd, const struct iovec *vec, int nr, off_t offset,
+			int flags)
+{
+	return syscall(SYS_pwritev2, fd, vec, nr, offset, 0L, flags);
+}
+#endif
 
 /* ---- data --------------------------------------------------------------- */
 

@@ -23,9 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef RENAME_WHITEOUT
-#define RENAME_WHITEOUT (1 << 2)
-#endif
+#include <linux/fs.h>
 
 bool name_hidden(const struct fs_worker *w, const struct fs_node *parent,
 		 const char *name)

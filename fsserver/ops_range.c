@@ -15,9 +15,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/falloc.h>
+#include <linux/fs.h>
 
 /* A copy runs this long at most before the guest asks for the rest. */
 #define COPY_MAX (256ull << 20)
@@ -170,6 +172,12 @@ int op_copy_file_range_64(struct fs_worker *w)
 
 /* ---- ioctl -------------------------------------------------------------- */
 
+/* The C libraries disagree about the type of a command. */
+static int file_ioctl(int fd, unsigned long cmd, const void *arg)
+{
+	return (int)syscall(SYS_ioctl, fd, cmd, arg);
+}
+
 static int ioctl_get(struct fs_worker *w, int fd, unsigned int cmd)
 {
 	struct {
@@ -183,10 +191,10 @@ static int ioctl_get(struct fs_worker *w, int fd, unsigned int cmd)
 	int ret;
 
 	if (cmd == FS_IOC_GETFLAGS) {
-		ret = ioctl(fd, FS_IOC_GETFLAGS, &out.arg.flags);
+		ret = file_ioctl(fd, FS_IOC_GETFLAGS, &out.arg.flags);
 		size = sizeof(out.arg.flags);
 	} else {
-		ret = ioctl(fd, FS_IOC_FSGETXATTR, &out.arg.x);
+		ret = file_ioctl(fd, FS_IOC_FSGETXATTR, &out.arg.x);
 		size = sizeof(out.arg.x);
 	}
 	if (ret < 0)
@@ -198,11 +206,11 @@ static int set_fsxattr(int fd, const struct fsxattr *new)
 {
 	struct fsxattr old;
 
-	if (ioctl(fd, FS_IOC_FSGETXATTR, &old) < 0)
+	if (file_ioctl(fd, FS_IOC_FSGETXATTR, &old) < 0)
 		return -errno;
 	if (new->fsx_projid != old.fsx_projid)
 		return -EPERM;
-	return ioctl(fd, FS_IOC_FSSETXATTR, new) < 0 ? -errno : 0;
+	return file_ioctl(fd, FS_IOC_FSSETXATTR, new) < 0 ? -errno : 0;
 }
 
 static int ioctl_set(struct fs_worker *w, int fd, unsigned int cmd)
@@ -219,7 +227,7 @@ static int ioctl_set(struct fs_worker *w, int fd, unsigned int cmd)
 		    iov_read(&w->readable, &flags, sizeof(flags)) !=
 			    sizeof(flags))
 			return -EINVAL;
-		if (ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0)
+		if (file_ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0)
 			err = -errno;
 	} else {
 		if (w->body_len < sizeof(x) ||

@@ -27,7 +27,7 @@
  * and is not followed.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/nodetab.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -278,8 +278,9 @@ int owner_created(struct fs_worker *w, int dirfd, const char *name,
 	fd = node_fd(w, w->node);	/* the directory, always */
 	if (fd < 0)
 		return fd;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
-		return -errno;
+	err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
+	if (err)
+		return err;
 	err = owner_read(w->fs, fd, "", &stx, &dir);
 	if (err)
 		return err;
@@ -379,8 +380,9 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 
 	if (S_ISLNK(node_type(node)))
 		return valid & FATTR_MODE ? -EOPNOTSUPP : 0;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
-		return -errno;
+	err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
+	if (err)
+		return err;
 	err = owner_read(w->fs, fd, "", &stx, &o);
 	if (err)
 		return err;
@@ -438,8 +440,9 @@ int owner_will_write(struct fs_worker *w, int fd, bool kill)
 	err = drop_capability(w, fd);
 	if (err || !kill || w->fs->options.access != FS_ACCESS_MAPPED)
 		return err;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx))
-		return -errno;
+	err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
+	if (err)
+		return err;
 	err = owner_read(w->fs, fd, "", &stx, &o);
 	if (err || without_setid(o.mode) == o.mode)
 		return err;

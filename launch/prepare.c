@@ -26,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/close_range.h>
+
 void wiring_init(struct qemu_wiring *w)
 {
 	memset(w, 0, sizeof(*w));
