@@ -5,8 +5,8 @@
 /*
  * What at least three rooms share, and nothing else: messages, numbers as
  * people write them, scatter-gather cursors, the descriptor chain in which
- * the ring room and the file server meet, and the arena of state that
- * outlives a worker process.
+ * the ring room and the file server meet, the arena of state that outlives a
+ * worker process, and the counts that others look at.
  *
  * Error convention, here and in every room: 0 (or a count) for success,
  * -errno for failure, and nothing printed, unless a comment says otherwise.
@@ -274,5 +274,95 @@ int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
 
 /** arena_release() - give whole pages of [@mem, @mem + @len) back, zeroed */
 void arena_release(struct arena *arena, void *mem, uint64_t len);
+
+/* ---- stats: counts that others may look at while they change ------------ */
+
+#define STATS_OPS	64	/* by the consumer's numbers; 0: all others */
+#define STATS_BUCKETS	40	/* [n]: from 2^n up to 2^(n+1) - 1 ns */
+#define STATS_SLOTS	128
+
+struct stats_op {
+	uint64_t count, failed;
+	uint64_t bytes;		/* of requests and replies */
+	uint64_t bucket[STATS_BUCKETS];
+};
+
+enum stats_counter {
+	STATS_WAKES,		/* looks at a ring that found requests */
+	STATS_HITS,		/* descriptor that was needed was open */
+	STATS_MISSES,		/* it had to be opened */
+	STATS_COUNTERS,
+};
+
+enum stats_gauge {
+	STATS_NODES,		/* files that the guest knows */
+	STATS_HELD,		/* descriptors: of what it holds open */
+	STATS_CACHED,		/* of what it knows */
+	STATS_BUDGET,		/* how many there may be */
+	STATS_THREADS,
+	STATS_GAUGES,
+};
+
+/* One thread's: only it writes here. Slot 0 is shared by what has no own. */
+struct stats_slot {
+	int64_t began;		/* CLOCK_MONOTONIC ns; 0: no request runs */
+	uint64_t counter[STATS_COUNTERS];
+	struct stats_op op[STATS_OPS];
+} __attribute__((aligned(64)));
+
+/*
+ * A mapped memfd; a worker's successor counts on in it. A reader in another
+ * process believes nothing that is in it but that it is numbers.
+ */
+struct stats {
+	uint32_t version;
+	uint32_t asked;		/* futex: how often to describe what runs */
+	uint64_t gauge[STATS_GAUGES];
+	struct stats_slot slot[STATS_SLOTS];
+};
+
+#define STATS_VERSION	1
+
+/**
+ * stats_create() - a memfd with all counts at 0
+ * @name:	of the memfd: how a reader finds it in /proc/PID/fd
+ * @stats:	set to its mapping; undone by stats_close()
+ *
+ * Return: the descriptor (CLOEXEC), the caller's to keep open, or -errno.
+ */
+int stats_create(const char *name, struct stats **stats);
+/* Map another process's to read it: 0, -EPROTO for another version, -errno. */
+int stats_attach(int fd, const struct stats **stats);
+void stats_close(const struct stats *stats);	/* NULL is fine */
+/* Have the server describe what it is doing, on its stderr. */
+void stats_ask(struct stats *stats);
+
+/* Plain loads and stores for the one writer of a slot; @shared: several. */
+static inline void stats_add(uint64_t *n, uint64_t by, bool shared)
+{
+	if (shared)
+		__atomic_fetch_add(n, by, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(n, __atomic_load_n(n, __ATOMIC_RELAXED) + by,
+				 __ATOMIC_RELAXED);
+}
+
+static inline unsigned int stats_bucket(int64_t ns)
+{
+	unsigned int n = ns > 1 ? 63u - (unsigned int)
+				  __builtin_clzll((unsigned long long)ns) : 0;
+
+	return n < STATS_BUCKETS ? n : STATS_BUCKETS - 1;
+}
+
+/* Add up the slots into @sum, whose `began` is the oldest one. */
+void stats_sum(const struct stats *stats, struct stats_slot *sum,
+	       unsigned int *running);
+/**
+ * stats_percentile() - how long @permille of an operation's requests took
+ *
+ * Return: ns, interpolated within a bucket; 0 where there were none.
+ */
+uint64_t stats_percentile(const struct stats_op *op, unsigned int permille);
 
 #endif

@@ -40,7 +40,7 @@ static void uncache(struct fs *fs, struct fs_node *node)
 		return;
 	place = node->cached - 1;
 	node->cached = 0;
-	c->nr--;
+	stats_gauge(fs, STATS_CACHED, --c->nr);
 	if (place != c->nr) {
 		c->slots[place] = c->slots[c->nr];
 		node_at(fs, c->slots[place])->cached = place + 1;
@@ -55,6 +55,7 @@ static void cache(struct fs *fs, struct fs_node *node)
 		return;
 	c->slots[c->nr++] = node->slot;
 	node->cached = c->nr;
+	stats_gauge(fs, STATS_CACHED, c->nr);
 }
 
 /* Take the least recently used descriptor away; with the lock. -1: none. */
@@ -127,7 +128,7 @@ void fdcache_keep(struct fs *fs, struct fs_node *node)
 	    c->charged + c->floor < c->budget) {
 		uncache(fs, node);
 		node->kept = 1;
-		c->charged++;
+		stats_gauge(fs, STATS_HELD, ++c->charged);
 	}
 	pthread_mutex_unlock(&c->lock);
 }
@@ -139,7 +140,7 @@ void fdcache_unkeep(struct fs *fs, struct fs_node *node)
 	pthread_mutex_lock(&c->lock);
 	if (node->kept) {
 		node->kept = 0;
-		c->charged--;
+		stats_gauge(fs, STATS_HELD, --c->charged);
 		cache(fs, node);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -153,7 +154,7 @@ int fdcache_detach(struct fs *fs, struct fs_node *node)
 	pthread_mutex_lock(&c->lock);
 	if (node->kept) {
 		node->kept = 0;
-		c->charged--;
+		stats_gauge(fs, STATS_HELD, --c->charged);
 	}
 	uncache(fs, node);
 	fd = __atomic_exchange_n(&node->fd, -1, __ATOMIC_SEQ_CST);
@@ -189,7 +190,7 @@ int fd_charge(struct fs *fs)
 	if (c->charged + c->floor >= c->budget) {
 		err = -ENFILE;
 	} else {
-		c->charged++;
+		stats_gauge(fs, STATS_HELD, ++c->charged);
 		if (c->charged + c->nr > c->budget)
 			victim = evict(fs);
 	}
@@ -204,7 +205,7 @@ void fd_uncharge(struct fs *fs)
 	struct fd_cache *c = &fs->nodes->fds;
 
 	pthread_mutex_lock(&c->lock);
-	c->charged--;
+	stats_gauge(fs, STATS_HELD, --c->charged);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -18,11 +18,9 @@
 #include "fsserver/ops.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SESSION_VERSION	1
@@ -114,6 +112,8 @@ int fs_open(struct fs **fs, const struct fs_setup *setup)
 		nodes_settle(f);
 	if (!err)
 		err = pool_open(&f->pool, f);
+	if (!err)
+		err = stats_open(f, setup->stats);
 	if (!err && f->options.seccomp)
 		err = seccomp_worker(f);
 	if (err) {
@@ -128,6 +128,7 @@ void fs_close(struct fs *fs)
 {
 	if (!fs)
 		return;
+	stats_end(fs);
 	if (fs->pool)
 		pool_close(fs->pool);
 	if (fs->locks)
@@ -161,35 +162,4 @@ void fs_drop_guest(struct fs *fs)
 	nodes_drop_all(fs);
 	if (mounted && fs->event)
 		fs->event(fs->event_ctx, FS_EVENT_UNMOUNTED, "");
-}
-
-/* ---- the dump ----------------------------------------------------------- */
-
-struct dump {
-	int64_t now, older;
-};
-
-static void dump_one(void *ctx, const struct fs_worker *w, int64_t began,
-		     bool waiting)
-{
-	const struct dump *d = ctx;
-	int64_t age = d->now - began;
-
-	if (age < d->older)
-		return;
-	/* Read while the request runs: good enough to look at. */
-	fprintf(stderr, "%s of node %llu, queue %u: %lld ms%s\n",
-		request_name(w->in.opcode), (unsigned long long)w->in.nodeid,
-		w->chain.queue, (long long)(age / 1000000),
-		waiting ? ", waits for a lock" : "");
-}
-
-void fs_dump(struct fs *fs, unsigned int ms)
-{
-	struct dump d = { .older = (int64_t)ms * 1000000 };
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	d.now = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	pool_each(fs->pool, dump_one, &d);
 }

@@ -155,6 +155,7 @@ struct fs_setup {
 	const struct fs_options *options;	/* copied */
 	const struct fs_place *place;
 	struct arena *arena;
+	struct stats *stats;			/* counts go here; may be NULL */
 	const struct chain_ops *ops;		/* where chains come from */
 	void *ops_ctx;
 	unsigned int queues;			/* including queue 0 */
@@ -183,8 +184,16 @@ int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
 /* Its ctx is the struct fs. */
 extern const struct chain_consumer fs_consumer;
 
-/** fs_dump() - describe requests older than @ms on stderr (thread top) */
+/**
+ * fs_dump() - describe requests that run for longer than @ms, on stderr
+ *
+ * A thread top. Called by a thread of the server's own when somebody asks by
+ * stats_ask(); any other may, too.
+ */
 void fs_dump(struct fs *fs, unsigned int ms);
+
+/** fs_op_name() - what a number in struct stats's ops is; NULL: nothing */
+const char *fs_op_name(unsigned int op);
 
 /** fs_close() - stop all threads and free everything */
 void fs_close(struct fs *fs);

@@ -207,6 +207,7 @@ int node_fd(struct fs_worker *w, struct fs_node *node)
 	struct fs_node *parent;
 	int fd = fd_of(node);
 
+	stats_count(w, fd >= 0 ? STATS_HITS : STATS_MISSES);
 	if (fd >= 0)
 		return fd;
 	if (S_ISDIR(node->key.type))
@@ -229,6 +230,7 @@ int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
 {
 	int fd = fd_of(node);
 
+	stats_count(w, fd >= 0 ? STATS_HITS : STATS_MISSES);
 	return fd >= 0 ? fd : open_named(w->fs, node, dirfd, name);
 }
 

@@ -34,6 +34,7 @@ struct fs_pool;
 struct fs_locks;
 struct fs_session;
 struct fs_journal;
+struct fs_looker;
 struct journal_entry;
 
 /*
@@ -55,6 +56,8 @@ struct fs {
 	struct fs_pool *pool;
 	struct fs_session *session;	/* in the arena */
 	struct fs_journal *journal;	/* in the arena */
+	struct stats *stats;		/* the parent's, or NULL */
+	struct fs_looker *looker;	/* stats.c; NULL without stats */
 };
 
 /*
@@ -104,7 +107,14 @@ struct fs_worker {
 	bool no_fsetid;
 	uint64_t caps;			/* permitted */
 	char *scratch;			/* FS_SCRATCH bytes */
-	int64_t began;			/* CLOCK_MONOTONIC ns, for the dump */
+	/* for others to look at, atomic: CLOCK_MONOTONIC ns or 0, and what */
+	int64_t began;
+	uint64_t now_node;
+	uint32_t now_op;
+	uint16_t now_queue;
+	bool failed;			/* the answer was an error */
+	bool stats_shared;		/* the slot is not its own */
+	struct stats_slot *stats;	/* NULL: nobody counts */
 	struct journal_entry *journal;	/* NULL where none is kept */
 	uint8_t replay;			/* how far an earlier worker was */
 };
@@ -140,6 +150,28 @@ void pool_each(struct fs_pool *pool,
  * and session of this guest go. Requests may still run; waiters were ended.
  */
 void fs_drop_guest(struct fs *fs);
+
+/* ---- stats.c ------------------------------------------------------------- */
+
+int stats_open(struct fs *fs, struct stats *stats);
+void stats_end(struct fs *fs);		/* before the pool's end */
+/* A request of @w was answered with @len bytes, after @ns. */
+void stats_request(struct fs_worker *w, int64_t ns, uint32_t len);
+
+/* How many of @what there are now; each is written under one lock. */
+static inline void stats_gauge(const struct fs *fs, enum stats_gauge what,
+			       uint64_t now)
+{
+	if (fs->stats)
+		__atomic_store_n(&fs->stats->gauge[what], now,
+				 __ATOMIC_RELAXED);
+}
+
+static inline void stats_count(struct fs_worker *w, enum stats_counter what)
+{
+	if (w->stats)
+		stats_add(&w->stats->counter[what], 1, w->stats_shared);
+}
 
 /* ---- request.c ---------------------------------------------------------- */
 

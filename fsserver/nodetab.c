@@ -193,7 +193,8 @@ static void hash_add(struct fs_nodes *t, struct fs_node *node)
 
 	node->chain = *b;
 	*b = node->slot;
-	if (++t->count > t->base + t->split)
+	stats_gauge(t->fs, STATS_NODES, ++t->count);
+	if (t->count > t->base + t->split)
 		hash_grow(t);
 }
 
@@ -204,7 +205,7 @@ static void hash_del(struct fs_nodes *t, struct fs_node *node)
 	while (*b != node->slot)
 		b = &t->mem[*b].chain;
 	*b = node->chain;
-	t->count--;
+	stats_gauge(t->fs, STATS_NODES, --t->count);
 	if (t->base > MIN_BUCKETS && t->count < (t->base + t->split) / 4)
 		hash_shrink(t);
 }

@@ -75,6 +75,7 @@ struct pool_thread {
 	struct pool_thread *next, **link;	/* (L) list of all */
 	unsigned int generation; /* own: resets seen when it popped */
 	unsigned int slots;	/* own: what it waits for a lock with */
+	unsigned int slot;	/* (L) of the counts */
 	bool waiting;		/* (L) for a lock */
 	bool sharing;		/* own: gave up its queue to share work */
 };
@@ -98,6 +99,7 @@ struct fs_pool {
 	unsigned int threads;		/* (L) */
 	unsigned int started;		/* (L) queues that run */
 	unsigned int waiters;		/* (L) */
+	bool slots[STATS_SLOTS];	/* (L) that have a thread; [0]: any */
 	bool closing;			/* (L) */
 };
 
@@ -177,6 +179,22 @@ static int thread_start(struct pool_thread *t)
 	return -err;
 }
 
+/* A slot for the counts of a new thread; with the lock. */
+static void slot_take(struct fs_pool *pool, struct pool_thread *t)
+{
+	struct stats *stats = pool->fs->stats;
+	unsigned int i = STATS_SLOTS;
+
+	if (!stats)
+		return;
+	while (--i && pool->slots[i])
+		;
+	pool->slots[i] = true;
+	t->slot = i;
+	t->w.stats = &stats->slot[i];
+	t->w.stats_shared = i == 0;
+}
+
 /*
  * The calling thread ends. Each joins the one before it, so that at most one
  * ended thread is left for pool_close(). Called with the lock, returns without.
@@ -187,10 +205,11 @@ static void thread_end(struct fs_pool *pool, struct pool_thread *t)
 	pthread_t id = before ? before->id : 0;
 
 	pool->ended = t;
+	pool->slots[t->slot] = false;
 	*t->link = t->next;
 	if (t->next)
 		t->next->link = t->link;
-	pool->threads--;
+	stats_gauge(pool->fs, STATS_THREADS, --pool->threads);
 	pthread_cond_broadcast(&pool->changed);
 	pthread_mutex_unlock(&pool->lock);
 	if (before) {
@@ -237,14 +256,17 @@ static int appoint(struct fs_pool *pool, struct pool_queue *q)
 		t->lead = q;
 		t->link = &pool->all;
 		t->next = pool->all;
+		slot_take(pool, t);
 		/* Its first act is to take the lock: the list is complete. */
 		err = thread_start(t);
 		if (!err) {
 			if (t->next)
 				t->next->link = &t->next;
 			pool->all = t;
+			stats_gauge(pool->fs, STATS_THREADS, pool->threads);
 			return 0;
 		}
+		pool->slots[t->slot] = false;
 		thread_free(t);
 	}
 	pool->threads--;
@@ -348,8 +370,16 @@ static void share_work(struct pool_thread *t)
 	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
 }
 
-/* Run the request in t->w and give its chain back. */
-static void run_one(struct pool_thread *t)
+/* When the request in t->w began, for all who look; 0: it ended. */
+static void set_began(struct pool_thread *t, int64_t began)
+{
+	__atomic_store_n(&t->w.began, began, __ATOMIC_RELEASE);
+	if (t->w.stats && !t->w.stats_shared)
+		__atomic_store_n(&t->w.stats->began, began, __ATOMIC_RELAXED);
+}
+
+/* Run the request in t->w and give its chain back: length of the answer. */
+static uint32_t run_one(struct pool_thread *t)
 {
 	struct fs_pool *pool = t->pool;
 	uint32_t len;
@@ -359,16 +389,17 @@ static void run_one(struct pool_thread *t)
 	if (overloaded(pool, t->queue))
 		share_work(t);
 	len = request_run(&t->w);
-	__atomic_store_n(&t->w.began, 0, __ATOMIC_RELAXED);
+	set_began(t, 0);
 	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
 	if (t->w.leading)
-		return;
+		return len;
 	/* The leader can't know of this one: tell the guest here. */
 	pool->ops->flush(pool->ops_ctx, t->queue->index);
 	if (t->sharing) {
 		t->sharing = false;
 		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
 	}
+	return len;
 }
 
 /* Lead @q until it is stopped or another leads it. */
@@ -376,6 +407,7 @@ static void lead(struct pool_thread *t, struct pool_queue *q)
 {
 	struct fs_pool *pool = t->pool;
 	int64_t began, ended;
+	uint32_t len;
 	int rc;
 
 	t->queue = q;
@@ -383,14 +415,16 @@ static void lead(struct pool_thread *t, struct pool_queue *q)
 	for (;;) {
 		if (pool->ops->wait(pool->ops_ctx, q->index))
 			break;
+		stats_count(&t->w, STATS_WAKES);
 		began = now_ns();
 		while ((rc = pool->ops->pop(pool->ops_ctx, q->index,
 					    &t->w.chain)) > 0) {
-			__atomic_store_n(&t->w.began, began, __ATOMIC_RELAXED);
-			run_one(t);
+			set_began(t, began);
+			len = run_one(t);
+			ended = now_ns();
+			stats_request(&t->w, ended - began, len);
 			if (!t->w.leading)
 				return;
-			ended = now_ns();
 			update_mean(q, ended - began);
 			began = ended;
 		}

@@ -155,6 +155,11 @@ const char *request_name(uint32_t opcode)
 	return op ? op->name : "?";
 }
 
+const char *fs_op_name(unsigned int op)
+{
+	return request_op(op) ? request_name(op) : NULL;
+}
+
 /* ---- decoding ----------------------------------------------------------- */
 
 /* Is this a name of something in a directory? 0 or -errno. */
@@ -303,6 +308,9 @@ static int decode(struct fs_worker *w, const struct request_op **found)
 		memset(&w->in, 0, sizeof(w->in));
 		return -EINVAL;
 	}
+	__atomic_store_n(&w->now_node, w->in.nodeid, __ATOMIC_RELAXED);
+	__atomic_store_n(&w->now_queue, c->queue, __ATOMIC_RELAXED);
+	__atomic_store_n(&w->now_op, w->in.opcode, __ATOMIC_RELAXED);
 	op = *found = request_op(w->in.opcode);
 	if (!op)
 		return -ENOSYS;
@@ -344,6 +352,7 @@ static uint32_t answer(struct fs_worker *w, int ret)
 
 	if (c->writable < sizeof(out))
 		return 0;
+	w->failed = ret < 0;
 	if (ret < 0)
 		out.error = ret;
 	else
@@ -375,6 +384,7 @@ uint32_t request_run(struct fs_worker *w)
 
 	w->node = NULL;
 	w->nr_groups = 0;
+	w->failed = false;
 	w->journal = NULL;
 	journal_running = w;
 	w->hiprio = w->chain.queue == 0;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +197,63 @@ static void arena_foreign(void)
 	close(fd);
 }
 
+static void stats_read(void)
+{
+	static struct stats_slot sum;
+	const struct stats *seen = NULL;
+	struct stats *mine = NULL;
+	unsigned int running;
+	int fd = stats_create("vmshare-test", &mine);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(ftruncate(fd, 4096), -1);
+	CHECK_EQ(stats_attach(fd, &seen), 0);
+	CHECK_EQ(stats_bucket(0), 0);
+	CHECK_EQ(stats_bucket(1), 0);
+	CHECK_EQ(stats_bucket(1023), 9);
+	CHECK_EQ(stats_bucket(1024), 10);
+	CHECK_EQ(stats_bucket(INT64_MAX), STATS_BUCKETS - 1);
+	for (unsigned int i = 1; i < 100; i++) {
+		struct stats_op *op = &mine->slot[i].op[7];
+
+		stats_add(&op->count, 1, i % 2);
+		stats_add(&op->bucket[stats_bucket(i < 90 ? 5000 : 70000)], 1,
+			  false);
+	}
+	mine->slot[5].began = 17;
+	mine->slot[6].began = 12;
+	stats_sum(seen, &sum, &running);
+	CHECK_EQ(running, 2);
+	CHECK_EQ(sum.began, 12);
+	CHECK_EQ(sum.op[7].count, 99);
+	CHECK(stats_percentile(&sum.op[7], 500) >= 4096);
+	CHECK(stats_percentile(&sum.op[7], 500) < 8192);
+	CHECK(stats_percentile(&sum.op[7], 990) >= 65536);
+	CHECK(stats_percentile(&sum.op[7], 1000) <= 131072);
+	CHECK_EQ(stats_percentile(&sum.op[8], 500), 0);
+	mine->version++;
+	stats_close(seen);
+	CHECK_EQ(stats_attach(fd, &seen), -EPROTO);
+	stats_close(mine);
+	close(fd);
+}
+
+/* What anybody could have under that name: no reader may die of it. */
+static void stats_foreign(void)
+{
+	const struct stats *seen = NULL;
+	int fd = memfd_create("vmshare-test", MFD_CLOEXEC);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(ftruncate(fd, sizeof(struct stats)), 0);
+	CHECK_EQ(stats_attach(fd, &seen), -EPROTO);
+	close(fd);
+	fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK(stats_attach(fd, &seen) < 0);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -205,6 +263,8 @@ int main(int argc, char **argv)
 		{"cursors", cursors},	   {"neighbours", neighbours},
 		{"arena again", arena_again},
 		{"arena foreign", arena_foreign},
+		{"stats read", stats_read},
+		{"stats foreign", stats_foreign},
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

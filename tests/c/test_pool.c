@@ -51,6 +51,21 @@ void fs_drop_guest(struct fs *fs)
 	dropped++;
 }
 
+/* What stats.c is told, and that nobody else counts in the slot meanwhile. */
+static struct stats counts;
+static atomic_int shared_slots;
+
+void stats_request(struct fs_worker *w, int64_t ns, uint32_t len)
+{
+	struct stats_slot *s = w->stats;
+
+	if (!s)
+		return;
+	shared_slots += w->stats_shared;
+	stats_add(&s->op[1].count, len == 16, w->stats_shared);
+	stats_add(&s->op[1].bucket[stats_bucket(ns)], 1, w->stats_shared);
+}
+
 static void run_wait(struct fs_worker *w)
 {
 	int err = pool_wait_begin(w);
@@ -449,6 +464,56 @@ static void test_storm(void)
 	CHECK_EQ(ran, 1500);
 }
 
+/* A shared request is counted after it is flushed. */
+static uint64_t counted_now(unsigned int *running)
+{
+	static struct stats_slot sum;
+
+	stats_sum(&counts, &sum, running);
+	return sum.op[1].count;
+}
+
+/* Every request is counted once, whichever threads ran it. */
+static void test_counts(void)
+{
+	static struct stats_slot sum;
+	unsigned int running = 9;
+	uint64_t total = 0;
+
+	memset(&counts, 0, sizeof(counts));
+	shared_slots = 0;
+	setup(200);
+	server.stats = &counts;
+	start(1);
+	start(2);
+	submit(1, QUICK, 500);
+	submit(2, BUSY, 100);
+	CHECK(SOON(flushed(1) == 500 && flushed(2) == 100));
+	/* More threads than slots: the rest shares slot 0. */
+	submit(1, BLOCK, STATS_SLOTS + 20);
+	CHECK(SOON(blocked == STATS_SLOTS + 20));
+	CHECK(SOON(counted_now(&running) == 600));
+	stats_sum(&counts, &sum, &running);
+	CHECK(running > STATS_SLOTS / 2 && running < STATS_SLOTS);
+	CHECK(sum.began > 0 && sum.began <= now_ns());
+	CHECK(counts.gauge[STATS_THREADS] > STATS_SLOTS);
+	for (int i = 0; i < STATS_SLOTS + 20; i++)
+		sem_post(&gate);
+	CHECK(SOON(flushed(1) == 500 + STATS_SLOTS + 20));
+	teardown();
+	CHECK(shared_slots >= 20);
+	stats_sum(&counts, &sum, &running);
+	CHECK_EQ(running, 0);
+	CHECK_EQ(counts.gauge[STATS_THREADS], 0);
+	CHECK_EQ(sum.op[1].count, 600 + STATS_SLOTS + 20);
+	for (unsigned int i = 0; i < STATS_BUCKETS; i++)
+		total += sum.op[1].bucket[i];
+	CHECK_EQ(total, 600 + STATS_SLOTS + 20);
+	/* A hundred of them slept for 0.3 ms. */
+	CHECK(stats_percentile(&sum.op[1], 990) >= 262144);
+	CHECK(sum.counter[STATS_WAKES] > 0);
+}
+
 static void test_bad_queue(void)
 {
 	setup(1);
@@ -469,6 +534,7 @@ int main(int argc, char **argv)
 		{ "share", test_share },
 		{ "each", test_each },
 		{ "storm", test_storm },
+		{ "counts", test_counts },
 		{ "bad_queue", test_bad_queue },
 	};
 

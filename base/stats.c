@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counts in a memfd. A server's parent creates it and keeps the descriptor,
+ * the server's processes inherit the mapping, and whoever may look into the
+ * parent's /proc/PID/fd (its own user) maps the same pages to read them.
+ * When the last of them is gone, however it went, so is the memory.
+ *
+ * Each thread writes to a slot of its own with plain stores, so that counting
+ * costs no cache line a second writer. A sum that is made meanwhile may miss
+ * the request that ends just now, and never sees half a number: all are
+ * 64-bit words.
+ *
+ * The memfd is sealed against a change of its size, or else a reader could be
+ * made to die of SIGBUS. What is in it may be anything where the server was
+ * taken over by its guest: sums wrap around and percentiles are nonsense then.
+ */
+
+#include "base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STATS_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+int stats_create(const char *name, struct stats **stats)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+	void *mem;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, sizeof(**stats)) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, STATS_SEALS) < 0)
+		goto fail;
+	mem = mmap(NULL, sizeof(**stats), PROT_READ | PROT_WRITE, MAP_SHARED,
+		   fd, 0);
+	if (mem == MAP_FAILED)
+		goto fail;
+	*stats = mem;
+	(*stats)->version = STATS_VERSION;
+	return fd;
+fail:
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int stats_attach(int fd, const struct stats **stats)
+{
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+	const struct stats *s;
+	void *mem;
+
+	if (seals < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if ((seals & STATS_SEALS) != STATS_SEALS ||
+	    st.st_size != (off_t)sizeof(*s))
+		return -EPROTO;
+	mem = mmap(NULL, sizeof(*s), PROT_READ, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	s = mem;
+	if (s->version != STATS_VERSION) {
+		stats_close(s);
+		return -EPROTO;
+	}
+	*stats = s;
+	return 0;
+}
+
+void stats_close(const struct stats *stats)
+{
+	if (stats)
+		munmap((void *)(uintptr_t)stats, sizeof(*stats));
+}
+
+void stats_ask(struct stats *stats)
+{
+	__atomic_fetch_add(&stats->asked, 1, __ATOMIC_RELEASE);
+	(void)syscall(SYS_futex, &stats->asked, FUTEX_WAKE, INT_MAX, NULL,
+		      NULL, 0);
+}
+
+static uint64_t look(const uint64_t *n)
+{
+	return __atomic_load_n(n, __ATOMIC_RELAXED);
+}
+
+static void sum_op(struct stats_op *sum, const struct stats_op *op)
+{
+	uint64_t count = look(&op->count);
+
+	/* Most pages were never touched: leave it so. */
+	if (!count)
+		return;
+	sum->count += count;
+	sum->failed += look(&op->failed);
+	sum->bytes += look(&op->bytes);
+	for (unsigned int i = 0; i < STATS_BUCKETS; i++)
+		sum->bucket[i] += look(&op->bucket[i]);
+}
+
+void stats_sum(const struct stats *stats, struct stats_slot *sum,
+	       unsigned int *running)
+{
+	memset(sum, 0, sizeof(*sum));
+	*running = 0;
+	for (unsigned int i = 0; i < STATS_SLOTS; i++) {
+		const struct stats_slot *s = &stats->slot[i];
+		int64_t began = __atomic_load_n(&s->began, __ATOMIC_RELAXED);
+
+		if (began) {
+			++*running;
+			if (!sum->began || began < sum->began)
+				sum->began = began;
+		}
+		for (unsigned int n = 0; n < STATS_COUNTERS; n++)
+			sum->counter[n] += look(&s->counter[n]);
+		for (unsigned int n = 0; n < STATS_OPS; n++)
+			sum_op(&sum->op[n], &s->op[n]);
+	}
+}
+
+uint64_t stats_percentile(const struct stats_op *op, unsigned int permille)
+{
+	uint64_t total = 0, before = 0, rank;
+
+	/* Not @count: it may be ahead of what was seen of the buckets. */
+	for (unsigned int i = 0; i < STATS_BUCKETS; i++)
+		total += op->bucket[i];
+	if (!total)
+		return 0;
+	rank = total / 1000 * permille + total % 1000 * permille / 1000;
+	rank -= rank == total;
+	for (unsigned int i = 0; i < STATS_BUCKETS; i++) {
+		uint64_t n = op->bucket[i];
+
+		if (n && rank - before < n) {
+			double part = (double)(rank - before + 1) / (double)n;
+
+			return (uint64_t)((double)(1ull << i) * (1 + part));
+		}
+		before += n;
+	}
+	return 1ull << STATS_BUCKETS;
+}
