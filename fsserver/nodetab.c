@@ -397,18 +397,20 @@ static void name_drop(struct fs_nodes *t, uint32_t *link, struct dead *dead)
 /*
  * @node, a directory, is to be known in @parent. Where @parent is known to be
  * below @node, one of the names between them is out of date: without it they
- * would hold each other for ever.
+ * would hold each other for ever. So would @node and itself, or others above
+ * it: a guest may ask for renames that no kernel would do.
  */
 static void break_cycle(struct fs_nodes *t, const struct fs_node *node,
 			struct fs_node *parent, struct dead *dead)
 {
 	struct fs_node *n = parent;
+	uint32_t steps = t->count;
 
-	while (n->names && n != node) {
+	while (n->names) {
 		struct fs_node *up;
 
 		up = &t->mem[names_at(t->names, n->names)->parent];
-		if (up == node) {
+		if (up == node || !steps--) {
 			name_drop(t, &n->names, dead);
 			if (!n->names)
 				fdcache_keep(t->fs, n);
