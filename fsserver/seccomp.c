@@ -169,6 +169,7 @@ static const struct rule rules[] = {
 	/* locks */
 	CALL(flock, LOCKS),
 	ONLY(fcntl, ALWAYS, 1, UINT32_MAX, F_DUPFD_CLOEXEC, F_GETFL, F_GETFD,
+	     F_SETFD,			/* musl's F_DUPFD_CLOEXEC */
 	     F_GET_SEALS, F_ADD_SEALS,	/* TMPFILE; the front end's memory */
 	     F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW),
 	CALL(dup3, ALWAYS),		/* MSI-X masking; lock upgrade */
