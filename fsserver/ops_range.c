@@ -5,8 +5,9 @@
  *
  * An ioctl's number goes to the host only as one of the constants here, with
  * an argument of known size: inode flags and project ids as chattr and
- * lsattr use them. Changing a project id is refused: it would let a guest
- * leave the quota that the host put the share under.
+ * lsattr use them. Changing a project id, or whether new files inherit it, is
+ * refused: it would let a guest leave the quota that the host put the share
+ * under.
  */
 
 #include "fsserver/handle.h"
@@ -208,9 +209,21 @@ static int set_fsxattr(int fd, const struct fsxattr *new)
 
 	if (file_ioctl(fd, FS_IOC_FSGETXATTR, &old) < 0)
 		return -errno;
-	if (new->fsx_projid != old.fsx_projid)
+	if (new->fsx_projid != old.fsx_projid ||
+	    (new->fsx_xflags ^ old.fsx_xflags) & FS_XFLAG_PROJINHERIT)
 		return -EPERM;
 	return file_ioctl(fd, FS_IOC_FSSETXATTR, new) < 0 ? -errno : 0;
+}
+
+static int set_flags(int fd, unsigned int new)
+{
+	unsigned int old;
+
+	if (file_ioctl(fd, FS_IOC_GETFLAGS, &old) < 0)
+		return -errno;
+	if ((new ^ old) & FS_PROJINHERIT_FL)
+		return -EPERM;
+	return file_ioctl(fd, FS_IOC_SETFLAGS, &new) < 0 ? -errno : 0;
 }
 
 static int ioctl_set(struct fs_worker *w, int fd, unsigned int cmd)
@@ -227,8 +240,7 @@ static int ioctl_set(struct fs_worker *w, int fd, unsigned int cmd)
 		    iov_read(&w->readable, &flags, sizeof(flags)) !=
 			    sizeof(flags))
 			return -EINVAL;
-		if (file_ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0)
-			err = -errno;
+		err = set_flags(fd, flags);
 	} else {
 		if (w->body_len < sizeof(x) ||
 		    iov_read(&w->readable, &x, sizeof(x)) != sizeof(x))
