@@ -753,18 +753,43 @@ static unsigned int kills_wanted(void)
 	return kills ? (unsigned int)atoi(kills) : 400;
 }
 
+static int compare(const void *a, const void *b)
+{
+	const unsigned int *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static unsigned int now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (unsigned int)(ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
+}
+
 static int play(unsigned int kills)
 {
+	static unsigned int pause_us[16384];
+	unsigned int nr = 0;
 	int ret = 0;
 
 	while (!ret && GET(stage->kills) < kills && !GET(stage->calm)) {
+		unsigned int before = GET(stage->started), at = now_us();
+
 		ret = operations[rnd(ARRAY_SIZE(operations))]();
+		if (GET(stage->started) != before && nr < ARRAY_SIZE(pause_us))
+			pause_us[nr++] = now_us() - at;
 		if (!ret)
 			ret = drop_orphans();
 		done_ops++;
 	}
 	printf("# %u kills, %llu operations\n", GET(stage->kills),
 	       (unsigned long long)done_ops);
+	qsort(pause_us, nr, sizeof(pause_us[0]), compare);
+	if (nr && !stage->traced)
+		printf("# a pause: %u us in the median, %u at most\n",
+		       pause_us[nr / 2], pause_us[nr - 1]);
 	return ret;
 }
 
