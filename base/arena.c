@@ -182,7 +182,7 @@ void arena_release(struct arena *arena, void *mem, uint64_t len)
 
 	from = (from + ARENA_PAGE - 1) & ~(uint64_t)(ARENA_PAGE - 1);
 	to &= ~(uint64_t)(ARENA_PAGE - 1);
-	/* Failure only means that the memory stays in use until it is reused. */
+	/* Failure only means that the memory stays in use for longer. */
 	if (from < to)
 		(void)fallocate(arena->fd,
 				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

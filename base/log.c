@@ -27,9 +27,11 @@ static const struct {
 	const char *word;
 	int priority;
 } log_levels[] = {
-	[LOG_LEVEL_ERROR] = {"error", 3},   [LOG_LEVEL_WARNING] = {"warning", 4},
-	[LOG_LEVEL_NOTE] = {"note", 5},	    [LOG_LEVEL_INFO] = {"info", 6},
-	[LOG_LEVEL_DEBUG] = {"debug", 7},
+	[LOG_LEVEL_ERROR] = { "error", 3 },
+	[LOG_LEVEL_WARNING] = { "warning", 4 },
+	[LOG_LEVEL_NOTE] = { "note", 5 },
+	[LOG_LEVEL_INFO] = { "info", 6 },
+	[LOG_LEVEL_DEBUG] = { "debug", 7 },
 };
 
 void log_setup(enum log_level max, bool journal)

@@ -109,7 +109,8 @@ int parse_duration(const char *text, uint64_t *ms)
 		const char *unit;
 		uint64_t ms;
 	} units[] = {
-		{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
+		{ "", 1000 }, { "ms", 1 }, { "s", 1000 },
+		{ "m", 60000 }, { "h", 3600000 },
 	};
 	uint64_t v;
 	int err = parse_digits(&text, &v);

@@ -149,7 +149,7 @@ static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
 	return -ESTALE;
 }
 
-/* Open what walk_up() found, from the top; path[0] too unless there is a gap. */
+/* Open what walk_up() found, from the top; path[0] too but for a gap. */
 static int walk_down(struct fs *fs, struct walk *walk)
 {
 	unsigned int last = walk->gap ? 1 : 0;
@@ -161,7 +161,7 @@ static int walk_down(struct fs *fs, struct walk *walk)
 		struct fs_node *down = walk->path[walk->nr - 2];
 		struct fs_node *parent = node_name_at(fs, down, 0, name);
 
-		/* Renamed meanwhile: the caller's caller tries its path anew. */
+		/* Renamed meanwhile: who called us tries its path anew. */
 		fd = parent != up ? -ESTALE :
 				    open_named(fs, down, fdcache_fd(fs, up),
 					       name);

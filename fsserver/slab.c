@@ -29,7 +29,7 @@
 
 struct slab_chunk {
 	uint32_t next, prev;		/* in one of the lists */
-	uint16_t used, hint;		/* cells in use; word to look at first */
+	uint16_t used, hint;		/* cells in use; word to look at */
 	uint16_t class;			/* 0: no cells */
 	bool listed;
 	bool kept;			/* without cells, memory not yet back */

@@ -102,7 +102,8 @@ static const char *json_escape(char *buf, size_t size, const char *text)
 
 void report_started(struct report *r, pid_t child)
 {
-	status_line(r, "{\"event\":\"started\",\"child-pid\":%d}\n", (int)child);
+	status_line(r, "{\"event\":\"started\",\"child-pid\":%d}\n",
+		    (int)child);
 }
 
 void report_share(struct report *r, const char *event, const char *tag)

@@ -216,7 +216,7 @@ int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
 	return status;
 }
 
-/* ---- in a worker ---------------------------------------------------------- */
+/* ---- in a worker --------------------------------------------------------- */
 
 /*
  * The next connection, at a descriptor that a successor knows: it is reserved

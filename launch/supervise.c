@@ -167,7 +167,7 @@ static void qemu_line(struct run *r)
 		return;
 	log_escape(text, sizeof(text), r->words, r->words_len);
 	snprintf(r->last_words, sizeof(r->last_words), "%.250s", text);
-	/* What ends it is shown with the reason; the rest is for the curious. */
+	/* What ends it is shown with the reason; the rest is for -v. */
 	log_info("qemu: %s", text);
 	r->words_len = 0;
 }
@@ -272,7 +272,7 @@ static void on_share_end(struct run *r, struct share *share)
 	share_read_events(share, on_share_event, r);
 	status = share_reap(share);
 	if (status == 0) {
-		/* QEMU closed its socket: it is on its way out, or should be. */
+		/* QEMU closed its socket: it ends, or should. */
 		if (!r->left_deadline)
 			r->left_deadline = now_ms() + LEFT_MS;
 		return;

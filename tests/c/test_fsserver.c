@@ -144,7 +144,7 @@ static void test_lookup(void)
 	CHECK_EQ(entry.attr_valid, 1);
 	CHECK_EQ(rig_lookup(&r, 1, "f", &again), 0);
 	CHECK_EQ(again.nodeid, entry.nodeid);
-	/* A missing name is an entry that says so, for the guest to remember. */
+	/* A missing name is an entry that says so, to be remembered. */
 	rq(&r, FUSE_LOOKUP, 1);
 	rq_str(&r, "none");
 	CHECK_EQ(rq_run(&r), 0);

@@ -232,7 +232,7 @@ static void mapped_types(void)
 		CHECK_EQ(on_host(name).st_mode, S_IFREG | 0600);
 		CHECK_EQ(on_host(name).st_size, 0);
 	}
-	/* A symlink is one; its owner is root and stays so, without an error. */
+	/* A symlink is one; its owner is root and stays so, silently. */
 	CHECK_EQ(make_link("l", "n0", &node), 0);
 	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 5, 6), 0);
 	attr = attr_of(node);
