@@ -205,8 +205,8 @@ static int check_options(struct confining *c)
 		return confine_fail(c, EPERM, "sandbox=chroot needs root");
 	if (!root && o->access == FS_ACCESS_PASSTHROUGH && !o->nr_uid_map)
 		return confine_fail(c, EPERM,
-				    "access=passthrough needs root, or uid-map= "
-				    "with ranges of /etc/subuid");
+				    "access=passthrough needs root, or "
+				    "uid-map= with ranges of /etc/subuid");
 	if (!root && (o->nr_uid_map || o->nr_gid_map) && !ns_needed(o))
 		return confine_fail(c, EPERM, "uid-map= and gid-map= need "
 				    "sandbox=namespace for an ordinary user");
@@ -220,8 +220,8 @@ static int check_options(struct confining *c)
 				    o->xattr_map);
 	if (!root && o->squash_set && (o->squash_uid != geteuid() ||
 				       o->squash_gid != getegid()))
-		return confine_fail(c, EPERM, "squash=%u:%u needs root (this is "
-				    "uid %u gid %u)", o->squash_uid,
+		return confine_fail(c, EPERM, "squash=%u:%u needs root (this "
+				    "is uid %u gid %u)", o->squash_uid,
 				    o->squash_gid, geteuid(), getegid());
 	return 0;
 }
