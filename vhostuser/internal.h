@@ -376,6 +376,7 @@ struct vu_queue {
 	bool kick_told;
 	uint64_t counter;
 	uint32_t taken[2];		/* atomic; chains by parity */
+	unsigned int popped;		/* chains, since it last waited */
 	unsigned int nr_again, next_again;
 	uint16_t again[VU_MAX_RING];	/* heads to hand out once more */
 	/* Packed ring: descriptors known to wait; a copied chain. */

@@ -41,6 +41,13 @@
 #define BATCH_BYTES	32768
 /* A ring without a kick descriptor is looked at this often. */
 #define POLL_MS		1
+/*
+ * FORGETs gather this long behind a first one, unless as many as that came at
+ * once: nobody waits for them, and each kick is an exit of the guest's and a
+ * thread's waking here.
+ */
+#define GATHER_MS	1
+#define GATHER_CHAINS	32
 /* How long a stop waits for requests that run, before it parks them. */
 #define STOP_MS		100
 
@@ -178,7 +185,10 @@ static int ops_pop(void *ctx, unsigned int index, struct chain *c)
 	if (queue_over(q))
 		return -ESHUTDOWN;
 	r = q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c);
-	if (r == 1 && !vu_load(&q->moved))
+	if (r != 1)
+		return r;
+	q->popped++;
+	if (!vu_load(&q->moved))
 		vu_store(&q->moved, true);
 	return r;
 }
@@ -208,6 +218,21 @@ static void queue_suspect(struct vu_queue *q)
 	}
 }
 
+/* Let the high priority queue gather; false when nothing came for a while. */
+static bool queue_gather(struct vu_queue *q)
+{
+	unsigned int popped = q->popped;
+	struct epoll_event ev;
+
+	q->popped = 0;
+	if (!popped || q->index)
+		return false;
+	/* No kick was asked for: only a stop ends this early. */
+	if (popped < GATHER_CHAINS)
+		(void)epoll_wait(q->epoll, &ev, 1, GATHER_MS);
+	return true;
+}
+
 static int ops_wait(void *ctx, unsigned int index)
 {
 	struct vu_queue *q = queue_of(ctx, index);
@@ -215,6 +240,8 @@ static int ops_wait(void *ctx, unsigned int index)
 	int n;
 
 	ops_flush(ctx, index);
+	if (queue_gather(q))
+		return queue_over(q) ? -ESHUTDOWN : 0;
 	for (;;) {
 		if (queue_over(q))
 			return -ESHUTDOWN;
