@@ -82,7 +82,7 @@ enum {
 	KEEPER	= 1 << 9,
 };
 
-#define MAX_VALUES 10
+#define MAX_VALUES 12
 #define ANY_ARG (-1)
 #define NO_VALUE UINT32_MAX
 
@@ -170,6 +170,7 @@ static const struct rule rules[] = {
 	CALL(flock, LOCKS),
 	ONLY(fcntl, ALWAYS, 1, UINT32_MAX, F_DUPFD_CLOEXEC, F_GETFL, F_GETFD,
 	     F_SETFD,			/* musl's F_DUPFD_CLOEXEC */
+	     F_SETFL,			/* the end of O_APPEND */
 	     F_GET_SEALS, F_ADD_SEALS,	/* TMPFILE; the front end's memory */
 	     F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW),
 	CALL(dup3, ALWAYS),		/* MSI-X masking; lock upgrade */
