@@ -53,12 +53,14 @@ static int word_index(const char *word, const char *const *list, int otherwise)
 	return otherwise;
 }
 
+_Static_assert(ID_RANGES_MAX <= FS_MAX_IDRANGES, "what config takes fits");
+
 /* "guest:host:count[,...]" */
 static unsigned int id_map(const char *text, struct fs_idrange *map)
 {
 	unsigned int n = 0;
 
-	while (text && *text && n < FS_MAX_IDRANGES) {
+	while (text && *text && n < ID_RANGES_MAX) {
 		struct fs_idrange *r = &map[n];
 		int used = 0;
 
@@ -366,7 +368,7 @@ struct running {
 	struct supervise_setup setup;
 };
 
-/* One share: our server, at the other end of a socket pair. */
+/* One share, @root or not: our server, at the other end of a socket pair. */
 static int start_share(struct running *r, const struct share_config *sc,
 		       unsigned int slot, bool root)
 {
@@ -377,8 +379,11 @@ static int start_share(struct running *r, const struct share_config *sc,
 	if (sc->socket)
 		return 0;	/* another's server: QEMU connects to it */
 	server_setup(sv, sc);
-	if (root)
-		server_hide(sv);
+	if (root) {
+		sv->options.unnamed_as_root = true;
+		if (strcmp(sc->dir, "/") == 0)
+			server_hide(sv);
+	}
 	err = prepare_socketpair(&sock, &r->wiring.share_fds[slot]);
 	if (err) {
 		log_error("socketpair: %s", strerror(-err));
@@ -403,8 +408,7 @@ static int start_shares(struct running *r)
 	for (unsigned int i = 0; i < c->nr_shares && !status; i++)
 		status = start_share(r, &c->shares[i], i, false);
 	if (!status && c->has_root_share)
-		status = start_share(r, &c->root_share, c->nr_shares,
-				     strcmp(c->root_share.dir, "/") == 0);
+		status = start_share(r, &c->root_share, c->nr_shares, true);
 	return status;
 }
 

@@ -43,6 +43,8 @@ struct fs_options {
 	enum fs_access access;
 	bool squash_set;	/* squash=UID[:GID] was given */
 	uint32_t squash_uid, squash_gid;
+	/* Owners that the server's user namespace can't name: 0, not 65534. */
+	bool unnamed_as_root;
 	struct fs_idrange uid_map[FS_MAX_IDRANGES], gid_map[FS_MAX_IDRANGES];
 	unsigned int nr_uid_map, nr_gid_map;
 	unsigned int threads;	/* most threads that run requests; 0: auto */
@@ -50,7 +52,7 @@ struct fs_options {
 	uint64_t inode_limit;	/* nodes; 0: none but memory */
 	enum fs_sandbox sandbox;
 	bool seccomp;
-	bool seccomp_log;	/* log a violation instead of ending the share */
+	bool seccomp_log;	/* log a violation, don't end the share */
 	/* Names in the share's root that do not exist for the guest. */
 	const char *hide[FS_MAX_HIDE];
 	unsigned int nr_hide;
@@ -155,7 +157,7 @@ struct fs_setup {
 	const struct fs_options *options;	/* copied */
 	const struct fs_place *place;
 	struct arena *arena;
-	struct stats *stats;			/* counts go here; may be NULL */
+	struct stats *stats;			/* counts; may be NULL */
 	const struct chain_ops *ops;		/* where chains come from */
 	void *ops_ctx;
 	unsigned int queues;			/* including queue 0 */

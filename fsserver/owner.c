@@ -5,9 +5,10 @@
  * passthrough	ids as they are, but for uid-map= and gid-map=. What a guest's
  *		process creates is created in its name (cred.c).
  * squash	the server's own uid and gid are the guest's 0, both ways; all
- *		others are shown as they are (as 65534 in a user namespace with
- *		one id). What is created belongs to the server's user. A chown
- *		that the host refuses is no error.
+ *		others are shown as they are (in a user namespace with one id as
+ *		65534, or as root's where the user wants that). What is created
+ *		belongs to the server's user. A chown that the host refuses is
+ *		no error.
  * mapped	owner, mode and device number that the guest sees are kept in
  *		OWNER_XATTR; on the host the file is its caller's, with mode
  *		0700 (directories, and what any may execute) or 0600. Device
@@ -95,12 +96,18 @@ int owner_gid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host)
 		       host);
 }
 
-/* The server's own ids are root's, for the guest. */
+/* The server's own ids are root's, for the guest; so are those of nobody. */
 static void show_squashed(const struct fs *fs, struct statx *stx)
 {
 	if (stx->stx_uid == fs->place.uid)
 		stx->stx_uid = 0;
 	if (stx->stx_gid == fs->place.gid)
+		stx->stx_gid = 0;
+	if (!fs->options.unnamed_as_root || !fs->place.userns)
+		return;
+	if (stx->stx_uid == NOBODY)
+		stx->stx_uid = 0;
+	if (stx->stx_gid == NOBODY)
 		stx->stx_gid = 0;
 }
 
@@ -327,7 +334,10 @@ static int set_passthrough(struct fs_worker *w, int fd, uint32_t valid,
 	return fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH) ? -errno : 0;
 }
 
-/* What the host refuses stays as it is: it is shown, and no error. */
+/*
+ * What the host refuses stays as it is: it is shown, and no error. What else a
+ * chown does is done, to set-id bits and ctime, by one of neither.
+ */
 static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
 			uint32_t uid, uint32_t gid)
 {
@@ -337,10 +347,12 @@ static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
 		host_uid = uid ? uid : w->fs->place.uid;
 	if (valid & FATTR_GID)
 		host_gid = gid ? gid : w->fs->place.gid;
-	if (!fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH) ||
-	    errno == EPERM || errno == EINVAL)
+	if (!fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH))
 		return 0;
-	return -errno;
+	if (errno != EPERM && errno != EINVAL)
+		return -errno;
+	return fchownat(fd, "", UINT32_MAX, UINT32_MAX, AT_EMPTY_PATH) &&
+	       errno != EPERM ? -errno : 0;
 }
 
 /*
@@ -371,6 +383,12 @@ static uint32_t without_setid(uint32_t mode)
 	return mode;
 }
 
+/* To neither id as well: the rest of what a chown does is done then. */
+static bool chowns(uint32_t valid)
+{
+	return valid & (FATTR_UID | FATTR_GID) || !valid;
+}
+
 static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 		      uint32_t valid, const struct owner *want)
 {
@@ -386,7 +404,7 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 	err = owner_read(w->fs, fd, "", &stx, &o);
 	if (err)
 		return err;
-	if (valid & (FATTR_UID | FATTR_GID)) {
+	if (chowns(valid)) {
 		if (!S_ISDIR(o.mode)) {
 			o.mode = without_setid(o.mode);
 			err = drop_capability(w, fd);
@@ -420,9 +438,9 @@ int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 	if (access == FS_ACCESS_MAPPED)
 		return set_mapped(w, node, fd, valid, &want);
 	/* The mode last: a change of owner clears its set-id bits. */
-	if (valid & (FATTR_UID | FATTR_GID) && S_ISREG(node_type(node)))
+	if (chowns(valid) && S_ISREG(node_type(node)))
 		err = drop_capability(w, fd);
-	if (!err && valid & (FATTR_UID | FATTR_GID))
+	if (!err && chowns(valid))
 		err = access == FS_ACCESS_SQUASH ?
 			set_squashed(w, fd, valid, uid, gid) :
 			set_passthrough(w, fd, valid, uid, gid);

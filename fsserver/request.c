@@ -30,7 +30,7 @@ enum request_flag {
 	R_NAME		= 1 << 2,	/* a file name follows */
 	R_NAME2		= 1 << 3,	/* and another one */
 	R_DOTS		= 1 << 4,	/* which may be "." or ".." */
-	R_XNAME		= 1 << 5,	/* an extended attribute's name follows */
+	R_XNAME		= 1 << 5,	/* an attribute's name follows */
 	R_BODY		= 1 << 6,	/* data follows */
 	R_MODIFIES	= 1 << 7,	/* not on a read-only share */
 	R_SILENT	= 1 << 8,	/* no reply */
@@ -340,6 +340,8 @@ int reply_put(struct fs_worker *w, const void *data, size_t len)
 	return (int)len;
 }
 
+#define ERRNO_MAX	511	/* what a guest's driver takes for an errno */
+
 /* The out header; @ret is a payload's length or an error. */
 static uint32_t answer(struct fs_worker *w, int ret)
 {
@@ -354,7 +356,7 @@ static uint32_t answer(struct fs_worker *w, int ret)
 		return 0;
 	w->failed = ret < 0;
 	if (ret < 0)
-		out.error = ret;
+		out.error = ret < -ERRNO_MAX ? -EIO : ret;
 	else
 		out.len += (uint32_t)ret;
 	iov_init(&start, chain_writable(c), c->nr_writable);

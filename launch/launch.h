@@ -13,6 +13,7 @@
 #include "memback/memback.h"
 
 #define VM_MAX_SHARES	16
+#define ID_RANGES_MAX	16	/* of a share's uid-map or gid-map */
 #define VM_MAX_DISKS	16
 #define VM_MAX_NODES	8
 #define VM_MAX_LIST	128
@@ -36,7 +37,7 @@ struct share_config {
 	bool allow_root;		/* "/" may be written through */
 	const char *cache;		/* auto, always, none */
 	unsigned int queue_size;	/* ring entries, power of two */
-	unsigned int queues;		/* request queues; 0 (serve): up to 64 */
+	unsigned int queues;		/* requests'; 0 (serve): up to 64 */
 	bool xattr, posix_acl, posix_lock, flock, block_locks, writeback;
 	bool inode_handles, direct_io, noatime;
 	bool submounts;
@@ -456,7 +457,7 @@ struct supervise_setup {
 	struct share *shares;
 	unsigned int nr_shares;
 	int qmp_fd;			/* our end */
-	int console_fd;			/* our end of the serial console, or -1 */
+	int console_fd;			/* our end of the console, or -1 */
 	struct guest_streams *streams;	/* of a command in the guest, or NULL */
 	bool raw;			/* streams: its terminal is ours */
 };

@@ -174,6 +174,42 @@ static void squash(void)
 	rig_stop(&rig);
 }
 
+/* A root that others own: what the user namespace can't name is root's. */
+static void unnamed(void)
+{
+	struct fuse_attr attr;
+	uint64_t node;
+
+	rig_prepare(&rig);
+	rig.options.access = FS_ACCESS_SQUASH;
+	rig.options.unnamed_as_root = true;
+	rig.place.userns = true;
+	CHECK_EQ(rig_up(&rig), 0);
+	CHECK_EQ(make_node("f", S_IFREG | 0644, 0, 0, 0, &node), 0);
+	CHECK_EQ(fchownat(rig.dirfd, "f", 65534, 65534, 0), 0);
+	attr = attr_of(node);
+	CHECK_EQ(attr.uid, 0);
+	CHECK_EQ(attr.gid, 0);
+	CHECK_EQ(fchownat(rig.dirfd, "f", 7, 8, 0), 0);
+	attr = attr_of(node);
+	CHECK_EQ(attr.uid, 7);
+	CHECK_EQ(attr.gid, 8);
+	rig_stop(&rig);
+}
+
+/* overlayfs asks for these of files that the server's user can't read. */
+static void xattr_unreadable(void)
+{
+	uint64_t node;
+
+	CHECK_EQ(up(FS_ACCESS_SQUASH), 0);
+	CHECK_EQ(make_node("f", S_IFREG | 0, 0, 0, 0, &node), 0);
+	CHECK_EQ(get_xattr(node, "trusted.overlay.metacopy"), -ENODATA);
+	CHECK_EQ(get_xattr(node, "security.selinux"), -ENODATA);
+	CHECK_EQ(get_xattr(node, "user.x"), geteuid() ? -EACCES : -ENODATA);
+	rig_stop(&rig);
+}
+
 /* ---- mapped ------------------------------------------------------------- */
 
 static void mapped(void)
@@ -510,6 +546,8 @@ static void in_child(void (*run)(void), bool user)
 	}
 
 BOTH(squash)
+ROOT(unnamed)
+BOTH(xattr_unreadable)
 BOTH(mapped)
 BOTH(mapped_types)
 BOTH(mapped_setgid_dir)
@@ -525,6 +563,8 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "squash", test_squash },
+		{ "unnamed", test_unnamed },
+		{ "xattr_unreadable", test_xattr_unreadable },
 		{ "mapped", test_mapped },
 		{ "mapped_types", test_mapped_types },
 		{ "mapped_setgid_dir", test_mapped_setgid_dir },
