@@ -279,7 +279,7 @@ void findings_print(const struct findings *found)
 			log_error("%s", f->text);
 		else
 			log_warning("%s", f->text);
-		if (f->hint[0])
+		if (f->hint[0] && (f->fatal || log_enabled(LOG_LEVEL_WARNING)))
 			log_hint("%s", f->hint);
 	}
 }

@@ -135,7 +135,7 @@ const struct cfg_key cfg_keys[] = {
 	{ "verbose", 'v', CFG_COMMANDS | COMMON, NULL, opt_verbose,
 	  VM(verbose), 0, 0, NULL, "say more; twice: even more" },
 	{ "quiet", 'q', CFG_COMMANDS, NULL, opt_quiet, VM(verbose), 0, 0,
-	  NULL, "say only what goes wrong" },
+	  NULL, "say nothing but errors" },
 	{ "log-level", 0, CFG_COMMANDS, "error|warning|note|info|debug",
 	  opt_log_level, VM(verbose), 0, 0, "note",
 	  "least important messages to print" },

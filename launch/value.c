@@ -130,7 +130,7 @@ int opt_quiet(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	if (value && parse_bool(value, &on))
 		return cfg_fail(p, "%s %s: must be on or off", key->name,
 				value);
-	*(int *)field(key, base) = on ? -1 : 0;
+	*(int *)field(key, base) = on ? -2 : 0;
 	return 0;
 }
 
@@ -572,6 +572,7 @@ int opt_map(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	    const char *value)
 {
 	const char **map = field(key, base);
+	unsigned int ranges = 2;
 	char *text;
 	int err;
 
@@ -580,6 +581,11 @@ int opt_map(struct cfg_parser *p, const struct cfg_key *key, void *base,
 				key->arg);
 	if (!*map)
 		return store(p, key, base, value);
+	for (const char *s = *map; *s; s++)
+		ranges += *s == ',';
+	if (ranges > ID_RANGES_MAX)
+		return cfg_fail(p, "%s: more than %d ranges", key->name,
+				ID_RANGES_MAX);
 	text = malloc(strlen(*map) + strlen(value) + 2);
 	if (!text)
 		return cfg_fail(p, "%s: out of memory", key->name);

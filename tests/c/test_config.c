@@ -19,6 +19,7 @@
 
 #define MIB	  (UINT64_C(1) << 20)
 #define MAX_WORDS 32
+#define FOUR_MAPS ",uid-map=0:0:1,uid-map=1:1:1,uid-map=2:2:1,uid-map=3:3:1"
 
 static char top[64];
 static struct config c;
@@ -312,6 +313,10 @@ static void share_mistakes(void)
 	REFUSED("run -s /a:t,squash=0,access=mapped d", "squash contradicts "
 							"access=mapped");
 	REFUSED("run -s /a:t,uid-map=1:2 d", "must be GUEST:HOST:COUNT");
+	CHECK_EQ(parse("run -s /a:t" FOUR_MAPS FOUR_MAPS FOUR_MAPS FOUR_MAPS
+		       " d"), 0);
+	REFUSED("run -s /a:t" FOUR_MAPS FOUR_MAPS FOUR_MAPS FOUR_MAPS
+		",uid-map=0:0:1 d", "uid-map: more than 16 ranges");
 	REFUSED("serve -s /a -s /b --socket s", "serve: needs one --share, "
 						"not 2");
 	REFUSED("serve -s /a", "where should it listen?");
