@@ -244,6 +244,16 @@ static int move_into(const char *name, struct guest_error *err)
 	return mount_one(name, to, "directory", MS_MOVE, NULL, err);
 }
 
+/*
+ * The host's / has no homes for a guest; of what is missing there, an overlay
+ * takes new ones. Any other root keeps what it has.
+ */
+static void make_homes(void)
+{
+	(void)!mkdir("/root", 0700);
+	(void)!mkdir("/home", 0755);
+}
+
 static void delete_leftovers(const struct guest_plan *plan)
 {
 	unsigned int i;
@@ -316,6 +326,8 @@ int init_enter_root(const struct guest_plan *plan, struct guest_error *err)
 	    chroot(".") < 0 || chdir("/") < 0)
 		return guest_fail(err, -errno, "entering the root: %s",
 				  strerror(errno));
+	if (mode == GUEST_ROOT_OVERLAY)
+		make_homes();
 	return mount_usual(err);
 }
 

@@ -46,7 +46,7 @@ _Static_assert(sizeof(enum guest_root_mode) == sizeof(unsigned int),
 
 const char *const guest_root_hidden[] = {
 	"dev", "home", "lost+found", "media", "mnt", "proc", "root", "run",
-	"sys", "tmp", "var/tmp", NULL,
+	"sys", "tmp", NULL,
 };
 
 /* ---- encode ------------------------------------------------------------- */
@@ -263,13 +263,20 @@ void spec_free(struct guest_plan *plan)
 #define SPEC_CONSOLE "ttyS0"
 #endif
 
+#if defined(__x86_64__) || defined(__i386__)
+#define SPEC_REBOOT " reboot=t"
+#else
+#define SPEC_REBOOT ""
+#endif
+
 /*
- * panic=-1 reboots at once, which -no-reboot makes QEMU's end. The rest is
+ * panic=-1 reboots at once, by a triple fault where there are others that a
+ * dying kernel may wait for; -no-reboot makes that QEMU's end. The rest is
  * time: no probing for keyboards and mice, one serial port, no self tests of
  * the crypto code, no waiting of RCU while there is nothing to wait for.
  */
 static const char spec_parameters[] =
-	"console=" SPEC_CONSOLE " panic=-1 oops=panic"
+	"console=" SPEC_CONSOLE " panic=-1 oops=panic" SPEC_REBOOT
 	" random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux i8042.nokbd"
 	" cryptomgr.notests rcupdate.rcu_expedited=1 rdinit=/init";
 
