@@ -279,7 +279,7 @@ int op_create(struct fs_worker *w)
 	bool kill = in->open_flags & FUSE_OPEN_KILL_SUIDGID;
 	int flags = file_flags(w, in->flags), dirfd, fd, err;
 	struct fuse_entry_out entry;
-	struct fs_node *node;
+	struct fs_node *node = NULL;
 	uint32_t mode;
 
 	if (flags < 0)
@@ -332,7 +332,7 @@ int op_tmpfile(struct fs_worker *w)
 	const struct fuse_create_in *in = request_args(w);
 	int flags = file_flags(w, in->flags), dirfd, fd, err;
 	struct fuse_entry_out entry;
-	struct fs_node *node;
+	struct fs_node *node = NULL;
 	uint32_t mode;
 
 	if (flags < 0)
