@@ -41,6 +41,7 @@ struct server {
 	struct fs_place place;
 	unsigned int queues;	/* request queues offered */
 	enum serve_how how;
+	struct stats *stats;	/* or NULL */
 	int events;		/* where the worker tells of progress */
 };
 
@@ -311,6 +312,7 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 		.options = &sv->options,
 		.place = &sv->place,
 		.arena = arena,
+		.stats = sv->stats,
 		.queues = sv->queues + 1,
 		.event = on_fs_event,
 		.event_ctx = sv,
@@ -384,6 +386,7 @@ static int start_share(struct running *r, const struct share_config *sc,
 		if (strcmp(sc->dir, "/") == 0)
 			server_hide(sv);
 	}
+	sv->stats = look_stats(slot);
 	err = prepare_socketpair(&sock, &r->wiring.share_fds[slot]);
 	if (err) {
 		log_error("socketpair: %s", strerror(-err));
@@ -396,7 +399,7 @@ static int start_share(struct running *r, const struct share_config *sc,
 		close(sock);
 		return EXIT_REFUSED;
 	}
-	r->setup.nr_shares++;
+	r->shares[r->setup.nr_shares++].stats = sv->stats;
 	return 0;
 }
 
@@ -454,8 +457,10 @@ static int run(const struct config *c, const struct qemu_info *info)
 	wiring_init(&r.wiring);
 	prepare_limits();
 	status = prepare_guardian(&r.setup.guardian);
-	if (!status)
+	if (!status) {
+		look_publish(c);
 		status = run_guest(&r, info);
+	}
 	for (unsigned int i = 0; i < r.setup.nr_shares; i++)
 		share_stop(&r.shares[i]);
 	guest_streams_close(r.setup.streams);
@@ -534,6 +539,8 @@ static int serve_share(const struct config *c, struct server *sv,
 	status = serve_listen(c, guardian, &sock, &sv->how);
 	if (status)
 		return status;
+	look_publish(c);
+	sv->stats = look_stats(0);
 	if (share_start(&share, sv->config, &server_ops, sv, sock, guardian,
 			why, sizeof(why))) {
 		log_error("share '%s': %s", sv->config->tag, why);
@@ -542,6 +549,7 @@ static int serve_share(const struct config *c, struct server *sv,
 			unlink(c->socket_path);
 		return EXIT_REFUSED;
 	}
+	share.stats = sv->stats;
 	return serve_wait(c, &share, guardian);
 }
 
@@ -585,6 +593,28 @@ static int cmd_serve(int argc, char **argv)
 	return serve_parsed(argc, argv, config_parse);
 }
 
+/* ---- ps, stat -------------------------------------------------------------- */
+
+static int cmd_look(int argc, char **argv)
+{
+	struct config *c = calloc(1, sizeof(*c));
+	int status = EXIT_REFUSED, got;
+
+	if (!c) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	got = config_parse(c, argc, argv);
+	if (got > 0)
+		status = 0;
+	else if (got == 0)
+		status = strcmp(c->command, "ps") == 0 ?
+				 ps_run(c) : stat_run(c, fs_op_name);
+	config_free(c);
+	free(c);
+	return status;
+}
+
 /* ---- the table of subcommands -------------------------------------------- */
 
 static int cmd_help(int argc, char **argv);
@@ -600,6 +630,8 @@ static const struct {
 	{"serve", cmd_serve, "the file server alone, on a socket"},
 	{"check", cmd_run, "say what would fail, and how to mend it"},
 	{"libvirt-xml", cmd_run, "print the same machine for libvirt"},
+	{"ps", cmd_look, "list machines and servers that run"},
+	{"stat", cmd_look, "what a running share does, and how fast"},
 	{"completion", cmd_completion, "completions for bash, zsh or fish"},
 	{"help", cmd_help, "help for a subcommand"},
 	{"version", cmd_version, "the version"},

@@ -284,23 +284,6 @@ void findings_print(const struct findings *found)
 	}
 }
 
-/* Bytes that are not ASCII are passed on: paths are mostly UTF-8. */
-static void print_json(const char *key, const char *text)
-{
-	printf("\"%s\":\"", key);
-	for (; *text; text++) {
-		unsigned char ch = (unsigned char)*text;
-
-		if (ch == '"' || ch == '\\')
-			printf("\\%c", ch);
-		else if (ch < ' ' || ch == 127)
-			printf("\\u%04x", ch);
-		else
-			putchar(ch);
-	}
-	putchar('"');
-}
-
 void findings_print_json(const struct findings *found, const struct config *c)
 {
 	int status = 0;
@@ -308,16 +291,16 @@ void findings_print_json(const struct findings *found, const struct config *c)
 	for (unsigned int i = 0; i < found->count && !status; i++)
 		status = found->list[i].status;
 	printf("{\"ok\":%s,\"status\":%d,", status ? "false" : "true", status);
-	print_json("command", c->command);
+	json_put("command", c->command);
 	printf(",\"findings\":[");
 	for (unsigned int i = 0; i < found->count; i++) {
 		const struct finding *f = &found->list[i];
 
 		printf("%s{\"level\":\"%s\",\"status\":%d,", i ? "," : "",
 		       f->fatal ? "error" : "warning", f->status);
-		print_json("text", f->text);
+		json_put("text", f->text);
 		putchar(',');
-		print_json("hint", f->hint);
+		json_put("hint", f->hint);
 		putchar('}');
 	}
 	printf("]}\n");

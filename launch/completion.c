@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const commands[] = {"run", "check", "libvirt-xml", "serve"};
+static const char *const commands[] = {"run",   "check", "libvirt-xml",
+				       "serve", "ps",    "stat"};
 static const char *const others[] = {"help", "version", "completion"};
 
 /* What a value is: 'f' a file, 'd' a directory, 'c' one of arg's, or 0. */
@@ -54,7 +55,7 @@ static void bash_values(void)
 	for (unsigned int i = 0; i < cfg_nr_keys; i++) {
 		const struct cfg_key *k = &cfg_keys[i];
 
-		if (!(k->scope & CFG_COMMANDS) || !kind(k))
+		if (!(k->scope & (CFG_COMMANDS | CFG_LOOK)) || !kind(k))
 			continue;
 		printf("\t--%s", k->name);
 		if (k->letter)
@@ -91,7 +92,8 @@ static void print_bash(void)
 	puts("' ;;");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		bash_options(commands[i]);
-	puts("\thelp) words='run check libvirt-xml serve share options' ;;");
+	puts("\thelp) words='run check libvirt-xml serve ps stat share "
+	     "options' ;;");
 	puts("\tcompletion) words='bash zsh fish' ;;\n\tesac");
 	puts("\tif [[ $cur == -* || $command == '' || $command == help || "
 	     "$command == completion ]]; then");
@@ -162,7 +164,7 @@ static void print_zsh(void)
 				zsh_key(&cfg_keys[j]);
 		puts("\t\t'--help[show help]' '*:file:_files' ;;");
 	}
-	puts("\thelp) compadd run check libvirt-xml serve share options ;;");
+	puts("\thelp) compadd run check libvirt-xml serve ps stat share options ;;");
 	puts("\tcompletion) compadd bash zsh fish ;;\n\tesac\n}");
 	puts("if [ \"$funcstack[1]\" = _vmshare ]; then _vmshare \"$@\"; "
 	     "else compdef _vmshare vmshare; fi");
@@ -202,11 +204,11 @@ static void print_fish(void)
 		printf("%s%s", others[i],
 		       i + 1 < ARRAY_SIZE(others) ? " " : "'\n");
 	puts("complete -c vmshare -n '__fish_seen_subcommand_from help' -f "
-	     "-a 'run check libvirt-xml serve share options'");
+	     "-a 'run check libvirt-xml serve ps stat share options'");
 	puts("complete -c vmshare -n '__fish_seen_subcommand_from completion' "
 	     "-f -a 'bash zsh fish'");
 	for (unsigned int i = 0; i < cfg_nr_keys; i++)
-		if (cfg_keys[i].scope & CFG_COMMANDS)
+		if (cfg_keys[i].scope & (CFG_COMMANDS | CFG_LOOK))
 			fish_key(&cfg_keys[i]);
 }
 

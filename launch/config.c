@@ -144,6 +144,10 @@ static int apply(struct cfg_parser *p, const struct flags *f,
 		const struct cfg_key *key = f->list[i].key;
 
 		if (!key) {
+			if ((scope & CFG_STAT) && !c->target) {
+				c->target = f->list[i].value;
+				continue;
+			}
 			key = cfg_find("disk", scope);
 			if (!key)
 				return cfg_fail(p, "unexpected argument '%s'",
@@ -207,11 +211,13 @@ static int parse(struct cfg_parser *p, struct flags *f, int argc, char **argv)
 	if (!err)
 		err = cfg_defaults(p, scope, c);
 	p->memory_set = false;
-	if (!err)
+	if (!err && (scope & CFG_COMMANDS))
 		err = read_file(p, f);
 	if (!err)
 		err = apply(p, f, scope);
-	return err ? err : cfg_finish(p);
+	if (err || (scope & CFG_LOOK))
+		return err;
+	return cfg_finish(p);
 }
 
 int config_parse(struct config *c, int argc, char **argv)

@@ -34,6 +34,11 @@ static const struct topic topics[] = {
 	 "vmshare serve --share ~/src:src --socket src.sock",
 	 "vmshare serve --share DIR[:TAG[,OPT...]] --socket PATH|--fd N",
 	 "share options: 'vmshare help share'"},
+	{"ps", CFG_PS, "vmshare ps", "vmshare ps [--json]",
+	 "lists machines and servers of this user that run"},
+	{"stat", CFG_STAT, "vmshare stat --watch src",
+	 "vmshare stat [--watch] [--json] [PID|TAG]",
+	 "counts and latencies of each operation of a share"},
 	{"share", CFG_SHARE,
 	 "vmshare run --share ~/src:src,ro,cache=always disk.img",
 	 "--share DIR:TAG[,OPT...], or keys of [share TAG] in a file", NULL},
@@ -108,6 +113,7 @@ static void print_keys(void)
 	} scopes[] = {
 		{CFG_RUN, "run"},	  {CFG_CHECK, "check"},
 		{CFG_XML, "libvirt-xml"}, {CFG_SERVE, "serve"},
+		{CFG_PS, "ps"},		  {CFG_STAT, "stat"},
 		{CFG_SHARE, "share"},	  {CFG_SECTION, "section"},
 		{CFG_NUMA, "numa"},
 	};

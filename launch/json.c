@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading JSON: enough for QEMU's firmware descriptors and no more.
+ * Reading JSON: enough for QEMU's firmware descriptors and no more. And the
+ * one thing about writing it that needs care.
  *
  * A value is a pointer to its first byte in a text that was checked as a whole
  * before (json_valid), so that walking it needs no error paths: skip() can rely
@@ -10,6 +11,7 @@
 #include "launch/qemu_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define JSON_DEPTH 32
@@ -134,4 +136,20 @@ int json_string(json value, char *buf, size_t size)
 	}
 	buf[n] = '\0';
 	return 0;
+}
+
+void json_put(const char *key, const char *text)
+{
+	printf("\"%s\":\"", key);
+	for (; *text; text++) {
+		unsigned char ch = (unsigned char)*text;
+
+		if (ch == '"' || ch == '\\')
+			printf("\\%c", ch);
+		else if (ch < ' ' || ch == 127)
+			printf("\\u%04x", ch);
+		else
+			putchar(ch);
+	}
+	putchar('"');
 }

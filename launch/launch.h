@@ -121,12 +121,16 @@ struct config {
 	const char *pidfile;
 	char **guest_argv;		/* after --, NULL-terminated, or NULL */
 	bool dry_run, json;
+	bool syslog;			/* messages go to the system's log */
 	int verbose;			/* -v counts up, -q is -1 */
 	/* serve */
 	const char *socket_path;
 	int listen_fd;			/* --fd; -1: none */
 	const char *socket_group;
 	bool once;
+	/* stat */
+	const char *target;		/* PID or TAG, or NULL: all */
+	bool watch;
 	/* what the strings live in; freed by config_free() */
 	void *storage;
 };
@@ -136,7 +140,8 @@ struct config {
 /**
  * config_parse() - read flags and the file they name
  * @c:		filled in; config_free() it whatever is returned
- * @argv:	argv[0] is the subcommand: run, check, serve or libvirt-xml
+ * @argv:	argv[0] is the subcommand: run, check, serve, libvirt-xml, ps
+ *		or stat
  *
  * Prints what is wrong ("error: ..." and a hint), or --help on stdout.
  * Return: 0 to go on, 1 when --help or the like was served (exit 0), -EINVAL
@@ -321,6 +326,7 @@ struct share {
 	int events;		/* read end, non-blocking; -1: none */
 	bool connected, driver, mounted, ever_mounted, not_shared;
 	struct guardian *guardian;
+	struct stats *stats;	/* set by the caller after the start, or NULL */
 };
 
 /**
@@ -335,6 +341,9 @@ struct share {
 int share_start(struct share *s, const struct share_config *config,
 		const struct share_ops *ops, void *arg, int sock,
 		struct guardian *guardian, char *why, size_t why_size);
+
+/* Have its server say on stderr which requests do not end. */
+void share_ask(const struct share *s);
 
 /* Take what is in the event pipe; calls @fn for each. */
 void share_read_events(struct share *s,
@@ -367,6 +376,18 @@ int share_reap(struct share *s);
 
 /* Kill and reap; nothing when it is not running. */
 void share_stop(struct share *s);
+
+/* ---- look.c, ps.c, stat.c: what runs, and what it does ------------------- */
+
+/* Let "vmshare ps" find this process; a warning where that fails. */
+void look_publish(const struct config *c);
+/* Memory for the counts of the share in @slot; NULL after a warning. */
+struct stats *look_stats(unsigned int slot);
+
+/* Both print and return an exit status. */
+int ps_run(const struct config *c);
+/* @op_name: what the consumer calls an operation in its counts, or NULL */
+int stat_run(const struct config *c, const char *(*op_name)(unsigned int op));
 
 /* ---- prepare.c: what QEMU is wired to, but for the shares --------------- */
 

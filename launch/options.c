@@ -130,8 +130,10 @@ const struct cfg_key cfg_keys[] = {
 	  opt_path, VM(file), 0, 0, NULL, "read settings from FILE" },
 	{ "dry-run", 'n', CFG_VM | CFG_FLAG_ONLY | COMMON, NULL, opt_bool,
 	  VM(dry_run), 0, 0, "off", "print QEMU's command, start nothing" },
-	{ "json", 0, CFG_CHECK | CFG_FLAG_ONLY | COMMON, NULL, opt_bool,
-	  VM(json), 0, 0, "off", "print the findings as JSON on stdout" },
+	{ "json", 0, CFG_CHECK | CFG_LOOK | CFG_FLAG_ONLY | COMMON, NULL,
+	  opt_bool, VM(json), 0, 0, "off", "print JSON on stdout" },
+	{ "watch", 'w', CFG_STAT | CFG_FLAG_ONLY | COMMON, NULL, opt_bool,
+	  VM(watch), 0, 0, "off", "go on, each second about the last one" },
 	{ "verbose", 'v', CFG_COMMANDS | COMMON, NULL, opt_verbose,
 	  VM(verbose), 0, 0, NULL, "say more; twice: even more" },
 	{ "quiet", 'q', CFG_COMMANDS, NULL, opt_quiet, VM(verbose), 0, 0,
@@ -213,7 +215,7 @@ const struct cfg_key cfg_keys[] = {
 
 const unsigned int cfg_nr_keys = ARRAY_SIZE(cfg_keys);
 
-#define CFG_WHERE 0x7fu /* the scope bits that say where */
+#define CFG_WHERE (0x7fu | CFG_LOOK) /* the scope bits that say where */
 
 const struct cfg_key *cfg_find(const char *name, unsigned int scope)
 {
@@ -298,6 +300,8 @@ unsigned int cfg_scope(const char *command)
 		{"check", CFG_CHECK},
 		{"libvirt-xml", CFG_XML},
 		{"serve", CFG_SERVE},
+		{"ps", CFG_PS},
+		{"stat", CFG_STAT},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)

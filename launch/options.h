@@ -21,10 +21,13 @@ enum {
 	CFG_NUMA = 1 << 6,	/* OPT of --numa, key of [numa N] */
 	CFG_FLAG_ONLY = 1 << 7, /* makes no sense in a file */
 	CFG_COMMON = 1 << 8,	/* in the subcommand's --help */
+	CFG_PS = 1 << 9,
+	CFG_STAT = 1 << 10,
 };
 
 #define CFG_VM	     (CFG_RUN | CFG_CHECK | CFG_XML)
 #define CFG_COMMANDS (CFG_VM | CFG_SERVE)
+#define CFG_LOOK     (CFG_PS | CFG_STAT)
 
 struct cfg_parser;
 struct cfg_key;

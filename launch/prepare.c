@@ -104,6 +104,8 @@ void prepare_process(void)
 	/* What the caller left open is nobody's but for what a flag names. */
 	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* Asks what is stuck: nothing is before there is a loop to take it. */
+	(void)signal(SIGUSR1, SIG_IGN);
 }
 
 int prepare_guardian(struct guardian **guardian)

@@ -38,6 +38,9 @@ json json_next(json element);
 /* A string without escapes but \" \\ \/; -EINVAL, -ENOSPC. */
 int json_string(json value, char *buf, size_t size);
 
+/* Print a member of an object, "KEY":"TEXT"; bytes above ASCII as they are. */
+void json_put(const char *key, const char *text);
+
 /* ---- probing ------------------------------------------------------------ */
 
 /* Where a host says what it is; tests bring their own. */

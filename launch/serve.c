@@ -308,6 +308,7 @@ static int open_signals(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -333,9 +334,13 @@ static int wait_loop(struct serving *s, struct share *share, int signals)
 			share_read_events(share, on_event, s);
 		if (fds[2].revents)
 			return share_reap(share) ? EXIT_SERVER_FAILED : 0;
+		if (!fds[0].revents ||
+		    read(signals, &info, sizeof(info)) != sizeof(info))
+			continue;
 		/* To be told to end is how a server ends (libvirt's way). */
-		if (fds[0].revents &&
-		    read(signals, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo == SIGUSR1)
+			share_ask(share);
+		else
 			return info.ssi_signo == SIGTERM ? 0 :
 				128 + (int)info.ssi_signo;
 	}

@@ -368,6 +368,12 @@ out:
 	return err;
 }
 
+void share_ask(const struct share *s)
+{
+	if (s->stats && s->pidfd >= 0)
+		stats_ask(s->stats);
+}
+
 void share_read_events(struct share *s,
 		       void (*fn)(void *ctx, struct share *s, char event),
 		       void *ctx)

@@ -132,6 +132,10 @@ static void on_signal(struct run *r)
 	case SIGTSTP:
 		on_stop_signal(r);
 		break;
+	case SIGUSR1:
+		for (unsigned int i = 0; i < r->s->nr_shares; i++)
+			share_ask(&r->s->shares[i]);
+		break;
 	case SIGWINCH:
 		if (r->s->streams &&
 		    terminal_size(&r->terminal, &rows, &cols) == 0)
@@ -145,7 +149,7 @@ static void on_signal(struct run *r)
 static int open_signals(void)
 {
 	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP,
-				     SIGWINCH};
+				     SIGWINCH, SIGUSR1};
 	sigset_t set;
 
 	sigemptyset(&set);

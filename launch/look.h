@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_LAUNCH_LOOK_H
+#define VMSHARE_LAUNCH_LOOK_H
+
+/* Between look.c, which finds what runs, and ps.c and stat.c, which tell. */
+
+#include "launch/launch.h"
+
+#include <limits.h>
+
+struct look_share {
+	char tag[64], dir[PATH_MAX];
+	bool ro, external;	/* external: dir is another server's socket */
+	int stats;		/* descriptor of its counts, or -1 */
+};
+
+/* A run or serve of this user. */
+struct look {
+	pid_t pid;
+	char command[16];	/* run, serve */
+	uint64_t seconds;	/* since it was started */
+	char what[PATH_MAX];	/* its disk or root, or its socket */
+	unsigned int more;	/* disks besides that one */
+	struct look_share shares[VM_MAX_SHARES + 1];
+	unsigned int nr_shares;
+};
+
+/**
+ * look_each() - find all that run
+ * @only:	look at this process alone, whoever's it is; 0: all of ours
+ * @fn:		told of each; the descriptors in it are closed afterwards. Not
+ *		0 ends the search
+ *
+ * Return: what @fn returned last, 0 where nothing runs, or -errno.
+ */
+int look_each(pid_t only, int (*fn)(void *ctx, const struct look *l),
+	      void *ctx);
+
+#endif

@@ -1,0 +1,173 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+#
+# Looking inside: ps, stat and SIGUSR1, of a server alone and of a guest's, as
+# root and as an ordinary user, and that nothing stays of it after a kill.
+
+load helper
+
+setup_file() {
+	for k in /boot/vmlinuz-*; do
+		[ -r "$k" ] || k=
+	done
+	[ -n "${k:-}" ] || export NO_GUEST="no kernel in /boot that can be read"
+	command -v qemu-system-x86_64 >/dev/null ||
+		command -v qemu-system-aarch64 >/dev/null ||
+		export NO_GUEST="no QEMU"
+}
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+	mark
+	mkdir src
+	tag=t$$-$BATS_TEST_NUMBER
+}
+
+teardown() {
+	local p
+	for p in $(marked); do kill -9 "$p" 2>/dev/null || true; done
+}
+
+serve() { # in the background; $server is its pid
+	"$VMSHARE" serve --share "src:$tag" --socket s "$@" >served.out \
+		2>served.err </dev/null &
+	server=$!
+	wait_for 10 test -S s
+	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+}
+
+@test "ps and stat find a server, by process and by tag" {
+	serve
+	v ps
+	ended 0
+	silent_on err
+	[ "$(grep -c "$tag=" <<<"$out")" = 1 ]
+	[[ $(grep "$tag=" <<<"$out") =~ ^\ *$server\ +[0-9]+s\ serve ]]
+	prints "$PWD/s; $tag=$PWD/src"
+	for target in "$server" "$tag"; do
+		v stat "$target"
+		ended 0
+		prints "share '$tag', pid $server: $PWD/src"
+		prints "0 running"
+		prints "1 nodes; "
+	done
+	kill -TERM $server
+	wait $server
+	v stat "$tag"
+	ended 125
+	v ps
+	[[ $out != *"$tag="* ]]
+}
+
+@test "what a script gets is JSON, whatever the paths are" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	mkdir $'a "b"\n\033c'
+	"$VMSHARE" serve --share $'a "b"\n\033c'":$tag" --socket s 2>served.err &
+	server=$!
+	wait_for 10 test -S s
+	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	v ps
+	prints 'a "b"\x0a\x1bc'
+	v ps --json
+	ended 0
+	[ "$(python3 -c 'import json,sys
+for p in json.load(open("out")):
+    for s in p["shares"]:
+        if s["tag"] == sys.argv[1]: print(p["pid"], p["command"], repr(s["dir"]), s["ro"])' "$tag")" = \
+		"$server serve '$PWD/a \"b\"\\n\\x1bc' False" ]
+	v stat --json "$tag"
+	ended 0
+	python3 -c 'import json
+s, = json.load(open("out"))
+assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
+}
+
+@test "stat: nobody there, too many words, a mistyped option" {
+	refused 125 "stat: no share 'no-$tag' is running" \
+		"'vmshare ps' lists what runs" stat "no-$tag"
+	refused 125 "stat: pid 1 is no vmshare with a share" - stat 1
+	refused 125 "unexpected argument 'b'" - stat a b
+	refused 125 "unexpected argument 'a'" - ps a
+	refused 125 "unknown option '--wach'" "did you mean --watch?" \
+		stat --wach
+}
+
+@test "watch ends with what it watches" {
+	serve
+	"$VMSHARE" stat --watch "$tag" >watched 2>watched.err </dev/null &
+	watch=$!
+	wait_for 10 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
+	kill -TERM $server
+	wait $server
+	wait $watch
+	[ ! -s watched.err ]
+}
+
+@test "killed with -9: nothing is listed and nothing left" {
+	serve
+	kill -9 $server
+	wait $server || true
+	nothing_left
+	v ps
+	[[ $out != *"$tag="* ]]
+}
+
+@test "SIGUSR1 to a server with nothing to do is answered and harmless" {
+	serve
+	kill -USR1 $server
+	wait_for 5 grep -q "share '$tag': no request has run for 100 ms" served.err
+	kill -USR1 $server
+	wait_for 5 eval '[ "$(grep -c "no request" served.err)" = 2 ]'
+	kill -TERM $server
+	wait $server
+}
+
+@test "an ordinary user sees his own, and nobody else's" {
+	[ "$(id -u)" = 0 ] || skip "needs root to become somebody else"
+	command -v setpriv >/dev/null || skip "setpriv is not installed"
+	serve
+	other=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+	install -m 755 "$VMSHARE" vmshare
+	mkdir theirs
+	chown 65534:65534 theirs
+	chmod 755 . .. ../.. 2>/dev/null
+	"${other[@]}" ./vmshare ps >out || skip "they can't reach this directory"
+	! grep -q "$tag=" out
+	"${other[@]}" ./vmshare stat $server 2>err && return 1
+	grep -q "stat $server: Permission denied" err
+	"${other[@]}" ./vmshare serve --share "theirs:u$tag" \
+		--socket theirs/s 2>theirs.err &
+	wait_for 10 test -S theirs/s
+	wait_for 10 eval '"${other[@]}" ./vmshare ps | grep -q "u$tag="'
+	"${other[@]}" ./vmshare stat "u$tag" >out
+	grep -q "share 'u$tag'" out
+}
+
+@test "a guest's requests are counted, and one that waits is named" {
+	[ -z "${NO_GUEST:-}" ] || skip "$NO_GUEST"
+	command -v flock >/dev/null || skip "flock is not installed"
+	echo data >src/$'d\033[31m'
+	: >src/locked
+	exec 7<>src/locked
+	flock 7
+	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -s "src:$tag" -- sh -c \
+		"cat /mnt/$tag/d*; flock /mnt/$tag/locked true" >out 2>err </dev/null &
+	guest=$!
+	wait_for 120 grep -q data out
+	v ps
+	[[ $(grep "$tag=" <<<"$out") =~ ^\ *$guest\ +[0-9ms]+\ run ]]
+	sleep 0.5
+	kill -USR1 $guest
+	wait_for 10 grep -q "SETLKW of /locked (node " err
+	grep "SETLKW of /locked" err |
+		grep -qE "share '$tag': .* has run for [0-9.]+ s and waits for a lock$"
+	v stat "$tag"
+	ended 0
+	prints "1 running (oldest "
+	for op in INIT LOOKUP OPEN READ RELEASE; do
+		[[ $out =~ $op\ +[1-9][0-9]*\ +[0-9]+\ .*\ (ns|us|ms) ]] || fail "no $op: $out"
+	done
+	flock -u 7
+	wait $guest
+	nothing_left
+}
