@@ -1,0 +1,204 @@
+/* rooms: base tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * What requests cost in system calls, as strace sees it, one at a time:
+ *
+ *	GETATTR, cached READ	one wait, one call on the file, the call write
+ *	LOOKUP of a known name	the same
+ *
+ * Each is done twenty times between two lookups of names that are not there
+ * and can be found in the trace. A server that waits on anything more, reads
+ * its kick descriptor or copies data shows as a call more.
+ */
+
+#include "tests/c/check.h"
+#include "tests/frontend/fe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TIMES	20
+#define READ	(128u << 10)
+#define MAX_NAMES 16
+
+static char top[64], trace[96];
+static struct fe_server server;
+static struct fe *fe;
+
+/* The calls between two marks, by name. */
+static struct {
+	char name[32];
+	int count;
+} calls[MAX_NAMES];
+
+static int in_top(const char *command)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), "cd %s && { %s; }", top, command);
+	return system(line);
+}
+
+static int set_up(void)
+{
+	const char *own = getenv("VMSHARE"), *argv[] = {
+		"strace", "-f", "-qq", "-s", "64", "-e", "signal=none", "-o",
+		trace, own ? own : "./vmshare", "serve", "--fd={fd}", "--share",
+		NULL, NULL,
+	};
+	struct fe_opts opts = { .queues = 1, .timeout_ms = 60000 };
+	char share[96];
+	int err;
+
+	snprintf(top, sizeof(top), "%s/vmshare-calls.XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp");
+	if (!mkdtemp(top))
+		return -errno;
+	snprintf(trace, sizeof(trace), "%s/trace", top);
+	snprintf(share, sizeof(share), "%s/share:t", top);
+	argv[13] = share;
+	if (in_top("mkdir share && head -c 1M /dev/urandom >share/f && "
+		   "cat share/f >/dev/null"))
+		return -EIO;
+	err = fe_server_start(&server, argv, true);
+	if (err)
+		return err;
+	opts.path = server.path;
+	err = fe_connect(&fe, &opts);
+	return err ? err : fe_fuse_init(fe, 0);
+}
+
+static void mark(const char *name)
+{
+	struct fuse_entry_out e;
+
+	CHECK_EQ(fe_lookup(fe, FUSE_ROOT_ID, name, &e), 0);
+	CHECK_EQ(e.nodeid, 0);
+}
+
+static void count(const char *line)
+{
+	const char *name = strchr(line, ' ');
+	size_t len, i;
+
+	name += strspn(name, " ");
+	/* "<... statx resumed>" is the end of one that was counted. */
+	if (*name == '<')
+		return;
+	len = strcspn(name, "(");
+	for (i = 0; i < MAX_NAMES - 1 && calls[i].count; i++)
+		if (strlen(calls[i].name) == len &&
+		    !strncmp(calls[i].name, name, len))
+			break;
+	snprintf(calls[i].name, sizeof(calls[i].name), "%.*s", (int)len, name);
+	calls[i].count++;
+}
+
+/* A server looks at the ring for a moment before it sleeps: let it sleep. */
+static void pause_between(void)
+{
+	usleep(20000);
+}
+
+/* Count what the trace has from the call that saw @from until that of @to. */
+static void read_trace(const char *from, const char *to)
+{
+	FILE *f = fopen(trace, "re");
+	bool on = false, end = false;
+	char line[1024];
+
+	memset(calls, 0, sizeof(calls));
+	while (f && !end && fgets(line, sizeof(line), f)) {
+		end = on && strstr(line, to);
+		if (on && !end && strchr(line, ' '))
+			count(line);
+		on |= strstr(line, from) != NULL;
+	}
+	if (f)
+		fclose(f);
+	CHECK(end);
+}
+
+static int times(const char *name)
+{
+	for (int i = 0; i < MAX_NAMES; i++)
+		if (!strcmp(calls[i].name, name))
+			return calls[i].count;
+	return 0;
+}
+
+/*
+ * TIMES times a wait, a write and @call, and one of each for the mark at the
+ * end. A thread that falls asleep in between has one wait more to show.
+ */
+static void expect(const char *call)
+{
+	int all = 0, waits = times("epoll_wait") + times("epoll_pwait");
+
+	for (int i = 0; i < MAX_NAMES; i++)
+		all += calls[i].count;
+	if (all != waits + 2 * TIMES + 1 || times(call) != TIMES ||
+	    waits < TIMES || waits > TIMES + 2) {
+		for (int i = 0; i < MAX_NAMES && calls[i].count; i++)
+			printf("# %s: %d\n", calls[i].name, calls[i].count);
+	}
+	CHECK_EQ(times(call), TIMES);
+	CHECK_EQ(times("write"), TIMES + 1);
+	CHECK(waits >= TIMES && waits <= TIMES + 2);
+	CHECK_EQ(all, waits + 2 * TIMES + 1);
+}
+
+static void test_calls(void)
+{
+	struct fuse_attr_out attr;
+	struct fuse_entry_out e;
+	static char buf[READ];
+	uint64_t fh;
+	int err;
+
+	if (system("command -v strace >/dev/null"))
+		SKIP("strace is not installed");
+	err = set_up();
+	CHECK_EQ(err, 0);
+	if (err)
+		return;
+	CHECK_EQ(fe_lookup(fe, FUSE_ROOT_ID, "f", &e), 0);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY, &fh), 0);
+	mark("mark-getattr");
+	for (int i = 0; i < TIMES; i++) {
+		pause_between();
+		CHECK_EQ(fe_getattr(fe, e.nodeid, &attr), 0);
+	}
+	mark("mark-read");
+	for (int i = 0; i < TIMES; i++) {
+		pause_between();
+		CHECK_EQ(fe_read(fe, e.nodeid, fh, 0, buf, READ), READ);
+	}
+	mark("mark-lookup");
+	for (int i = 0; i < TIMES; i++) {
+		pause_between();
+		CHECK_EQ(fe_lookup(fe, FUSE_ROOT_ID, "f", &e), 0);
+	}
+	mark("mark-end");
+	fe_close(fe);
+	fe_server_stop(&server);
+	read_trace("mark-getattr", "mark-read");
+	expect("statx");
+	read_trace("mark-read", "mark-lookup");
+	expect("preadv2");
+	read_trace("mark-lookup", "mark-end");
+	expect("statx");
+	if (!in_top("rm -rf share trace"))
+		rmdir(top);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "calls", test_calls },
+	};
+
+	return check_main(cases, sizeof(cases) / sizeof(*cases), argc, argv);
+}
