@@ -61,7 +61,8 @@ static void handles_note(struct fs_handles *t)
 	__atomic_store_n(&t->top, slab_top(t->slab), __ATOMIC_RELEASE);
 }
 
-int handle_add(struct fs_worker *w, struct fs_node *node, int fd, uint64_t *fh)
+int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
+	       uint32_t flags, uint64_t *fh)
 {
 	struct fs *fs = w->fs;
 	struct fs_handles *t = fs->handles;
@@ -78,7 +79,7 @@ int handle_add(struct fs_worker *w, struct fs_node *node, int fd, uint64_t *fh)
 	h->slot = (uint32_t)slot;
 	h->node = node->slot;
 	h->fd = fd;
-	__atomic_store_n(&h->flags, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->flags, flags, __ATOMIC_RELAXED);
 	node_hold(fs, node);
 	t->gen++;
 	handles_note(t);

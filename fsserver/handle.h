@@ -24,6 +24,7 @@ struct fs_dir {
 enum handle_flag {
 	HANDLE_RELEASED	= 1,	/* its base pin is gone */
 	HANDLE_SLOW	= 2,	/* the file system knows no RWF_NOWAIT */
+	HANDLE_APPEND	= 4,	/* was opened with O_APPEND */
 };
 
 int handles_open(struct fs *fs);
@@ -32,9 +33,10 @@ void handles_drop_all(struct fs *fs);
 /**
  * handle_add() - give the guest a number for an open file
  * @fd:		already charged with fd_charge(); the handle's from now on
+ * @flags:	enum handle_flag
  */
 int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
-	       uint64_t *fh);
+	       uint32_t flags, uint64_t *fh);
 /* A handle that the guest never heard of, if there is such a one. */
 void handle_undo(struct fs *fs, uint64_t fh);
 int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),

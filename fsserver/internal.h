@@ -95,7 +95,7 @@ struct fs_worker {
 	size_t body_len;		/* bytes at `readable` that are data */
 	struct fs_node *node;		/* pinned, where the opcode has one */
 	char name[2][NAME_MAX + 2];	/* checked, NUL-terminated */
-	uint32_t groups[32];		/* supplementary, from FUSE_EXT_GROUPS */
+	uint32_t groups[32];		/* supplementary: FUSE_EXT_GROUPS */
 	unsigned int nr_groups;
 	const char *secctx_name;	/* FUSE_SECURITY_CTX, or NULL */
 	const void *secctx;
@@ -218,7 +218,7 @@ uint32_t node_type(const struct fs_node *node);
  * @node:	pinned
  *
  * Return: a descriptor that stays valid while the node is pinned (not the
- * caller's to close), or -errno; -ESTALE when the file is no longer to be found.
+ * caller's to close), or -errno; -ESTALE when the file can't be found again.
  */
 int node_fd(struct fs_worker *w, struct fs_node *node);
 
@@ -293,12 +293,13 @@ int owner_gid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host);
 /* Host attributes as the guest shall see them; @fd and @name as in statx(). */
 int owner_show(struct fs_worker *w, int dirfd, const char *name,
 	       struct statx *stx);
-/* After something was created: give it the caller's ids and the guest's mode. */
+/* After something was created: the caller's ids and the guest's mode. */
 int owner_created(struct fs_worker *w, int dirfd, const char *name,
 		  uint32_t mode, uint64_t rdev);
 /* Mode for the host to create with, so that the server itself keeps access. */
 uint32_t owner_create_mode(struct fs_worker *w, uint32_t mode);
-/* chmod/chown part of SETATTR; FATTR_MODE/UID/GID bits of @valid. */
+/* chmod/chown part of SETATTR; FATTR_MODE/UID/GID bits of @valid; none of
+ * them: chown(2) of neither. */
 int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 		  uint32_t mode, uint32_t uid, uint32_t gid);
 /*

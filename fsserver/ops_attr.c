@@ -170,7 +170,8 @@ int op_setattr(struct fs_worker *w)
 			return err;
 		fd = handle_fd(handle);
 	}
-	if (in->valid & ids)
+	/* Nothing at all is what a chown of neither comes as. */
+	if (in->valid & ids || !(in->valid & (FATTR_SIZE | times)))
 		err = owner_setattr(w, w->node, in->valid & ids, in->mode,
 				    in->uid, in->gid);
 	if (!err && in->valid & FATTR_SIZE)

@@ -45,7 +45,7 @@ int op_opendir(struct fs_worker *w)
 		fd_uncharge(w->fs);
 		return fd;
 	}
-	err = handle_add(w, w->node, fd, &out.fh);
+	err = handle_add(w, w->node, fd, 0, &out.fh);
 	if (err) {
 		close(fd);
 		fd_uncharge(w->fs);

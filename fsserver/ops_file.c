@@ -11,6 +11,11 @@
  * not there costs a hand-over. A file system that knows no RWF_NOWAIT is
  * remembered with the handle.
  *
+ * Whether a write appends is each request's to say, since a guest may change
+ * that with fcntl(2): it is asked of the host for that one call. The file is
+ * still opened with O_APPEND, which one that is append-only insists on; the
+ * first write that does not append takes it away.
+ *
  * A short read that ends within a page is the end of the file; one that ends
  * between pages may also be the end of what was cached, and is tried again.
  */
@@ -79,7 +84,8 @@ int file_opened(struct fs_worker *w, struct fs_node *node, int fd, int flags,
 		struct fuse_open_out *out)
 {
 	const struct fs_options *o = &w->fs->options;
-	int err = handle_add(w, node, fd, &out->fh);
+	uint32_t how = flags & O_APPEND ? HANDLE_APPEND : 0;
+	int err = handle_add(w, node, fd, how, &out->fh);
 
 	if (err) {
 		close(fd);
@@ -311,16 +317,16 @@ int op_read(struct fs_worker *w)
 	return ret;
 }
 
-/* Write the body, of which @done bytes are there already. */
+/* Write the body, of which @done bytes are there already. @how: RWF_* */
 static ssize_t write_file(struct fs_worker *w, int fd, uint64_t offset,
-			  size_t size, size_t done)
+			  size_t size, size_t done, int how)
 {
 	const struct iovec *vec = (const struct iovec *)(void *)w->scratch;
 	size_t want;
 
 	do {
 		int nr = gather(w, &w->readable, done, size - done, &want);
-		ssize_t n = pwritev2(fd, vec, nr, (off_t)(offset + done), 0);
+		ssize_t n = pwritev2(fd, vec, nr, (off_t)(offset + done), how);
 
 		if (n < 0)
 			return done ? (ssize_t)done : -errno;
@@ -340,7 +346,29 @@ static ssize_t append_file(struct fs_worker *w, int fd, uint64_t offset,
 
 	if (err || (done && done == size))
 		return err ? err : (ssize_t)done;
-	return write_file(w, fd, offset, size, done);
+	return write_file(w, fd, offset, size, done, RWF_APPEND);
+}
+
+/* At its offset; see above. */
+static ssize_t overwrite_file(struct fs_worker *w, struct fs_handle *handle,
+			      uint64_t offset, size_t size)
+{
+	int fd = handle_fd(handle), flags;
+
+	if (handle_flags(handle) & HANDLE_APPEND) {
+		flags = fcntl(fd, F_GETFL);
+		if (flags < 0 || (flags & O_APPEND &&
+				  fcntl(fd, F_SETFL, flags & ~O_APPEND) < 0))
+			return -errno;
+	}
+	return write_file(w, fd, offset, size, 0, 0);
+}
+
+/* With a page cache that holds writes back, the guest knows where to. */
+static bool appends(const struct fs_worker *w, const struct fuse_write_in *in)
+{
+	return in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE) &&
+	       !session_has(w->fs, FUSE_WRITEBACK_CACHE);
 }
 
 int op_write(struct fs_worker *w)
@@ -365,10 +393,10 @@ int op_write(struct fs_worker *w)
 		goto out;
 	if (in->flags & (O_SYNC | O_DSYNC | O_DIRECT))
 		pool_will_block(w);
-	if (in->flags & O_APPEND)
+	if (appends(w, in))
 		n = append_file(w, handle_fd(handle), in->offset, in->size);
 	else
-		n = write_file(w, handle_fd(handle), in->offset, in->size, 0);
+		n = overwrite_file(w, handle, in->offset, in->size);
 	if (kill)
 		cred_restore_fsetid(w);
 	err = n < 0 ? (int)n : 0;

@@ -46,6 +46,11 @@ static bool as_caller(const struct fs_options *o)
 	return o->access == FS_ACCESS_PASSTHROUGH;
 }
 
+static bool keeps_owners(const struct fs_options *o)
+{
+	return o->access != FS_ACCESS_SQUASH;
+}
+
 static bool writeback(const struct fs_options *o)
 {
 	return o->writeback && o->cache != FS_CACHE_NONE && !o->readonly;
@@ -99,7 +104,7 @@ static const struct {
 	{ FUSE_SUBMOUNTS, submounts },
 	{ FUSE_POSIX_ACL, acl },
 	{ FUSE_DONT_MASK, acl },
-	{ FUSE_CREATE_SUPP_GROUP, as_caller },
+	{ FUSE_CREATE_SUPP_GROUP, keeps_owners },
 	/* Only what creates says whose it is then; nothing else here asks. */
 	{ FUSE_ALLOW_IDMAP, as_caller },
 };

@@ -418,6 +418,10 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 		o.mode = (o.mode & S_IFMT) | (want->mode & 07777);
 	if (!err)
 		err = owner_write(fd, "", &o);
+	/* Also where the attribute says the same as before. */
+	if (!err && chowns(valid))
+		err = fchownat(fd, "", UINT32_MAX, UINT32_MAX, AT_EMPTY_PATH) ?
+			      -errno : 0;
 	if (!err && valid & FATTR_MODE)
 		err = change_mode(w, node, fd, owner_create_mode(w, o.mode));
 	return err;

@@ -64,7 +64,8 @@ static int copy_name(char host[XATTR_NAME_MAX + 1], const char *prefix,
 	if (plen + len > XATTR_NAME_MAX)
 		return -ERANGE;
 	memcpy(host, prefix, plen);
-	memcpy(host + plen, name, len + 1);
+	memcpy(host + plen, name, len);
+	host[plen + len] = '\0';
 	return 0;
 }
 
@@ -271,6 +272,9 @@ size_t owner_xattr_list(struct fs_worker *w, char *list, size_t len)
 		if (size > len - in)
 			break;		/* the kernel ends each with a NUL */
 		name = to_guest(w->fs, list + in);
+		/* As the kernel lists them: to who has CAP_SYS_ADMIN. */
+		if (name && w->in.uid != 0 && starts(name, "trusted."))
+			name = NULL;
 		if (name) {
 			size_t shown = strlen(name) + 1;
 

@@ -69,6 +69,17 @@ static void test_write_length(void)
 	rig_stop(&r);
 }
 
+static int write_with(uint64_t node, uint64_t fh, uint32_t flags, char c)
+{
+	struct fuse_write_in in = { .fh = fh, .size = 1, .flags = flags };
+
+	rq(&r, FUSE_WRITE, node);
+	rq_put(&r, &in, sizeof(in));
+	rq_put(&r, &c, 1);
+	return rq_run(&r);
+}
+
+/* Each write says whether it appends: a guest may change that later on. */
 static void test_append(void)
 {
 	uint64_t node, fh;
@@ -78,11 +89,14 @@ static void test_append(void)
 	CHECK_EQ(rig_file(&r, "f", "hello"), 0);
 	node = rig_node(&r, 1, "f");
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, node, O_WRONLY | O_APPEND, &fh), 0);
-	CHECK_EQ(rig_write(&r, node, fh, 0, "!", 1, 0), 1);
+	CHECK_EQ(write_with(node, fh, O_APPEND, '!'), 0);
+	CHECK_EQ(write_with(node, fh, 0, 'H'), 0);
+	CHECK_EQ(write_with(node, fh, O_APPEND, '?'), 0);
 	CHECK_EQ(rig_read(&r, node, fh, 0, 10), -EBADF);
-	CHECK_EQ(rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh), 0);
-	CHECK_EQ(rig_read(&r, node, fh, 0, 10), 6);
-	CHECK(memcmp(rq_reply(&r), "hello!", 6) == 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, node, O_RDWR, &fh), 0);
+	CHECK_EQ(write_with(node, fh, O_APPEND, '.'), 0);
+	CHECK_EQ(rig_read(&r, node, fh, 0, 10), 8);
+	CHECK(memcmp(rq_reply(&r), "Hello!?.", 8) == 0);
 	rig_stop(&r);
 }
 

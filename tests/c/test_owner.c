@@ -95,12 +95,13 @@ static int get_xattr(uint64_t node, const char *name)
 	return err ? err : (int)rig.out_len;
 }
 
-static bool lists(uint64_t node, const char *name)
+static bool lists_to(uint32_t uid, uint64_t node, const char *name)
 {
 	struct fuse_getxattr_in in = { .size = 4000 };
 	const char *list = rq_reply(&rig);
 
 	rq(&rig, FUSE_LISTXATTR, node);
+	rq_caller(&rig, uid, uid);
 	rq_put(&rig, &in, sizeof(in));
 	if (rq_run(&rig))
 		return false;
@@ -108,6 +109,11 @@ static bool lists(uint64_t node, const char *name)
 		if (!strcmp(list + at, name))
 			return true;
 	return false;
+}
+
+static bool lists(uint64_t node, const char *name)
+{
+	return lists_to(0, node, name);
 }
 
 static struct stat on_host(const char *name)
@@ -311,6 +317,31 @@ static void mapped_setgid_dir(void)
 	rig_stop(&rig);
 }
 
+/* A chown of neither id clears set-id bits as any other. */
+static void chown_of_neither(void)
+{
+	static const enum fs_access modes[] = {
+		FS_ACCESS_SQUASH, FS_ACCESS_MAPPED,
+	};
+	struct stat before;
+	uint64_t node, fh;
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		CHECK_EQ(up(modes[i]), 0);
+		CHECK_EQ(rig_create(&rig, FUSE_ROOT_ID, "f", O_RDWR, &node,
+				    &fh), 0);
+		CHECK_EQ(set_attr(node, FATTR_MODE, 06755, 0, 0), 0);
+		CHECK_EQ(attr_of(node).mode, S_IFREG | 06755);
+		CHECK_EQ(set_attr(node, 0, 0, 0, 0), 0);
+		CHECK_EQ(attr_of(node).mode, S_IFREG | 0755);
+		before = on_host("f");
+		usleep(15000);
+		CHECK_EQ(set_attr(node, 0, 0, 0, 0), 0);
+		CHECK(before.st_ctim.tv_nsec != on_host("f").st_ctim.tv_nsec);
+		rig_stop(&rig);
+	}
+}
+
 /* What the kernel clears on write and chown. */
 static void mapped_killpriv(void)
 {
@@ -391,6 +422,8 @@ static void xattr_names(void)
 	CHECK(lists(node, "user.vmshare.owner"));
 	CHECK(lists(node, "user.plain"));
 	CHECK(lists(node, "trusted.overlay.opaque"));
+	CHECK(!lists_to(1000, node, "trusted.overlay.opaque"));
+	CHECK(lists_to(1000, node, "user.plain"));
 	CHECK(lists(node, "security.selinux"));
 	CHECK(!lists(node, "user.vmshare.trusted.overlay.opaque"));
 	CHECK_EQ(set_xattr(node, "nonsense.x", "1"), -EOPNOTSUPP);
@@ -551,6 +584,7 @@ BOTH(xattr_unreadable)
 BOTH(mapped)
 BOTH(mapped_types)
 BOTH(mapped_setgid_dir)
+BOTH(chown_of_neither)
 BOTH(mapped_killpriv)
 BOTH(mapped_nonsense)
 BOTH(xattr_names)
@@ -568,6 +602,7 @@ int main(int argc, char **argv)
 		{ "mapped", test_mapped },
 		{ "mapped_types", test_mapped_types },
 		{ "mapped_setgid_dir", test_mapped_setgid_dir },
+		{ "chown_of_neither", test_chown_of_neither },
 		{ "mapped_killpriv", test_mapped_killpriv },
 		{ "mapped_nonsense", test_mapped_nonsense },
 		{ "xattr_names", test_xattr_names },
