@@ -222,6 +222,8 @@ static const struct rule rules[] = {
 	CALL(wait4, KEEPER),
 	CALL(getppid, KEEPER),
 	CALL(kill, KEEPER),
+	CALL(tgkill, KEEPER),	/* its workers' to themselves; their own
+				 * filter knows their process id */
 	ONLY(prctl, KEEPER, 0, UINT32_MAX, PR_SET_PDEATHSIG, PR_SET_NAME,
 	     PR_SET_NO_NEW_PRIVS),
 	CALL(seccomp, KEEPER),

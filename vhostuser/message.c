@@ -377,8 +377,8 @@ static int get_inflight_fd(struct vu_call *c)
 	if (ftruncate(fd, (off_t)m->mmap_size) < 0)
 		goto fail;
 	for (unsigned int i = 0; i < m->num_queues; i++)
-		if (pwrite(fd, &head, offsetof(struct vu_inflight, head),
-			   (off_t)(stride * i)) < 0)
+		if (lseek(fd, (off_t)(stride * i), SEEK_SET) < 0 ||
+		    write(fd, &head, offsetof(struct vu_inflight, head)) < 0)
 			goto fail;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		goto fail;

@@ -171,6 +171,9 @@ static int clone_worker(void)
 		/* Its own comes on top, and takes the keeper's away. */
 		if (install(EVERYTHING, false))
 			_exit(1);
+		/* As the one who ends another thread's wait for a lock. */
+		if (syscall(SYS_tgkill, getpid(), getpid(), 0))
+			_exit(4);
 		do_clone();
 		_exit(2);
 	}
