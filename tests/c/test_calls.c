@@ -130,24 +130,23 @@ static int times(const char *name)
 }
 
 /*
- * TIMES times a wait, a write and @call, and one of each for the mark at the
- * end. A thread that falls asleep in between has one wait more to show.
+ * TIMES times a wait, @call and a write, of which the mark before has one too.
+ * A front end that sees a reply before it sleeps needs no write; a thread that
+ * falls asleep meanwhile has a wait more, one that never got to it a wait less.
  */
 static void expect(const char *call)
 {
-	int all = 0, waits = times("epoll_wait") + times("epoll_pwait");
+	int waits = times("epoll_wait") + times("epoll_pwait");
+	int writes = times("write"), all = 0;
 
 	for (int i = 0; i < MAX_NAMES; i++)
 		all += calls[i].count;
-	if (all != waits + 2 * TIMES + 1 || times(call) != TIMES ||
-	    waits < TIMES || waits > TIMES + 2) {
-		for (int i = 0; i < MAX_NAMES && calls[i].count; i++)
-			printf("# %s: %d\n", calls[i].name, calls[i].count);
-	}
 	CHECK_EQ(times(call), TIMES);
-	CHECK_EQ(times("write"), TIMES + 1);
-	CHECK(waits >= TIMES && waits <= TIMES + 2);
-	CHECK_EQ(all, waits + 2 * TIMES + 1);
+	CHECK(waits >= TIMES * 3 / 4 && waits <= TIMES + 2);
+	CHECK(writes >= TIMES / 2 && writes <= TIMES + 1);
+	CHECK_EQ(all, waits + times(call) + writes);
+	for (int i = 0; check_failed && calls[i].count; i++)
+		printf("# %s: %d\n", calls[i].name, calls[i].count);
 }
 
 static void test_calls(void)
