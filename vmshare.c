@@ -116,7 +116,6 @@ static void server_setup(struct server *sv, const struct share_config *sc)
 	o->flock = sc->flock;
 	o->block_locks = sc->block_locks;
 	o->submounts = sc->submounts;
-	o->inode_handles = sc->inode_handles;
 	o->allow_direct_io = sc->direct_io;
 	o->noatime = sc->noatime;
 	o->threads = sc->threads;
@@ -199,7 +198,6 @@ static bool server_progressed(void *arg, struct arena *arena)
 
 /* ---- what a dead worker left open ---------------------------------------- */
 
-/* One byte for each descriptor that is somebody's. */
 /* What keeper and workers have open on purpose: tell @know. 0 or -errno. */
 static int server_known(void *arg, struct arena *arena, share_know_fn *know,
 			void *known)
@@ -383,6 +381,8 @@ static int start_share(struct running *r, const struct share_config *sc,
 	server_setup(sv, sc);
 	if (root) {
 		sv->options.unnamed_as_root = true;
+		if (!sc->access && fs_made_mapped(sc->dir))
+			sv->options.access = FS_ACCESS_MAPPED;
 		if (strcmp(sc->dir, "/") == 0)
 			server_hide(sv);
 	}

@@ -37,7 +37,6 @@ struct fs_options {
 	bool posix_lock, flock;	/* real locks on the host */
 	bool block_locks;	/* let waiting locks wait */
 	bool submounts;		/* announce mount points to the guest */
-	bool inode_handles;	/* reopen by file handle */
 	bool allow_direct_io;	/* pass O_DIRECT to the host */
 	bool noatime;		/* honour the guest's O_NOATIME */
 	enum fs_access access;
@@ -61,6 +60,8 @@ struct fs_options {
 };
 
 void fs_options_init(struct fs_options *o);
+/* Whether a guest made this directory in a share with access=mapped. */
+bool fs_made_mapped(const char *dir);
 
 /* What came of each layer of confinement, for check and for messages. */
 enum fs_layer_state { FS_LAYER_OFF, FS_LAYER_ON, FS_LAYER_UNAVAILABLE };

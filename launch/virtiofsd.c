@@ -117,10 +117,9 @@ static int take_seccomp(struct vfs_parse *v, const char *name,
 static int take_handles(struct vfs_parse *v, const char *name,
 			const char *value)
 {
-	if (strcmp(value, "never") == 0)
-		return set(v, "inode-handles", "off");
-	if (strcmp(value, "prefer") == 0)
-		return set(v, "inode-handles", "on");
+	/* Where a file is not to be opened by handle "prefer" falls back. */
+	if (strcmp(value, "never") == 0 || strcmp(value, "prefer") == 0)
+		return 0;
 	return cfg_fail(&v->p, "%s %s: must be never or prefer", name, value);
 }
 

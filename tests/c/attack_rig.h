@@ -42,6 +42,7 @@ static struct fe *fe;
 static struct fe_server server;
 static char top[64], share[96], outside[96];
 static bool as_user;		/* is the server one */
+static bool once;		/* shall it end with its connection */
 
 static inline int sh(const char *command)
 {
@@ -76,7 +77,11 @@ static inline int serve(const char *options, const char *const *words)
 		NULL,
 	};
 	const char *own = getenv("VMSHARE"), *argv[24];
-	struct fe_opts opts = { .queues = 2, .timeout_ms = 60000 };
+	struct fe_opts opts = {
+		.queues = 2, .timeout_ms = 60000,
+		.pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK | VHU_PF_RESET_DEVICE |
+			   VHU_PF_MEM_SLOTS | VHU_PF_INFLIGHT_SHMFD,
+	};
 	char text[256];
 	int n = 0, err;
 
@@ -87,6 +92,8 @@ static inline int serve(const char *options, const char *const *words)
 	argv[n++] = own ? own : "./vmshare";
 	argv[n++] = "serve";
 	argv[n++] = "--fd={fd}";
+	if (once)
+		argv[n++] = "--once";
 	argv[n++] = "--share";
 	snprintf(text, sizeof(text), "%s:t,xattr,%s", share, options);
 	argv[n++] = text;

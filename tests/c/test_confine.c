@@ -513,18 +513,6 @@ static void test_fallback(void)
 		  "making a user namespace: Operation not permitted");
 }
 
-static void test_inode_handles(void)
-{
-	struct scene s = scene_of(0);
-
-	s.o.inode_handles = true;
-	play(&s);
-	CHECK_PLAYED();
-	CHECK_EQ(report.place.layers[FS_LAYER_LANDLOCK].state, FS_LAYER_OFF);
-	CHECK_STR(report.place.layers[FS_LAYER_LANDLOCK].why,
-		  "inode-handles=on");
-}
-
 static void test_messages(void)
 {
 	struct scene s = scene_of(USER);
@@ -636,7 +624,6 @@ int main(int argc, char **argv)
 		{ "none", test_none },
 		{ "chroot", test_chroot },
 		{ "fallback", test_fallback },
-		{ "inode_handles", test_inode_handles },
 		{ "messages", test_messages },
 		{ "mapped", test_mapped },
 		{ "xattr_map", test_xattr_map },

@@ -111,8 +111,7 @@ ACT(do_setuid, syscall(SYS_setresuid, -1, -1, -1))
 ACT(do_flock, flock(-1, 0))
 ACT(do_unknown, syscall(511))
 
-#define EVERYTHING (WRITES | ACTS | MAPS | PROC | NO_PROC | LOCKS | \
-		    HANDLES | XATTRS)
+#define EVERYTHING (WRITES | ACTS | MAPS | PROC | NO_PROC | LOCKS | XATTRS)
 
 static void test_allowed(void)
 {
@@ -220,7 +219,6 @@ static void test_size(void)
 	       count(usual | ACTS), count(usual), count(usual | MAPS),
 	       count(ACTS | PROC | LOCKS | XATTRS));
 	CHECK(count(usual | ACTS) <= 70);
-	CHECK(count(usual | ACTS | HANDLES) <= 72);
 	CHECK(count(usual | MAPS) <= 70);
 }
 
