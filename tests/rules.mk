@@ -27,7 +27,7 @@ C_SUITES  := $(C_TESTS:test_%=check-c-%)
 check-c: $(C_SUITES) ## every test program in C
 $(C_SUITES): check-c-%: $(BUILD)/tests/test_%
 	@$(call suite,$(C_PREFIX)c-$*,300,$<)
-check-c-attack check-c-syscalls: | $(BIN)	# from outside
+check-c-attack check-c-attack_state check-c-syscalls: | $(BIN)	# from outside
 
 SANITIZE   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
 	TAPDIR=$(TAPDIR) C_PREFIX=$(1)- LINK= \

@@ -1,0 +1,258 @@
+/* rooms: tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a hostile guest tries with numbers and amounts, against the program:
+ * nodes and handles that it made up, more of everything than it may have,
+ * a share it may not write to, what is mounted below, and a directory that
+ * the host moves away under it.
+ */
+
+#include "attack_rig.h"
+
+#include <sched.h>
+#include <sys/mount.h>
+
+/* ---- made-up numbers ---------------------------------------------------- */
+
+static void forged(void)
+{
+	struct fuse_entry_out good, f;
+	struct fuse_attr_out a;
+	uint64_t fh, other;
+	char buf[64];
+
+	CHECK_EQ(fe_lookup(fe, ROOT, "good", &good), 0);
+	CHECK_EQ(fe_walk(fe, "dir/f", &f), 0);
+	CHECK_EQ(fe_open(fe, good.nodeid, O_RDONLY, &fh), 0);
+	CHECK_EQ(fe_open(fe, f.nodeid, O_RDONLY, &other), 0);
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		uint64_t made_up = good.nodeid ^ 1ull << bit;
+
+		if (made_up != f.nodeid && made_up != ROOT)
+			CHECK(fe_getattr(fe, made_up, &a) < 0);
+		made_up = fh ^ 1ull << bit;
+		CHECK(fe_read(fe, good.nodeid, made_up, 0, buf, 64) < 0);
+	}
+	CHECK_EQ(fe_read(fe, good.nodeid, other, 0, buf, 64), -EBADF);
+	CHECK_EQ(fe_release(fe, good.nodeid, other), -EBADF);
+	CHECK_EQ(fe_release(fe, good.nodeid, fh), 0);
+	CHECK_EQ(fe_release(fe, good.nodeid, fh), -EBADF);
+	CHECK_EQ(fe_read(fe, good.nodeid, fh, 0, buf, 64), -EBADF);
+	/* The number stays dead when its place is taken again. */
+	CHECK_EQ(fe_open(fe, good.nodeid, O_RDONLY, &other), 0);
+	CHECK(other != fh);
+	CHECK_EQ(fe_read(fe, good.nodeid, fh, 0, buf, 64), -EBADF);
+	CHECK_EQ(fe_forget(fe, f.nodeid, 1), 0);
+	fe_getattr(fe, f.nodeid, &a);
+	CHECK_EQ(fe_getattr(fe, ROOT, &a), 0);
+}
+
+/* More than was ever counted, of what is being read. */
+static void forgotten(void)
+{
+	struct fe_req *req[16];
+	struct fuse_entry_out e;
+	struct fuse_attr_out a;
+	char buf[64];
+	uint64_t fh;
+
+	CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY, &fh), 0);
+	for (int round = 0; round < 50; round++) {
+		struct fuse_read_in in = { .fh = fh, .size = sizeof(buf) };
+		struct fe_call c = {
+			.opcode = FUSE_READ, .nodeid = e.nodeid,
+			.in = { { &in, sizeof(in) } },
+			.dst = buf, .dst_size = sizeof(buf), .q = 2,
+		};
+		int got;
+
+		for (int i = 0; i < 16; i++)
+			CHECK_EQ(fe_call_start(fe, &c, &req[i]), 0);
+		CHECK_EQ(fe_forget(fe, e.nodeid, UINT64_MAX), 0);
+		CHECK_EQ(fe_forget(fe, ROOT, UINT64_MAX), 0);
+		for (int i = 0; i < 16; i++) {
+			got = fe_finish(req[i]);
+			CHECK(got == 0 || got == -ESTALE);
+			fe_req_free(req[i]);
+		}
+		CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
+	}
+	CHECK_EQ(fe_getattr(fe, ROOT, &a), 0);
+}
+
+/* ---- more than there is ------------------------------------------------- */
+
+#define OPEN_FILES 128
+
+static void too_many(void)
+{
+	static uint64_t fh[10 * OPEN_FILES];
+	struct fuse_entry_out e, d;
+	unsigned int n = 0, refused = 0;
+	uint64_t again;
+
+	CHECK_EQ(make_place(false), 0);
+	CHECK_EQ(serve(geteuid() ? "access=squash,open-files=128" :
+				   "open-files=128", NULL), 0);
+	CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
+	for (unsigned int i = 0; i < 10 * OPEN_FILES; i++) {
+		int err = fe_open(fe, e.nodeid, O_RDONLY, &fh[n]);
+
+		CHECK(err == 0 || err == -ENFILE || err == -EMFILE);
+		if (err)
+			refused++;
+		else
+			n++;
+	}
+	CHECK(n > 0 && n <= OPEN_FILES);
+	CHECK_EQ(n + refused, 10 * OPEN_FILES);
+	/* What needs no open file goes on, rm above all. */
+	CHECK_EQ(fe_walk(fe, "dir/f", &d), 0);
+	CHECK_EQ(fe_mkdir(fe, ROOT, "new", 0755, &d), 0);
+	CHECK_EQ(fe_rmdir(fe, ROOT, "new"), 0);
+	while (n)
+		CHECK_EQ(fe_release(fe, e.nodeid, fh[--n]), 0);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY, &again), 0);
+	CHECK(unharmed());
+}
+
+/* ---- what may not be written -------------------------------------------- */
+
+static void readonly(void)
+{
+	struct fuse_setattr_in set = { .valid = FATTR_SIZE };
+	struct fuse_entry_out e, n;
+	struct fuse_attr_out a;
+	uint64_t fh;
+
+	CHECK_EQ(make_place(false), 0);
+	CHECK_EQ(sh("touch -d @1000 share/good share share/dir; "
+		    "find share -printf '%p %m %s %T@ %C@ %n\n' >before"), 0);
+	CHECK_EQ(serve(geteuid() ? "access=squash,ro" : "ro", NULL), 0);
+	CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_RDWR, &fh), -EROFS);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY | O_TRUNC, &fh), -EROFS);
+	CHECK(fe_create(fe, ROOT, "good", O_RDONLY | O_TRUNC, 0644, &n, &fh) <
+	      0);
+	CHECK(fe_create(fe, ROOT, "new", O_RDONLY, 0644, &n, &fh) < 0);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY, &fh), 0);
+	CHECK(fe_write(fe, e.nodeid, fh, 0, "x", 1) < 0);
+	CHECK(fe_fallocate(fe, e.nodeid, fh, 0, 0, 100) < 0);
+	CHECK(fe_copy_file_range(fe, e.nodeid, fh, 0, e.nodeid, fh, 0, 4) < 0);
+	CHECK_EQ(fe_setattr(fe, e.nodeid, &set, &a), -EROFS);
+	CHECK_EQ(fe_chmod(fe, e.nodeid, 0777), -EROFS);
+	CHECK_EQ(fe_chown(fe, e.nodeid, 1, 1), -EROFS);
+	CHECK_EQ(fe_utimens(fe, e.nodeid, 1, 1), -EROFS);
+	CHECK(fe_setxattr(fe, e.nodeid, "user.x", "x", 1, 0) < 0);
+	CHECK(fe_removexattr(fe, e.nodeid, "user.x") < 0);
+	CHECK_EQ(fe_link(fe, e.nodeid, ROOT, "hard", &n), -EROFS);
+	CHECK_EQ(fe_unlink(fe, ROOT, "good"), -EROFS);
+	CHECK_EQ(fe_rename(fe, ROOT, "good", ROOT, "x"), -EROFS);
+	CHECK_EQ(fe_mkdir(fe, ROOT, "x", 0755, &n), -EROFS);
+	CHECK_EQ(fe_mknod(fe, ROOT, "x", S_IFIFO | 0644, 0, &n), -EROFS);
+	CHECK_EQ(fe_symlink(fe, ROOT, "x", "y", &n), -EROFS);
+	CHECK_EQ(fe_rmdir(fe, ROOT, "dir"), -EROFS);
+	CHECK(fe_tmpfile(fe, ROOT, O_RDWR, 0600, &n, &fh) < 0);
+	CHECK_EQ(sh("find share -printf '%p %m %s %T@ %C@ %n\n' | cmp - before"),
+		 0);
+	CHECK(unharmed());
+}
+
+/* ---- what the host does to the tree ------------------------------------- */
+
+static void mounts(void)
+{
+	struct fuse_entry_out e;
+	char path[128];
+
+	if (geteuid() || unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		SKIP("needs root");
+	CHECK_EQ(make_place(false), 0);
+	CHECK_EQ(sh("mkdir share/proc share/sys share/tmp"), 0);
+	snprintf(path, sizeof(path), "%s/proc", share);
+	CHECK_EQ(mount("proc", path, "proc", 0, NULL), 0);
+	snprintf(path, sizeof(path), "%s/tmp", share);
+	CHECK_EQ(mount("tmp", path, "tmpfs", 0, NULL), 0);
+	CHECK_EQ(sh("echo x >share/tmp/f"), 0);
+	CHECK_EQ(serve("sandbox=auto", NULL), 0);
+	CHECK_EQ(fe_lookup(fe, ROOT, "proc", &e), -EACCES);
+	CHECK(fe_walk(fe, "proc/1/mem", &e) < 0);
+	CHECK_EQ(fe_walk(fe, "tmp/f", &e), 0);
+	CHECK(unharmed());
+}
+
+static void take_mounts(void)
+{
+	char path[128];
+
+	mounts();
+	if (top[0] && !geteuid()) {
+		snprintf(path, sizeof(path), "%s/proc", share);
+		umount2(path, MNT_DETACH);
+		snprintf(path, sizeof(path), "%s/tmp", share);
+		umount2(path, MNT_DETACH);
+	}
+	shut();
+}
+
+/* Moved out of the share by the host: nothing above it comes within reach. */
+static void moved_out(void)
+{
+	struct fuse_entry_out dir, f, e;
+
+	CHECK_EQ(fe_lookup(fe, ROOT, "dir", &dir), 0);
+	CHECK_EQ(fe_lookup(fe, dir.nodeid, "f", &f), 0);
+	CHECK_EQ(sh("mv share/dir outside/moved"), 0);
+	if (!fe_lookup(fe, dir.nodeid, "..", &e))
+		CHECK_EQ(e.nodeid, ROOT);
+	CHECK(fe_lookup(fe, dir.nodeid, "secret", &e) < 0 || !e.nodeid);
+	CHECK(fe_walk(fe, "secret", &e) < 0 || !e.nodeid);
+	CHECK(fe_walk(fe, "dir", &e) < 0 || !e.nodeid);
+	CHECK(fe_rename(fe, ROOT, "good", dir.nodeid, "../good") < 0);
+	CHECK_EQ(sh("mv outside/moved share/dir"), 0);
+}
+
+/* ---- all of it ---------------------------------------------------------- */
+
+static void all_forged(void)
+{
+	in_all_modes(forged);
+}
+
+static void all_forgotten(void)
+{
+	in_all_modes(forgotten);
+}
+
+static void all_moved_out(void)
+{
+	in_all_modes(moved_out);
+}
+
+static void own_too_many(void)
+{
+	too_many();
+	shut();
+}
+
+static void own_readonly(void)
+{
+	readonly();
+	shut();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "nodes and handles made up", all_forged },
+		{ "forgotten while it is read", all_forgotten },
+		{ "ten times the limit of open files", own_too_many },
+		{ "a share that may not be written to", own_readonly },
+		{ "moved out from under the guest", all_moved_out },
+		{ "proc mounted below the share", take_mounts },
+	};
+
+	return check_main(cases, ARRAY_LEN(cases), argc, argv);
+}
