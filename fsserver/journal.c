@@ -287,11 +287,16 @@ bool journal_linked(struct fs_worker *w, int dirfd, const struct fs_node *node)
 	       node_is(node, &stx) && since_intent(w->journal, &stx.stx_ctime);
 }
 
+static uint32_t key_flag(unsigned int nth)
+{
+	return (uint32_t)JOURNAL_KEY0 << nth;
+}
+
 void journal_key(struct fs_worker *w, unsigned int nth,
 		 const struct statx *stx)
 {
 	struct journal_entry *e = w->journal;
-	uint32_t flag = JOURNAL_KEY0 << nth;
+	uint32_t flag = key_flag(nth);
 
 	if (!e)
 		return;
@@ -307,7 +312,7 @@ struct fs_node *journal_node(struct fs_worker *w, unsigned int nth)
 {
 	const struct journal_entry *e = w->journal;
 
-	if (!(e->flags & JOURNAL_KEY0 << nth))
+	if (!(e->flags & key_flag(nth)))
 		return NULL;
 	return node_find_key(w->fs, &e->key[nth]);
 }
@@ -318,7 +323,7 @@ static bool is_key(const struct journal_entry *e, unsigned int nth,
 	struct node_key key;
 
 	node_key(&key, stx);
-	return e->flags & JOURNAL_KEY0 << nth &&
+	return e->flags & key_flag(nth) &&
 	       memcmp(&key, &e->key[nth], sizeof(key)) == 0;
 }
 

@@ -19,9 +19,6 @@
  * that touches the share. Descriptors of freed nodes are therefore collected
  * and closed behind the lock: the last close of an unlinked file frees its
  * blocks, which takes time.
- *
- * The hash index grows and shrinks by one bucket at a time (linear hashing),
- * so that no request pays for all nodes at once.
  */
 
 #include "fsserver/journal.h"
@@ -35,7 +32,6 @@
 
 #define NODES_VERSION	1
 #define NODES_CHUNK	512u
-#define MIN_BUCKETS	1024u
 #define MAX_NAMES	8
 #define MAX_SLOTS	(1u << NODE_SLOT_BITS)
 #define DEAD_FDS	32
@@ -93,136 +89,6 @@ uint64_t nodes_count(struct fs *fs)
 	count = t->count;
 	pthread_mutex_unlock(&t->lock);
 	return count;
-}
-
-/* ---- identity ----------------------------------------------------------- */
-
-void node_key(struct node_key *key, const struct statx *stx)
-{
-	memset(key, 0, sizeof(*key));
-	key->ino = stx->stx_ino;
-	if (stx->stx_mask & FS_STATX_MNT)
-		key->mnt = stx->stx_mnt_id;
-	key->dev_major = stx->stx_dev_major;
-	key->dev_minor = stx->stx_dev_minor;
-	key->type = stx->stx_mode & S_IFMT;
-	if (stx->stx_mask & STATX_BTIME) {
-		key->btime = stx->stx_btime.tv_sec;
-		key->btime_nsec = stx->stx_btime.tv_nsec;
-	}
-}
-
-bool node_is(const struct fs_node *node, const struct statx *stx)
-{
-	struct node_key key;
-
-	node_key(&key, stx);
-	return memcmp(&key, &node->key, sizeof(key)) == 0;
-}
-
-static uint32_t key_hash(const struct node_key *key)
-{
-	uint64_t h = key->ino * 0x9e3779b97f4a7c15ull;
-
-	h ^= (key->mnt << 20 ^ key->dev_minor ^ key->btime_nsec) *
-	     0xc2b2ae3d27d4eb4full;
-	h ^= h >> 29;
-	h *= 0xbf58476d1ce4e5b9ull;
-	return (uint32_t)(h >> 32);
-}
-
-static uint32_t *bucket_of(struct fs_nodes *t, uint32_t hash)
-{
-	uint32_t b = hash & (2 * t->base - 1);
-
-	if (b >= t->base + t->split)
-		b &= t->base - 1;
-	return &t->buckets[b];
-}
-
-static void hash_grow(struct fs_nodes *t)
-{
-	uint32_t *from = &t->buckets[t->split], slot = *from;
-	uint32_t *to = &t->buckets[t->base + t->split];
-
-	if ((t->base + t->split + 1) * sizeof(*to) > t->buckets_size)
-		return;
-	*from = 0;
-	*to = 0;
-	while (slot) {
-		struct fs_node *n = &t->mem[slot];
-		uint32_t next = n->chain;
-		uint32_t *list = n->hash & t->base ? to : from;
-
-		n->chain = *list;
-		*list = slot;
-		slot = next;
-	}
-	if (++t->split == t->base) {
-		t->base *= 2;
-		t->split = 0;
-	}
-}
-
-static void hash_shrink(struct fs_nodes *t)
-{
-	uint32_t *into, slot;
-
-	if (t->split == 0) {
-		madvise(&t->buckets[t->base], t->base * sizeof(*t->buckets),
-			MADV_DONTNEED);
-		t->base /= 2;
-		t->split = t->base;
-	}
-	t->split--;
-	slot = t->buckets[t->base + t->split];
-	into = &t->buckets[t->split];
-	while (slot) {
-		struct fs_node *n = &t->mem[slot];
-		uint32_t next = n->chain;
-
-		n->chain = *into;
-		*into = slot;
-		slot = next;
-	}
-}
-
-static void hash_add(struct fs_nodes *t, struct fs_node *node)
-{
-	uint32_t *b = bucket_of(t, node->hash);
-
-	node->chain = *b;
-	*b = node->slot;
-	stats_gauge(t->fs, STATS_NODES, ++t->count);
-	if (t->count > t->base + t->split)
-		hash_grow(t);
-}
-
-static void hash_del(struct fs_nodes *t, struct fs_node *node)
-{
-	uint32_t *b = bucket_of(t, node->hash);
-
-	while (*b != node->slot)
-		b = &t->mem[*b].chain;
-	*b = node->chain;
-	stats_gauge(t->fs, STATS_NODES, --t->count);
-	if (t->base > MIN_BUCKETS && t->count < (t->base + t->split) / 4)
-		hash_shrink(t);
-}
-
-static struct fs_node *hash_find(struct fs_nodes *t, const struct node_key *key,
-				 uint32_t hash)
-{
-	uint32_t slot = *bucket_of(t, hash);
-
-	while (slot) {
-		struct fs_node *n = &t->mem[slot];
-
-		if (n->hash == hash && memcmp(&n->key, key, sizeof(*key)) == 0)
-			return n;
-		slot = n->chain;
-	}
-	return NULL;
 }
 
 /* ---- references --------------------------------------------------------- */
@@ -287,7 +153,7 @@ static void node_reap(struct fs_nodes *t, struct fs_node *node,
 
 	if (node->slot == NODE_ROOT || !node_take(node))
 		return;
-	hash_del(t, node);
+	node_hash_del(t, node);
 	node->chain = 0;
 	list = node->slot;
 	while (list) {
@@ -309,7 +175,7 @@ static void node_reap(struct fs_nodes *t, struct fs_node *node,
 			__atomic_fetch_sub(&parent->holds, 1, __ATOMIC_SEQ_CST);
 			if (parent->slot == NODE_ROOT || !node_take(parent))
 				continue;
-			hash_del(t, parent);
+			node_hash_del(t, parent);
 			parent->chain = list;
 			list = parent->slot;
 		}
@@ -554,7 +420,7 @@ static struct fs_node *node_make(struct fs_nodes *t, const struct node_key *key,
 	t->gen++;
 	table_note(t);
 	__atomic_store_n(&n->ref, t->gen << NODE_SLOT_BITS, __ATOMIC_SEQ_CST);
-	hash_add(t, n);
+	node_hash_add(t, n);
 	return n;
 }
 
@@ -570,9 +436,9 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 	int err = 0;
 
 	node_key(&key, stx);
-	hash = key_hash(&key);
+	hash = node_key_hash(&key);
 	pthread_mutex_lock(&t->lock);
-	n = hash_find(t, &key, hash);
+	n = node_hash_find(t, &key, hash);
 	if (n && parent && n->slot != NODE_ROOT) {
 		err = name_add(t, n, parent, name, &dead);
 		if (n->kept)
@@ -602,7 +468,7 @@ struct fs_node *node_find_key(struct fs *fs, const struct node_key *key)
 	struct fs_node *n;
 
 	pthread_mutex_lock(&t->lock);
-	n = hash_find(t, key, key_hash(key));
+	n = node_hash_find(t, key, node_key_hash(key));
 	if (n)
 		node_pin(n);
 	pthread_mutex_unlock(&t->lock);
@@ -642,7 +508,7 @@ static int adopt(struct fs_nodes *t)
 			n->ref = 1;	/* as make_root() has it */
 		n->cached = 0;
 		n->kept = 0;
-		n->hash = key_hash(&n->key);
+		n->hash = node_key_hash(&n->key);
 		while (*link) {
 			struct fs_name *name = names_at(t->names, *link);
 
@@ -660,7 +526,7 @@ static int adopt(struct fs_nodes *t)
 			t->mem[name->parent].holds++;
 			link = &name->next;
 		}
-		hash_add(t, n);
+		node_hash_add(t, n);
 	}
 	__atomic_store_n(&t->top, (uint32_t)top, __ATOMIC_RELEASE);
 	return 0;
@@ -678,7 +544,7 @@ static int make_root(struct fs *fs)
 	if (err)
 		return err;
 	node_key(&key, &stx);
-	n = node_make(t, &key, key_hash(&key), NULL, NULL, NULL);
+	n = node_make(t, &key, node_key_hash(&key), NULL, NULL, NULL);
 	if (!n || n->slot != NODE_ROOT)
 		return -ENOMEM;
 	t->gen = 0;

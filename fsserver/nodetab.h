@@ -125,6 +125,16 @@ struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
 			     unsigned int nth, char *name);
 struct fs_node *node_at(struct fs *fs, uint32_t slot);
 
+/* ---- nodehash.c: with the table's lock ---- */
+
+#define MIN_BUCKETS	1024u
+
+uint32_t node_key_hash(const struct node_key *key);
+void node_hash_add(struct fs_nodes *t, struct fs_node *node);
+void node_hash_del(struct fs_nodes *t, struct fs_node *node);
+struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
+			       uint32_t hash);
+
 /* ---- fdcache.c ---- */
 
 int fdcache_open(struct fs *fs);

@@ -61,7 +61,7 @@ static uint32_t stage_random(uint32_t *state)
 	return *state;
 }
 
-/* ---- worker --------------------------------------------------------------- */
+/* ---- worker ------------------------------------------------------------- */
 
 static struct fs *worker_fs;
 static bool keeper_fds[STAGE_FDS];
@@ -142,7 +142,7 @@ static void worker_main(struct arena *arena, const struct fs_place *place,
 	_exit(0);
 }
 
-/* ---- keeper --------------------------------------------------------------- */
+/* ---- keeper ------------------------------------------------------------- */
 
 /* One worker's life. */
 struct life {
@@ -255,8 +255,13 @@ static int life_trace(struct life *l)
 static int life_clock(struct life *l)
 {
 	unsigned int us = stage_random(&stage->random) % (stage->most + 1);
+	bool young = stage_random(&stage->random) % 8 == 0;
 	int status;
 
+	while (!young && GET(stage->started) == l->started &&
+	       waitid(P_PID, (id_t)l->pid, &(siginfo_t){ 0 },
+		      WEXITED | WNOWAIT | WNOHANG) == 0)
+		usleep(200);
 	usleep(us);
 	while (waitpid(l->pid, &status, WNOHANG) != l->pid) {
 		if (!GET(stage->calm)) {
@@ -298,7 +303,7 @@ static void keeper_main(const char *dir, int sock, unsigned int queues)
 	_exit(0);
 }
 
-/* ---- front end ------------------------------------------------------------ */
+/* ---- front end ---------------------------------------------------------- */
 
 static int stage_open(const char *dir, bool traced, unsigned int most)
 {

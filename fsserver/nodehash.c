@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What makes a file the file that a node stands for, and the index by which
+ * it is found. The index grows and shrinks by one bucket at a time (linear
+ * hashing), so that no request pays for all nodes at once. It is private and
+ * made anew by each worker. All of it is called with the table's lock, except
+ * what only compares.
+ */
+
+#include "fsserver/nodetab.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+void node_key(struct node_key *key, const struct statx *stx)
+{
+	memset(key, 0, sizeof(*key));
+	key->ino = stx->stx_ino;
+	if (stx->stx_mask & FS_STATX_MNT)
+		key->mnt = stx->stx_mnt_id;
+	key->dev_major = stx->stx_dev_major;
+	key->dev_minor = stx->stx_dev_minor;
+	key->type = stx->stx_mode & S_IFMT;
+	if (stx->stx_mask & STATX_BTIME) {
+		key->btime = stx->stx_btime.tv_sec;
+		key->btime_nsec = stx->stx_btime.tv_nsec;
+	}
+}
+
+bool node_is(const struct fs_node *node, const struct statx *stx)
+{
+	struct node_key key;
+
+	node_key(&key, stx);
+	return memcmp(&key, &node->key, sizeof(key)) == 0;
+}
+
+uint32_t node_key_hash(const struct node_key *key)
+{
+	uint64_t h = key->ino * 0x9e3779b97f4a7c15ull;
+
+	h ^= (key->mnt << 20 ^ key->dev_minor ^ key->btime_nsec) *
+	     0xc2b2ae3d27d4eb4full;
+	h ^= h >> 29;
+	h *= 0xbf58476d1ce4e5b9ull;
+	return (uint32_t)(h >> 32);
+}
+
+static uint32_t *bucket_of(struct fs_nodes *t, uint32_t hash)
+{
+	uint32_t b = hash & (2 * t->base - 1);
+
+	if (b >= t->base + t->split)
+		b &= t->base - 1;
+	return &t->buckets[b];
+}
+
+static void hash_grow(struct fs_nodes *t)
+{
+	uint32_t *from = &t->buckets[t->split], slot = *from;
+	uint32_t *to = &t->buckets[t->base + t->split];
+
+	if ((t->base + t->split + 1) * sizeof(*to) > t->buckets_size)
+		return;
+	*from = 0;
+	*to = 0;
+	while (slot) {
+		struct fs_node *n = &t->mem[slot];
+		uint32_t next = n->chain;
+		uint32_t *list = n->hash & t->base ? to : from;
+
+		n->chain = *list;
+		*list = slot;
+		slot = next;
+	}
+	if (++t->split == t->base) {
+		t->base *= 2;
+		t->split = 0;
+	}
+}
+
+static void hash_shrink(struct fs_nodes *t)
+{
+	uint32_t *into, slot;
+
+	if (t->split == 0) {
+		madvise(&t->buckets[t->base], t->base * sizeof(*t->buckets),
+			MADV_DONTNEED);
+		t->base /= 2;
+		t->split = t->base;
+	}
+	t->split--;
+	slot = t->buckets[t->base + t->split];
+	into = &t->buckets[t->split];
+	while (slot) {
+		struct fs_node *n = &t->mem[slot];
+		uint32_t next = n->chain;
+
+		n->chain = *into;
+		*into = slot;
+		slot = next;
+	}
+}
+
+void node_hash_add(struct fs_nodes *t, struct fs_node *node)
+{
+	uint32_t *b = bucket_of(t, node->hash);
+
+	node->chain = *b;
+	*b = node->slot;
+	stats_gauge(t->fs, STATS_NODES, ++t->count);
+	if (t->count > t->base + t->split)
+		hash_grow(t);
+}
+
+void node_hash_del(struct fs_nodes *t, struct fs_node *node)
+{
+	uint32_t *b = bucket_of(t, node->hash);
+
+	while (*b != node->slot)
+		b = &t->mem[*b].chain;
+	*b = node->chain;
+	stats_gauge(t->fs, STATS_NODES, --t->count);
+	if (t->base > MIN_BUCKETS && t->count < (t->base + t->split) / 4)
+		hash_shrink(t);
+}
+
+struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
+			       uint32_t hash)
+{
+	uint32_t slot = *bucket_of(t, hash);
+
+	while (slot) {
+		struct fs_node *n = &t->mem[slot];
+
+		if (n->hash == hash && memcmp(&n->key, key, sizeof(*key)) == 0)
+			return n;
+		slot = n->chain;
+	}
+	return NULL;
+}
