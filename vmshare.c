@@ -493,12 +493,76 @@ static int print_xml(const struct config *c, struct qemu_info *info,
 	return status ? status : libvirt_print(c, info);
 }
 
+/* In the order of enum fs_layer_id; without it: what is left to rely on. */
+static const struct {
+	const char *name, *left;
+} layers[FS_LAYER_COUNT] = {
+	[FS_LAYER_NAMES] = {"checks of names", NULL},
+	[FS_LAYER_OPENAT2] = {"openat2", "names are opened one by one, "
+			      "which symbolic links can't lead astray either"},
+	[FS_LAYER_NAMESPACES] = {"namespaces", "checks of names, openat2 and "
+				 "Landlock (not for stat, chmod, xattrs and "
+				 "times) are the boundary"},
+	[FS_LAYER_LANDLOCK] = {"Landlock", NULL},
+	[FS_LAYER_CAPS] = {"dropped capabilities", "a server that its guest "
+			   "takes over has the caller's"},
+	[FS_LAYER_SECCOMP] = {"seccomp", "a server that its guest takes over "
+			      "may make any system call"},
+};
+
+static void check_layer(const struct fs_layer *layer, enum fs_layer_id id,
+			const char *tag, struct findings *found)
+{
+	char why[128] = "";
+	bool on = layer->state == FS_LAYER_ON;
+
+	if (!on)
+		snprintf(why, sizeof(why), "%s%s%s",
+			 layer->state == FS_LAYER_OFF ? "switched off" :
+			 layer->why[0] ? layer->why : "not to be had",
+			 layer->error ? ": " : "",
+			 layer->error ? strerror(layer->error) : "");
+	findings_layer(found, tag, layers[id].name, on, why);
+	if (!on && layers[id].left)
+		findings_add(found, 0, "", "share '%s' runs without %s (%s); "
+			     "%s", tag, layers[id].name, why, layers[id].left);
+}
+
+/* Try each share's confinement; what can't be had at all is fatal. */
+static void check_confinement(const struct config *c, struct findings *found)
+{
+	for (unsigned int i = 0; i < c->nr_shares + c->has_root_share; i++) {
+		const struct share_config *sc = i < c->nr_shares ?
+			&c->shares[i] : &c->root_share;
+		struct fs_place place;
+		struct server sv;
+		char why[512];
+
+		/* A directory that can't be served was complained of. */
+		if (sc->socket || access(sc->dir, R_OK | X_OK) < 0)
+			continue;
+		server_setup(&sv, sc);
+		if (fs_probe_layers(&sv.options, &place, why, sizeof(why))) {
+			findings_add(found, EXIT_REFUSED, "", "share '%s': %s",
+				     sc->tag, why);
+			continue;
+		}
+		for (int id = 0; id < FS_LAYER_COUNT; id++)
+			check_layer(&place.layers[id], (enum fs_layer_id)id,
+				    sc->tag, found);
+	}
+}
+
 static int run_checked(const struct config *c, struct qemu_info *info,
 		       struct findings *found)
 {
 	bool check = strcmp(c->command, "check") == 0;
 	int status = check_run(c, info, found);
 
+	if (check)
+		check_confinement(c, found);
+	for (unsigned int i = 0; i < found->count && !status; i++)
+		status = found->list[i].status;
 	if (check && c->json)
 		findings_print_json(found, c);
 	else

@@ -40,6 +40,15 @@ enum log_level {
  */
 void log_setup(enum log_level max, bool journal);
 
+/**
+ * log_syslog() - send every message to a syslog daemon instead of stderr
+ * @sock:	connected datagram socket, non-blocking: a message is lost
+ *		rather than waited for
+ */
+void log_syslog(int sock);
+/* In a process that has no other use for stderr: log there. 0 or -errno. */
+int log_settle(void);
+
 /** log_name() - put "name: " after the level, e.g. "share 'src'" (kept) */
 void log_name(const char *name);
 

@@ -2,7 +2,8 @@
 /*
  * Words for people. Every line goes to stderr in one write(2), so that lines
  * of several processes and threads do not mix; stdout belongs to the guest or
- * to the product that was asked for. The level, the name and the prefix are
+ * to the product that was asked for. Where it was asked for they go to the
+ * system's log, one datagram each, and stderr is the guest's. The level, the name and the prefix are
  * set before threads start and only read afterwards: no lock is needed.
  *
  * Nothing here allocates, and errno survives each call, so a message can
@@ -18,8 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LOG_DAEMON	(3 << 3)	/* syslog's facility */
+
 static enum log_level log_max = LOG_LEVEL_NOTE;
 static bool log_journal;
+static int log_fd = STDERR_FILENO;
+static int log_pid;		/* to a syslog daemon: who we are */
 static char log_who[96];
 
 /* syslog(3) priorities, as systemd's sd-daemon(3) prefixes want them. */
@@ -38,6 +43,20 @@ void log_setup(enum log_level max, bool journal)
 {
 	log_max = max;
 	log_journal = journal;
+}
+
+void log_syslog(int sock)
+{
+	log_fd = sock;
+	log_pid = (int)getpid();
+}
+
+int log_settle(void)
+{
+	if (log_fd != STDERR_FILENO && dup2(log_fd, STDERR_FILENO) < 0)
+		return -errno;
+	log_fd = STDERR_FILENO;
+	return 0;
 }
 
 void log_name(const char *name)
@@ -60,17 +79,19 @@ static void log_line(enum log_level level, const char *word, const char *who,
 		     const char *fmt, va_list args)
 {
 	int saved = errno;
-	char line[1024], prefix[8] = "";
+	char line[1024], prefix[32] = "vmshare";
 	size_t len;
 	int n;
 
 	if (!log_enabled(level))
 		return;
-	if (log_journal)
-		snprintf(prefix, sizeof(prefix), "<%d>",
+	if (log_pid)
+		snprintf(prefix, sizeof(prefix), "<%d>vmshare[%d]",
+			 LOG_DAEMON | log_levels[level].priority, log_pid);
+	else if (log_journal)
+		snprintf(prefix, sizeof(prefix), "<%d>vmshare",
 			 log_levels[level].priority);
-	n = snprintf(line, sizeof(line) - 1, "%svmshare: %s: %s", prefix, word,
-		     who);
+	n = snprintf(line, sizeof(line) - 1, "%s: %s: %s", prefix, word, who);
 	len = n < 0 ? 0 : (size_t)n;
 	if (len < sizeof(line) - 1) {
 		errno = saved;	/* for %m */
@@ -83,7 +104,7 @@ static void log_line(enum log_level level, const char *word, const char *who,
 	}
 	line[len++] = '\n';
 	/* Nobody can be told that stderr is gone. */
-	if (write(STDERR_FILENO, line, len) < 0)
+	if (write(log_fd, line, len - (log_pid != 0)) < 0)
 		errno = saved;
 	errno = saved;
 }

@@ -138,7 +138,7 @@ static void output_write(struct console *c)
 	if (n < 0) {
 		if (errno == EAGAIN || errno == EINTR)
 			return;
-		c->out_failed = true;
+		c->out_error = errno;
 		c->out = -1;
 		c->out_len = 0;
 		return;

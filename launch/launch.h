@@ -174,9 +174,21 @@ struct finding {
 	char hint[256];
 };
 
+/* One of the walls between a share's guest and the host. */
+struct confinement {
+	const char *tag, *layer;
+	bool on;
+	char why[128];		/* why not, or "" */
+};
+
+#define CHECK_MAX_LAYERS	8	/* of a share */
+
 struct findings {
 	struct finding list[64];
 	unsigned int count;
+	/* check alone; grouped by share */
+	struct confinement layers[(VM_MAX_SHARES + 1) * CHECK_MAX_LAYERS];
+	unsigned int nr_layers;
 };
 
 struct qemu_info;		/* what was found out about the QEMU binary */
@@ -189,6 +201,14 @@ struct qemu_info;		/* what was found out about the QEMU binary */
 void findings_add(struct findings *found, int status, const char *hint,
 		  const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/**
+ * findings_layer() - note what came of one layer of a share's confinement
+ * @tag, @layer:	borrowed
+ * @why:		where it is not on
+ */
+void findings_layer(struct findings *found, const char *tag, const char *layer,
+		    bool on, const char *why);
+
 /*
  * Test all of @c; findings in order. Touches nothing. Calls qemu_probe() with
  * @qemu, which may be NULL for serve. 0, or the exit status of the first
@@ -198,7 +218,10 @@ int check_run(const struct config *c, struct qemu_info *qemu,
 	      struct findings *found);
 /* All on stderr, warnings too. */
 void findings_print(const struct findings *found);
-/* One object on stdout: {"ok":...,"status":...,"findings":[...]}. */
+/*
+ * One object on stdout: {"ok":...,"status":...,"findings":[...],
+ * "confinement":[{"share":...,"layer":...,"on":...,"why":...},...]}.
+ */
 void findings_print_json(const struct findings *found, const struct config *c);
 
 /* ---- qemu: find, probe, and build its argument vector ------------------- */

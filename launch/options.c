@@ -138,6 +138,8 @@ const struct cfg_key cfg_keys[] = {
 	  VM(verbose), 0, 0, NULL, "say more; twice: even more" },
 	{ "quiet", 'q', CFG_COMMANDS, NULL, opt_quiet, VM(verbose), 0, 0,
 	  NULL, "say nothing but errors" },
+	{ "syslog", 0, CFG_RUN | CFG_SERVE, NULL, opt_bool, VM(syslog), 0, 0,
+	  "off", "send messages to the system's log" },
 	{ "log-level", 0, CFG_COMMANDS, "error|warning|note|info|debug",
 	  opt_log_level, VM(verbose), 0, 0, "note",
 	  "least important messages to print" },

@@ -12,6 +12,7 @@
 
 #include "launch/supervise.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -72,6 +73,12 @@ static int command_verdict(struct run *r, const char **source)
 			console_print_tail(&r->console, TAIL_LINES);
 		return EXIT_GUEST_DIED;
 	}
+	if (guest->phase >= GUEST_EXITED && guest->out_error) {
+		log_error("what the command wrote is not all there: %s",
+			  strerror(guest->out_error));
+		if (!guest->status)
+			return EXIT_REFUSED;
+	}
 	if (guest->phase >= GUEST_EXITED) {
 		*source = "guest";
 		return guest->status;
@@ -120,6 +127,10 @@ int outcome_status(struct run *r, const char **source)
 
 void outcome_shares(const struct run *r)
 {
+	/* Who closed a pipe knows. */
+	if (r->console.out_error && r->console.out_error != EPIPE)
+		log_warning("the console's output is not all there: %s",
+			    strerror(r->console.out_error));
 	/* Our own init mounts every share or says why not. */
 	if (r->s->streams || !r->up)
 		return;

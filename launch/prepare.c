@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,6 +73,25 @@ int prepare_sockets(const struct config *c, struct qemu_wiring *w, int *qmp,
 	return EXIT_REFUSED;
 }
 
+/* To the daemon that listens at /dev/log; else a warning, on stderr. */
+static void open_syslog(void)
+{
+	struct sockaddr_un addr = {
+		.sun_family = AF_UNIX, .sun_path = "/dev/log",
+	};
+	int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			  0);
+
+	if (sock >= 0 && connect(sock, (const struct sockaddr *)&addr,
+				 sizeof(addr)) == 0) {
+		log_syslog(sock);
+		return;
+	}
+	log_warning("--syslog: %s: %m; messages go to stderr", addr.sun_path);
+	if (sock >= 0)
+		close(sock);
+}
+
 void prepare_log(const struct config *c)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
@@ -89,6 +109,8 @@ void prepare_log(const struct config *c)
 	if (level < LOG_LEVEL_ERROR)
 		level = LOG_LEVEL_ERROR;
 	log_setup((enum log_level)level, journal);
+	if (c->syslog)
+		open_syslog();
 }
 
 void prepare_process(void)

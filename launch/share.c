@@ -80,6 +80,8 @@ static int keeper_settle(void)
 	    dup2(null, STDOUT_FILENO) < 0)
 		return -errno;
 	close(null);
+	if (log_settle() < 0)
+		return -errno;
 	setsid();
 	umask(0);
 	for (int sig = 1; sig < NSIG; sig++)

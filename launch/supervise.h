@@ -73,7 +73,7 @@ struct console {
 	int in, out;		/* -1: none */
 	bool escape;		/* ^A x in the input asks to quit */
 	bool quit;		/* it was typed */
-	bool out_failed;
+	int out_error;		/* errno of a write that failed, or 0 */
 	/* private */
 	bool after_ctrl_a;
 	unsigned char to_guest[512], to_out[4096];

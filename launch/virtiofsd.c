@@ -68,6 +68,15 @@ static int take_source(struct vfs_parse *v, const char *name, const char *value)
 	return set(v, "dir", value);
 }
 
+static int take_syslog(struct vfs_parse *v, const char *name,
+		       const char *value)
+{
+	(void)name;
+	(void)value;
+	v->p.c->syslog = true;
+	return 0;
+}
+
 static int take_cache(struct vfs_parse *v, const char *name, const char *value)
 {
 	if (strcmp(value, "never") == 0)
@@ -319,8 +328,9 @@ static const struct vfs_option options[] = {
 	{ "help", IN_LONG, NONE, take_question, 0, 0, 0 },
 	{ "version", IN_LONG, NONE, take_question, 0, 0, 0 },
 
+	{ "syslog", IN_LONG, NONE, take_syslog, 0, 0, 0 },
+
 	/* accepted: nothing that a guest or the caller sees depends on it */
-	{ "syslog", IN_LONG, NONE, NULL, 0, 0, 0 },
 	{ "foreground", IN_LONG, NONE, NULL, 0, 0, 0 },
 	{ "allow-mmap", IN_LONG, NONE, NULL, 0, 0, 0 },
 	{ "allow_root", IN_O, NONE, NULL, 0, 0, 0 },

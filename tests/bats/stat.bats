@@ -171,3 +171,87 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	wait $guest
 	nothing_left
 }
+
+@test "check tells each layer of confinement, and what is left without" {
+	truncate -s 1M disk.img
+	standin_full qemu
+	export VMSHARE_QEMU=$PWD/qemu
+	v check --accel tcg --share "src:$tag" disk.img
+	ended 0
+	says "note: share '$tag' is confined by: checks of names, openat2"
+	v check --accel tcg --share "src:$tag,sandbox=none,seccomp=none" disk.img
+	ended 0
+	says "share '$tag' runs without namespaces (switched off); checks of names"
+	says "share '$tag' runs without seccomp (switched off); a server that"
+	v check --json --accel tcg --share "src:$tag,seccomp=none" disk.img
+	ended 0
+	silent_on err
+	jq -e '.confinement | length == 6' out
+	jq -e '.confinement[] | select(.layer == "seccomp") | .on == false and
+		.why == "switched off"' out
+}
+
+@test "messages: to the system's log" {
+	[ ! -e /dev/log ] || skip "this machine has a log"
+	serve --syslog
+	grep -q "warning: --syslog: /dev/log: No such file or directory" served.err
+	kill -TERM $server
+	wait $server
+	rm -f s
+	[ -w /dev ] || skip "/dev is not ours"
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	python3 - >logged <<-'END' &
+		import os, socket
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.bind("/dev/log")
+		s.settimeout(20)
+		try:
+		    print(ascii(s.recv(2000).decode()))
+		finally:
+		    os.unlink("/dev/log")
+	END
+	log=$!
+	wait_for 10 test -S /dev/log
+	serve --syslog
+	kill -USR1 $server
+	wait $log
+	[ "$(cat logged)" = "\"<29>vmshare[$server]: note: share '$tag': no request has run for 100 ms\"" ] ||
+		fail "$(cat logged)"
+	[ ! -s served.err ]
+}
+
+@test "messages: priorities for a journal, levels" {
+	serve --log-level warning
+	kill -USR1 $server
+	sleep 0.5
+	[ ! -s served.err ]
+	kill -TERM $server
+	wait $server
+	mkfifo journal
+	cat journal >journaled &
+	exec 6>journal
+	JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/6) \
+		"$VMSHARE" serve --share "src:$tag" --socket s 2>&6 </dev/null &
+	server=$!
+	wait_for 10 test -S s
+	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	kill -USR1 $server
+	wait_for 5 grep -q "^<5>vmshare: note: share '$tag': no request" journaled
+	kill -TERM $server
+	wait $server
+	exec 6>&-
+}
+
+@test "what a command wrote and a full disk did not take" {
+	[ -z "${NO_GUEST:-}" ] || skip "$NO_GUEST"
+	status=0
+	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -- echo hello \
+		>/dev/full 2>err </dev/null || status=$?
+	[ $status = 125 ]
+	grep -q "error: what the command wrote is not all there: No space left" err
+	status=0
+	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -- sh -c \
+		'echo hello; exit 3' >/dev/full 2>err </dev/null || status=$?
+	[ $status = 3 ]
+	nothing_left
+}

@@ -191,6 +191,7 @@ static void findings_as_json(void)
 	CHECK(configure("check d"));
 	findings_add(&found, 0, "", "a \"quoted\" \\ \n%s", "\xc3\xa9");
 	findings_add(&found, 127, "do", "x");
+	findings_layer(&found, "s", "fences", false, "no \"wood\"");
 	snprintf(path, sizeof(path), "%s/json", top);
 	fflush(stdout);
 	fd = dup(1);
@@ -208,7 +209,9 @@ static void findings_as_json(void)
 		  "\"findings\":[{\"level\":\"warning\",\"status\":0,\"text\":"
 		  "\"a \\\"quoted\\\" \\\\ \\u000a\xc3\xa9\",\"hint\":\"\"},"
 		  "{\"level\":\"error\",\"status\":127,\"text\":\"x\",\"hint\":"
-		  "\"do\"}]}\n");
+		  "\"do\"}],\"confinement\":[{\"share\":\"s\",\"layer\":"
+		  "\"fences\",\"on\":false,\"why\":\"no \\\"wood\\\"\"}"
+		  "]}\n");
 	CHECK(json_valid(text));
 }
 

@@ -132,7 +132,7 @@ static void separate_options(void)
 			   "--shared-dir=/run/kata --fd=3 "
 			   "--thread-pool-size=1 --announce-submounts"),
 		 0);
-	CHECK(s->submounts && !s->xattr && !s->posix_acl);
+	CHECK(s->submounts && !s->xattr && !s->posix_acl && c.syslog);
 	CHECK_STR(s->tag, "kata");
 	CHECK_EQ(virtiofsd("virtiofsd --socket-path=/s --shared-dir / "
 			   "--no-announce-submounts --inode-file-handles="
