@@ -3,9 +3,8 @@
 #define VMSHARE_TESTS_CRASH_MODEL_H
 
 /*
- * A model of a small tree of files, and operations that do something at
- * random to both: each asks the server, compares the reply with what the
- * model says, and changes the model. 0, or -1 after saying what differs.
+ * A model of a small tree of files, and operations that do something at random
+ * to both: each asks the server and compares the reply. -1: they differ.
  */
 
 #include "tests/c/crash_stage.h"
