@@ -105,9 +105,10 @@ g() {
 @test "what must not be reachable is not: /proc, /sys, /dev, /run, /tmp, /root, /home" {
 	echo secret >"/tmp/vmshare-test-secret"
 	g -- sh -c 'ls -A /root /home /tmp | grep -v : ; cat /tmp/vmshare-test-secret;
-		ls /run; cat /proc/1/comm'
+		ls /run; cat /proc/1/comm; stat -c "homes %a" /root /home'
 	rm -f /tmp/vmshare-test-secret
 	[[ $out != *secret* ]]
+	[[ $out == *$'homes 700\nhomes 755' ]]
 	[ -z "$(ls -A /root)" ] || [[ $out != *"$(basename "$(find /root -mindepth 1 -maxdepth 1 | head -n 1)")"* ]]
 }
 
@@ -216,9 +217,11 @@ as_user() {
 	mkdir share
 	echo mine >share/f
 	as_user run --accel tcg --timeout 2m --share share:s -- sh -c \
-		'id -u; stat -c %u /mnt/s/f; echo x >/mnt/s/new; chown 5:5 /mnt/s/new; chmod 640 /mnt/s/new'
+		'id -u; stat -c %u /mnt/s/f; echo x >/mnt/s/new; chown 5:5 /mnt/s/new; chmod 640 /mnt/s/new
+		stat -c %u:%g /usr; stat -c %u:%a /etc/shadow'
 	ended 0
-	[ "$out" = $'0\n0' ]
+	# Another user's file that can't be read can be looked at; all is root's.
+	[ "$out" = $'0\n0\n0:0\n0:'"$(stat -c %a /etc/shadow)" ]
 	[ "$(stat -c %u:%a share/new)" = 1000:640 ]
 	nothing_left
 }

@@ -30,7 +30,7 @@ teardown() {
 # hand: QEMU by hand with ./s as the ctl share
 hand() {
 	timeout 300 "${hand_qemu[@]}" -machine q35,memory-backend=m \
-		-object "memory-backend-memfd,id=m,size=512M,share=${shared:-on}" \
+		-object "${backend:-memory-backend-memfd,share=on},id=m,size=512M" \
 		-drive "file=$disk,format=raw,if=virtio,snapshot=on" \
 		-chardev "socket,id=c,path=${socket:-s}" \
 		-device vhost-user-fs-pci,chardev=c,tag=ctl,queue-size=1024 \
@@ -142,13 +142,17 @@ exchanged() {
 }
 
 @test "memory that is not shared is named within seconds" {
-	serve --socket s --share ctl:ctl
-	wait_for 10 test -S s
-	shared=off hand &
-	qemu=$!
-	wait_for 90 grep -q "memory is not shared" served.err
-	kill $qemu 2>/dev/null || true
-	grep -q "hint: .*share=on" served.err
+	local backend
+	for backend in memory-backend-memfd,share=off memory-backend-ram; do
+		serve --socket s --share ctl:ctl
+		wait_for 10 test -S s
+		hand &
+		wait_for 120 grep -q "memory is not shared" served.err
+		pkill -TERM -P $! || true
+		grep -q "hint: .*share=on" served.err
+		kill -TERM $server
+		wait $server
+	done
 }
 
 @test "a guest that reboots finds its share again" {
