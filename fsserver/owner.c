@@ -158,6 +158,12 @@ static int owner_write(int dirfd, const char *name, const struct owner *o)
 	return ret ? -errno : 0;
 }
 
+bool fs_made_mapped(const char *dir)
+{
+	return getxattr(dir, OWNER_XATTR, NULL, 0) ==
+	       (ssize_t)sizeof(struct owner_disk);
+}
+
 /* Whether the attribute may call a file of this type on the host so. */
 static bool type_fits(uint32_t host, uint32_t guest)
 {
