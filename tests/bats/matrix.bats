@@ -85,9 +85,10 @@ guest_uses() {
 	guest_uses --share "$PWD/data:again,queues=4,queue-size=128" --cpus 2 "$disk"
 }
 
-@test "kernel 6.12" {
+# On QEMU 10 only: before, TCG breaks this kernel while it boots (cmpxchg16b).
+@test "kernel 6.12 on QEMU 10" {
 	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
-	guest_uses "$disk_6_12"
+	guest_uses --qemu "$backports/qemu-system-x86_64" "$disk_6_12"
 	grep -q '^6\.12' ctl/log
 }
 

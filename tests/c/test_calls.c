@@ -44,7 +44,7 @@ static int in_top(const char *command)
 static int set_up(void)
 {
 	const char *own = getenv("VMSHARE"), *argv[] = {
-		"strace", "-f", "-qq", "-s", "64", "-e", "signal=none", "-o",
+		"strace", "-D", "-f", "-qq", "-s", "64", "-e", "signal=none", "-o",
 		trace, own ? own : "./vmshare", "serve", "--fd={fd}", "--share",
 		NULL, NULL,
 	};
@@ -58,7 +58,7 @@ static int set_up(void)
 		return -errno;
 	snprintf(trace, sizeof(trace), "%s/trace", top);
 	snprintf(share, sizeof(share), "%s/share:t", top);
-	argv[13] = share;
+	argv[14] = share;
 	if (in_top("mkdir share && head -c 1M /dev/urandom >share/f && "
 		   "cat share/f >/dev/null"))
 		return -EIO;
@@ -119,6 +119,13 @@ static void read_trace(const char *from, const char *to)
 	if (f)
 		fclose(f);
 	CHECK(end);
+}
+
+/* strace is no child of ours, and may end after the server. */
+static void await_trace(void)
+{
+	for (int i = 0; i < 100 && in_top("grep -q mark-end trace"); i++)
+		usleep(50000);
 }
 
 static int times(const char *name)
@@ -182,7 +189,8 @@ static void test_calls(void)
 	}
 	mark("mark-end");
 	fe_close(fe);
-	fe_server_stop(&server);
+	CHECK_EQ(fe_server_stop(&server), 0);
+	await_trace();
 	read_trace("mark-getattr", "mark-read");
 	expect("statx");
 	read_trace("mark-read", "mark-lookup");
