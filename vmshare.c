@@ -116,6 +116,7 @@ static void server_setup(struct server *sv, const struct share_config *sc)
 	o->flock = sc->flock;
 	o->block_locks = sc->block_locks;
 	o->submounts = sc->submounts;
+	o->inode_handles = sc->inode_handles;
 	o->allow_direct_io = sc->direct_io;
 	o->noatime = sc->noatime;
 	o->threads = sc->threads;
@@ -198,6 +199,7 @@ static bool server_progressed(void *arg, struct arena *arena)
 
 /* ---- what a dead worker left open ---------------------------------------- */
 
+/* One byte for each descriptor that is somebody's. */
 /* What keeper and workers have open on purpose: tell @know. 0 or -errno. */
 static int server_known(void *arg, struct arena *arena, share_know_fn *know,
 			void *known)

@@ -8,7 +8,8 @@
  * reading to the private procfs), but knows nothing of stat, chmod, xattrs and
  * utimes: for those the name checks and openat2() are the boundary then. It is
  * used from its third version on: before that a rename between directories
- * fails with EXDEV, and truncation is free.
+ * fails with EXDEV, and truncation is free. With inode-handles=on it is left
+ * out: it can't tell where a file belongs that was opened by handle.
  *
  * The C library knows neither system calls nor structures of the versions
  * that are used here, so they are defined below, after the kernel's UAPI.
@@ -147,6 +148,10 @@ int drop_landlock(struct confining *c)
 	int ruleset, err;
 	long abi;
 
+	if (c->o->inode_handles) {
+		snprintf(layer->why, sizeof(layer->why), "inode-handles=on");
+		return 0;
+	}
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 		      LL_CREATE_RULESET_VERSION);
 	if (abi < 0)
@@ -194,6 +199,8 @@ static uint64_t wanted_caps(const struct fs_options *o)
 	if (o->access == FS_ACCESS_PASSTHROUGH)
 		for (size_t i = 0; i < ARRAY_SIZE(passthrough); i++)
 			caps |= 1ull << passthrough[i];
+	if (o->inode_handles)
+		caps |= 1ull << CAP_DAC_READ_SEARCH;
 	return caps;
 }
 

@@ -13,6 +13,7 @@
  * the guest's.
  */
 
+#include "fsserver/byhandle.h"
 #include "fsserver/handle.h"
 #include "fsserver/journal.h"
 #include "fsserver/ops.h"
@@ -102,6 +103,8 @@ int fs_open(struct fs **fs, const struct fs_setup *setup)
 		err = session_open(f);
 	if (!err)
 		err = nodes_open(f);
+	if (!err && f->options.inode_handles)
+		err = byhandle_start(f);
 	if (!err)
 		err = journal_open(f);
 	if (!err)
@@ -135,6 +138,7 @@ void fs_close(struct fs *fs)
 		lock_close(fs);
 	handles_close(fs);
 	nodes_close(fs);
+	byhandle_stop(fs);
 	options_free(&fs->options);
 	free(fs);
 }

@@ -37,6 +37,7 @@ struct fs_options {
 	bool posix_lock, flock;	/* real locks on the host */
 	bool block_locks;	/* let waiting locks wait */
 	bool submounts;		/* announce mount points to the guest */
+	bool inode_handles;	/* reopen by file handle */
 	bool allow_direct_io;	/* pass O_DIRECT to the host */
 	bool noatime;		/* honour the guest's O_NOATIME */
 	enum fs_access access;

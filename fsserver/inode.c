@@ -17,6 +17,7 @@
  * "self/fd/N" of the private procfs.
  */
 
+#include "fsserver/byhandle.h"
 #include "fsserver/nodetab.h"
 
 #include <errno.h>
@@ -99,21 +100,35 @@ static int verify(const struct fs_node *node, int fd)
 	return node_is(node, &stx) ? 0 : -ESTALE;
 }
 
-/* Open @node, which is said to be @name in @dirfd; its descriptor. */
-static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
-		      const char *name)
+/* Give the node @fd, if it is that; its descriptor. */
+static int install(struct fs *fs, struct fs_node *node, int fd)
 {
-	int fd = fs_openat(fs, dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-	int err;
+	int err = verify(node, fd);
 
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
-	err = verify(node, fd);
 	if (err) {
 		close(fd);
 		return err;
 	}
 	return fdcache_install(fs, node, fd);
+}
+
+/* Open @node, which is said to be @name in @dirfd; its descriptor. */
+static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
+		      const char *name)
+{
+	int fd = fs_openat(fs, dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+	return install(fs, node, fd);
+}
+
+/* Open @node where no name leads to it any more; its descriptor. */
+static int open_unnamed(struct fs *fs, struct fs_node *node)
+{
+	int fd = byhandle_open(fs, node);
+
+	return fd < 0 ? fd : install(fs, node, fd);
 }
 
 /* The way from a directory up to the first that is open. */
@@ -173,8 +188,7 @@ static int walk_down(struct fs *fs, struct walk *walk)
 	return fd < 0 ? fd : 0;
 }
 
-/* The descriptor of a directory, opened from above if need be. */
-static int dir_fd(struct fs *fs, struct fs_node *dir)
+static int dir_fd_by_name(struct fs *fs, struct fs_node *dir)
 {
 	struct fs_node *anchor = NULL;
 	struct walk walk;
@@ -201,6 +215,14 @@ static int dir_fd(struct fs *fs, struct fs_node *dir)
 	return err ? err : fd;
 }
 
+/* The descriptor of a directory, opened from above if need be. */
+static int dir_fd(struct fs *fs, struct fs_node *dir)
+{
+	int fd = dir_fd_by_name(fs, dir);
+
+	return fd == -ESTALE ? open_unnamed(fs, dir) : fd;
+}
+
 int node_fd(struct fs_worker *w, struct fs_node *node)
 {
 	char name[NAME_MAX + 1];
@@ -222,7 +244,7 @@ int node_fd(struct fs_worker *w, struct fs_node *node)
 			fd = open_named(w->fs, node, fd, name);
 		node_put(w->fs, parent);
 	}
-	return fd;
+	return fd == -ESTALE ? open_unnamed(w->fs, node) : fd;
 }
 
 int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
@@ -409,6 +431,7 @@ int node_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
 		       w->journal);
 	if (err)
 		return err;
+	byhandle_note(fs, dirfd, name, stx, entry->nodeid);
 	entry->entry_valid = fs_timeout(fs, &entry->entry_valid_nsec);
 	entry->attr_valid = fs_timeout(fs, &entry->attr_valid_nsec);
 	err = node_attr(w, parent, dirfd, name, stx, &entry->attr);

@@ -34,6 +34,7 @@ struct fs_pool;
 struct fs_locks;
 struct fs_session;
 struct fs_journal;
+struct fs_byhandle;
 struct fs_looker;
 struct journal_entry;
 
@@ -53,6 +54,7 @@ struct fs {
 	struct fs_nodes *nodes;
 	struct fs_handles *handles;
 	struct fs_locks *locks;		/* lock.c, or NULL when both are off */
+	struct fs_byhandle *byhandle;	/* NULL without inode-handles=on */
 	struct fs_pool *pool;
 	struct fs_session *session;	/* in the arena */
 	struct fs_journal *journal;	/* in the arena */

@@ -258,6 +258,47 @@ static int check_mapped(struct confining *c)
 	return 0;
 }
 
+/* Open the share's root by its handle; 0 or an errno. */
+static int try_handle(int root)
+{
+	union {
+		struct file_handle head;
+		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} h = { .head = { .handle_bytes = MAX_HANDLE_SZ } };
+	int mount = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int mount_id, err = 0, fd;
+
+	if (mount < 0)
+		return errno;
+	if (name_to_handle_at(mount, "", &h.head, &mount_id, AT_EMPTY_PATH)) {
+		err = errno;
+	} else {
+		fd = open_by_handle_at(mount, &h.head, O_PATH | O_CLOEXEC);
+		if (fd < 0)
+			err = errno;
+		else
+			close(fd);
+	}
+	close(mount);
+	return err;
+}
+
+static int check_handles(struct confining *c)
+{
+	int err = c->o->inode_handles ? try_handle(c->place->root) : 0;
+
+	if (err == EPERM)
+		return confine_fail(c, EPERM, "inode-handles=on: only root of "
+				    "the host may open files by handle");
+	if (err == EOPNOTSUPP)
+		return confine_fail(c, EOPNOTSUPP, "inode-handles=on: the file "
+				    "system of '%s' has no file handles",
+				    c->o->dir);
+	if (err)
+		return confine_fail(c, err, "inode-handles=on: %m");
+	return 0;
+}
+
 int fs_confine(const struct fs_options *o, const int *keep,
 	       unsigned int nr_keep, struct fs_place *place, char *why,
 	       size_t why_size)
@@ -289,6 +330,8 @@ int fs_confine(const struct fs_options *o, const int *keep,
 		err = confine_fail(&c, errno, "entering the procfs: %m");
 	if (!err)
 		err = check_mapped(&c);
+	if (!err)
+		err = check_handles(&c);
 	return err;
 }
 

@@ -76,6 +76,7 @@ enum {
 	PROC	= 1 << 3,	/* there is a procfs */
 	NO_PROC	= 1 << 4,
 	LOCKS	= 1 << 5,
+	HANDLES	= 1 << 6,	/* inode-handles=on */
 	XATTRS	= 1 << 7,
 	OLD	= 1 << 8,	/* a kernel before 5.8 */
 	KEEPER	= 1 << 9,
@@ -163,6 +164,8 @@ static const struct rule rules[] = {
 	CALL(fremovexattr, NO_PROC | XATTRS | WRITES),
 	CALL(lgetxattr, MAPS),		/* owners, by "self/fd/N/NAME" */
 	CALL(lsetxattr, MAPS | WRITES),
+	CALL(name_to_handle_at, HANDLES),
+	CALL(open_by_handle_at, HANDLES),
 	/* locks */
 	CALL(flock, LOCKS),
 	ONLY(fcntl, ALWAYS, 1, UINT32_MAX, F_DUPFD_CLOEXEC, F_GETFL, F_GETFD,
@@ -445,6 +448,8 @@ static unsigned int config_of(const struct fs_options *o, bool proc)
 		config |= XATTRS;
 	if (o->posix_lock || o->flock)
 		config |= LOCKS;
+	if (o->inode_handles)
+		config |= HANDLES;
 	return config;
 }
 

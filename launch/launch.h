@@ -39,7 +39,7 @@ struct share_config {
 	unsigned int queue_size;	/* ring entries, power of two */
 	unsigned int queues;		/* requests'; 0 (serve): up to 64 */
 	bool xattr, posix_acl, posix_lock, flock, block_locks, writeback;
-	bool direct_io, noatime;
+	bool inode_handles, direct_io, noatime;
 	bool submounts;
 	const char *access;		/* passthrough, squash, mapped; NULL */
 	const char *squash;		/* UID[:GID] or NULL */

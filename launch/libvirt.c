@@ -158,6 +158,7 @@ static void note_lost(const struct config *c, const struct share_config *s)
 	} lost[] = {
 		{s->queues > 1 && s->queues != c->cpus, "queues"},
 		{s->writeback, "writeback"},
+		{s->inode_handles, "inode-handles"},
 		{s->direct_io, "direct-io"},
 		{s->noatime, "noatime"},
 		{!s->submounts, "submounts"},

@@ -194,6 +194,8 @@ const struct cfg_key cfg_keys[] = {
 	  "off", "pass O_DIRECT on to the host" },
 	{ "noatime", 0, CFG_SHARE, NULL, opt_bool, SH(noatime), 0, 0, "off",
 	  "pass O_NOATIME on to the host" },
+	{ "inode-handles", 0, CFG_SHARE, NULL, opt_bool, SH(inode_handles), 0,
+	  0, "off", "reopen files by handle; needs privileges" },
 	{ "open-files", 0, CFG_SHARE, "N", opt_uint, SH(open_files), 64,
 	  1 << 20, "(from RLIMIT_NOFILE)", "descriptors to work with" },
 	{ "inode-limit", 0, CFG_SHARE, "N", opt_u64, SH(inode_limit), 1024,

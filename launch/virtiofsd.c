@@ -126,9 +126,10 @@ static int take_seccomp(struct vfs_parse *v, const char *name,
 static int take_handles(struct vfs_parse *v, const char *name,
 			const char *value)
 {
-	/* Where a file is not to be opened by handle "prefer" falls back. */
-	if (strcmp(value, "never") == 0 || strcmp(value, "prefer") == 0)
-		return 0;
+	if (strcmp(value, "never") == 0)
+		return set(v, "inode-handles", "off");
+	if (strcmp(value, "prefer") == 0)
+		return set(v, "inode-handles", "on");
 	return cfg_fail(&v->p, "%s %s: must be never or prefer", name, value);
 }
 

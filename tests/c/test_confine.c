@@ -513,6 +513,24 @@ static void test_fallback(void)
 		  "making a user namespace: Operation not permitted");
 }
 
+static void test_inode_handles(void)
+{
+	struct scene s = scene_of(0);
+
+	s.o.inode_handles = true;
+	play(&s);
+	CHECK_PLAYED();
+	CHECK_EQ(report.place.layers[FS_LAYER_LANDLOCK].state, FS_LAYER_OFF);
+	CHECK_STR(report.place.layers[FS_LAYER_LANDLOCK].why,
+		  "inode-handles=on");
+	s = scene_of(USER);
+	s.o.inode_handles = true;
+	play(&s);
+	CHECK_EQ(report.err, -EPERM);
+	CHECK_STR(report.why, "inode-handles=on: only root of the host may "
+			      "open files by handle");
+}
+
 static void test_messages(void)
 {
 	struct scene s = scene_of(USER);
@@ -624,6 +642,7 @@ int main(int argc, char **argv)
 		{ "none", test_none },
 		{ "chroot", test_chroot },
 		{ "fallback", test_fallback },
+		{ "inode_handles", test_inode_handles },
 		{ "messages", test_messages },
 		{ "mapped", test_mapped },
 		{ "xattr_map", test_xattr_map },

@@ -220,6 +220,40 @@ static void test_evicted(void)
 	rig_stop(&r);
 }
 
+/* With inode-handles=on a file is found where the host moved it. */
+static void test_by_handle(void)
+{
+	uint64_t d, e, f, g;
+	struct fuse_attr attr;
+	uint64_t fh;
+
+	if (geteuid() != 0)
+		SKIP("needs root");
+	rig_prepare(&r);
+	r.options.inode_handles = true;
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", &d), 0);
+	CHECK_EQ(rig_mkdir(&r, d, "e", &e), 0);
+	CHECK_EQ(rig_file(&r, "d/e/f", "text"), 0);
+	CHECK_EQ(rig_file(&r, "g", "old"), 0);
+	f = rig_node(&r, e, "f");
+	g = rig_node(&r, 1, "g");
+	evict_all();
+	CHECK_EQ(renameat(r.dirfd, "d/e", r.dirfd, "moved"), 0);
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	CHECK_EQ(attr.size, 4);
+	evict_all();
+	CHECK_EQ(renameat(r.dirfd, "moved/f", r.dirfd, "there"), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), 0);
+	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
+	/* What is no more is not found, and nothing else instead of it. */
+	evict_all();
+	CHECK_EQ(unlinkat(r.dirfd, "g", 0), 0);
+	CHECK_EQ(rig_file(&r, "g", "another"), 0);
+	CHECK_EQ(rig_getattr(&r, g, &attr), -ESTALE);
+	rig_stop(&r);
+}
+
 /* What is kept open has no name; what has no name is kept open. */
 static void test_removed_while_evicted(void)
 {
@@ -627,6 +661,7 @@ static const struct check_case cases[] = {
 	{ "ENFILE only for what is open", test_enfile },
 	{ "inode-limit", test_inode_limit },
 	{ "evicted nodes", test_evicted },
+	{ "found by handle", test_by_handle },
 	{ "removed while evicted", test_removed_while_evicted },
 	{ "hard links", test_links },
 	{ "replaced by the host", test_replaced },

@@ -111,7 +111,8 @@ ACT(do_setuid, syscall(SYS_setresuid, -1, -1, -1))
 ACT(do_flock, flock(-1, 0))
 ACT(do_unknown, syscall(511))
 
-#define EVERYTHING (WRITES | ACTS | MAPS | PROC | NO_PROC | LOCKS | XATTRS)
+#define EVERYTHING (WRITES | ACTS | MAPS | PROC | NO_PROC | LOCKS | \
+		    HANDLES | XATTRS)
 
 static void test_allowed(void)
 {
@@ -219,6 +220,7 @@ static void test_size(void)
 	       count(usual | ACTS), count(usual), count(usual | MAPS),
 	       count(ACTS | PROC | LOCKS | XATTRS));
 	CHECK(count(usual | ACTS) <= 70);
+	CHECK(count(usual | ACTS | HANDLES) <= 72);
 	CHECK(count(usual | MAPS) <= 70);
 }
 

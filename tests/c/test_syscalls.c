@@ -26,6 +26,8 @@ static const struct {
 	{ SYS_restart_syscall, "after a stop and a continuation", false },
 	{ SYS_gettid, "raise(), when the server itself finds a mistake", false },
 	{ SYS_clock_nanosleep, "a queue that another process keeps busy", false },
+	{ SYS_open_by_handle_at, "a file that the host renamed while evicted",
+	  false },
 	{ SYS_brk, "malloc(), when the heap has no room left", false },
 	{ SYS_faccessat, "kernels before 5.8", false },
 	{ SYS_geteuid, "kernels before 5.8", false },
@@ -326,7 +328,7 @@ static const struct {
 	bool user;
 } configurations[] = {
 	{ "access=passthrough,posix-lock,flock,block-locks,posix-acl", false },
-	{ "access=passthrough,open-files=64", false },
+	{ "access=passthrough,inode-handles,open-files=64", false },
 	{ "access=squash,ro,cache=none", false },
 	{ "access=mapped,posix-lock,block-locks,cache=always,writeback", true },
 	{ "access=squash,sandbox=none", true },

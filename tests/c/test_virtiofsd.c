@@ -141,7 +141,7 @@ static void separate_options(void)
 			   "--xattrmap :map::user.v.: --socket-group kvm "
 			   "--preserve-noatime --allow-direct-io --tag t"),
 		 0);
-	CHECK(!s->submounts && s->posix_acl && s->xattr);
+	CHECK(!s->submounts && s->inode_handles && s->posix_acl && s->xattr);
 	CHECK(s->writeback && s->noatime && s->direct_io && s->allow_root);
 	CHECK_STR(s->seccomp, "kill");
 	CHECK_STR(s->uid_map, "0:1000:1");
