@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -293,7 +294,7 @@ static void keeper_main(const char *dir, int sock, unsigned int queues)
 					  0, 0, 0);
 		if (life.pid < 0)
 			_exit(2);
-		if (life.pid == 0)
+		if (life.pid == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
 			worker_main(arena, &place, sock, queues);
 		status = stage->traced ? life_trace(&life) : life_clock(&life);
 		__atomic_fetch_add(&stage->kills, life.killed,
@@ -323,6 +324,7 @@ static int stage_open(const char *dir, bool traced, unsigned int most)
 	if (stage_keeper < 0)
 		return -errno;
 	if (stage_keeper == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(sock[1]);
 		keeper_main(dir, sock[0], o.queues);
 	}
