@@ -495,64 +495,29 @@ static int print_xml(const struct config *c, struct qemu_info *info,
 	return status ? status : libvirt_print(c, info);
 }
 
-/* In the order of enum fs_layer_id; without it: what is left to rely on. */
-static const struct {
-	const char *name, *left;
-} layers[FS_LAYER_COUNT] = {
-	[FS_LAYER_NAMES] = {"checks of names", NULL},
-	[FS_LAYER_OPENAT2] = {"openat2", "names are opened one by one, "
-			      "which symbolic links can't lead astray either"},
-	[FS_LAYER_NAMESPACES] = {"namespaces", "checks of names, openat2 and "
-				 "Landlock (not for stat, chmod, xattrs and "
-				 "times) are the boundary"},
-	[FS_LAYER_LANDLOCK] = {"Landlock", NULL},
-	[FS_LAYER_CAPS] = {"dropped capabilities", "a server that its guest "
-			   "takes over has the caller's"},
-	[FS_LAYER_SECCOMP] = {"seccomp", "a server that its guest takes over "
-			      "may make any system call"},
-};
-
-static void check_layer(const struct fs_layer *layer, enum fs_layer_id id,
-			const char *tag, struct findings *found)
+/* Try a share's confinement. 0, or -errno with @why set. */
+static int probe_confinement(const struct share_config *sc,
+			     struct findings *found, char *why, size_t size)
 {
-	char why[128] = "";
-	bool on = layer->state == FS_LAYER_ON;
+	struct fs_place place;
+	struct server sv;
+	int err;
 
-	if (!on)
-		snprintf(why, sizeof(why), "%s%s%s",
-			 layer->state == FS_LAYER_OFF ? "switched off" :
-			 layer->why[0] ? layer->why : "not to be had",
-			 layer->error ? ": " : "",
-			 layer->error ? strerror(layer->error) : "");
-	findings_layer(found, tag, layers[id].name, on, why);
-	if (!on && layers[id].left)
-		findings_add(found, 0, "", "share '%s' runs without %s (%s); "
-			     "%s", tag, layers[id].name, why, layers[id].left);
-}
+	server_setup(&sv, sc);
+	err = fs_probe_layers(&sv.options, &place, why, size);
+	for (int id = 0; !err && id < FS_LAYER_COUNT; id++) {
+		const struct fs_layer *l = &place.layers[id];
 
-/* Try each share's confinement; what can't be had at all is fatal. */
-static void check_confinement(const struct config *c, struct findings *found)
-{
-	for (unsigned int i = 0; i < c->nr_shares + c->has_root_share; i++) {
-		const struct share_config *sc = i < c->nr_shares ?
-			&c->shares[i] : &c->root_share;
-		struct fs_place place;
-		struct server sv;
-		char why[512];
-
-		/* A directory that can't be served was complained of. */
-		if (sc->socket || access(sc->dir, R_OK | X_OK) < 0)
-			continue;
-		server_setup(&sv, sc);
-		if (fs_probe_layers(&sv.options, &place, why, sizeof(why))) {
-			findings_add(found, EXIT_REFUSED, "", "share '%s': %s",
-				     sc->tag, why);
-			continue;
-		}
-		for (int id = 0; id < FS_LAYER_COUNT; id++)
-			check_layer(&place.layers[id], (enum fs_layer_id)id,
-				    sc->tag, found);
+		findings_layer(found, sc->tag, &(struct confinement){
+			.layer = fs_layer_name((enum fs_layer_id)id),
+			.on = l->state == FS_LAYER_ON,
+			.off = l->state == FS_LAYER_OFF,
+			.error = l->error,
+			.step = l->why,
+			.left = fs_layer_left((enum fs_layer_id)id),
+		});
 	}
+	return err;
 }
 
 static int run_checked(const struct config *c, struct qemu_info *info,
@@ -561,10 +526,8 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 	bool check = strcmp(c->command, "check") == 0;
 	int status = check_run(c, info, found);
 
-	if (check)
-		check_confinement(c, found);
-	for (unsigned int i = 0; i < found->count && !status; i++)
-		status = found->list[i].status;
+	if (check && !status)
+		status = check_confinement(c, found, probe_confinement);
 	if (check && c->json)
 		findings_print_json(found, c);
 	else
@@ -659,124 +622,28 @@ static int cmd_serve(int argc, char **argv)
 	return serve_parsed(argc, argv, config_parse);
 }
 
-/* ---- ps, stat -------------------------------------------------------------- */
+/* ---- the table of subcommands -------------------------------------------- */
 
 static int cmd_look(int argc, char **argv)
 {
-	struct config *c = calloc(1, sizeof(*c));
-	int status = EXIT_REFUSED, got;
-
-	if (!c) {
-		log_error("out of memory");
-		return EXIT_REFUSED;
-	}
-	got = config_parse(c, argc, argv);
-	if (got > 0)
-		status = 0;
-	else if (got == 0)
-		status = strcmp(c->command, "ps") == 0 ?
-				 ps_run(c) : stat_run(c, fs_op_name);
-	config_free(c);
-	free(c);
-	return status;
+	return look_command(argc, argv, fs_op_name);
 }
 
-/* ---- the table of subcommands -------------------------------------------- */
-
-static int cmd_help(int argc, char **argv);
-static int cmd_version(int argc, char **argv);
-static int cmd_completion(int argc, char **argv);
-
-static const struct {
-	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *summary;
-} commands[] = {
+static const struct command commands[] = {
 	{"run", cmd_run, "boot a guest that sees shared directories"},
 	{"serve", cmd_serve, "the file server alone, on a socket"},
 	{"check", cmd_run, "say what would fail, and how to mend it"},
 	{"libvirt-xml", cmd_run, "print the same machine for libvirt"},
 	{"ps", cmd_look, "list machines and servers that run"},
 	{"stat", cmd_look, "what a running share does, and how fast"},
-	{"completion", cmd_completion, "completions for bash, zsh or fish"},
-	{"help", cmd_help, "help for a subcommand"},
-	{"version", cmd_version, "the version"},
+	{NULL, NULL, NULL},
 };
-
-static void print_usage(FILE *out)
-{
-	fputs("vmshare run --share .:src disk.img\n\n"
-	      "usage: vmshare COMMAND [OPTION...]\n\n", out);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-11s %s\n", commands[i].name,
-			commands[i].summary);
-	fputs("\n'vmshare help COMMAND' says more; the manual is vmshare(1)\n",
-	      out);
-}
-
-static int cmd_help(int argc, char **argv)
-{
-	if (argc < 2) {
-		print_usage(stdout);
-		return 0;
-	}
-	if (config_help(argv[1]) == 0)
-		return 0;
-	log_error("no help for '%s'", argv[1]);
-	return EXIT_REFUSED;
-}
-
-static int cmd_version(int argc, char **argv)
-{
-	if (argc > 1) {
-		log_error("version takes no arguments: '%s'", argv[1]);
-		return EXIT_REFUSED;
-	}
-	puts("vmshare " VMSHARE_VERSION);
-	return 0;
-}
-
-static int cmd_completion(int argc, char **argv)
-{
-	if (argc == 2 && config_completion(argv[1]) == 0)
-		return 0;
-	log_error("completion: bash, zsh or fish is wanted");
-	return EXIT_REFUSED;
-}
-
-static int unknown_command(const char *word)
-{
-	const char *names[ARRAY_SIZE(commands) + 1] = {NULL}, *nearest;
-
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		names[i] = commands[i].name;
-	nearest = parse_nearest(word, names);
-	log_error("unknown command '%s'", word);
-	if (nearest)
-		log_hint("did you mean '%s'?", nearest);
-	else
-		log_hint("try 'vmshare help'");
-	return EXIT_REFUSED;
-}
 
 static int dispatch(int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : NULL;
-
 	if (config_is_virtiofsd(argc, argv))
 		return serve_parsed(argc, argv, config_parse_virtiofsd);
-	if (!word) {
-		print_usage(stderr);
-		return EXIT_REFUSED;
-	}
-	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
-		word = "help";
-	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
-		word = "version";
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(word, commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
-	return unknown_command(word);
+	return command_run(commands, argc, argv);
 }
 
 int main(int argc, char **argv)

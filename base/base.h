@@ -347,6 +347,14 @@ void stats_close(const struct stats *stats);	/* NULL is fine */
 /* Have the server describe what it is doing, on its stderr. */
 void stats_ask(struct stats *stats);
 
+/**
+ * stats_take() - a slot for a new writer
+ * @taken:	which have one; the caller's, under its lock
+ *
+ * Return: its number, marked in @taken; 0 where all are taken.
+ */
+unsigned int stats_take(bool taken[STATS_SLOTS]);
+
 /* Plain loads and stores for the one writer of a slot; @shared: several. */
 static inline void stats_add(uint64_t *n, uint64_t by, bool shared)
 {

@@ -3,8 +3,9 @@
  * Words for people. Every line goes to stderr in one write(2), so that lines
  * of several processes and threads do not mix; stdout belongs to the guest or
  * to the product that was asked for. Where it was asked for they go to the
- * system's log, one datagram each, and stderr is the guest's. The level, the name and the prefix are
- * set before threads start and only read afterwards: no lock is needed.
+ * system's log, one datagram each, and stderr is the guest's. The level, the
+ * name and the prefix are set before threads start and only read afterwards:
+ * no lock is needed.
  *
  * Nothing here allocates, and errno survives each call, so a message can
  * stand between a failed system call and the code that looks at errno.

@@ -89,6 +89,16 @@ void stats_ask(struct stats *stats)
 		      NULL, 0);
 }
 
+unsigned int stats_take(bool taken[STATS_SLOTS])
+{
+	unsigned int i = STATS_SLOTS;
+
+	while (--i && taken[i])
+		;
+	taken[i] = true;
+	return i;
+}
+
 static uint64_t look(const uint64_t *n)
 {
 	return __atomic_load_n(n, __ATOMIC_RELAXED);

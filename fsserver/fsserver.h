@@ -81,6 +81,10 @@ struct fs_layer {
 	char why[96];		/* which step failed, in words; or "" */
 };
 
+/* "seccomp", and what stands between guest and host without; NULL: the rest. */
+const char *fs_layer_name(enum fs_layer_id id);
+const char *fs_layer_left(enum fs_layer_id id);
+
 /* A confined place to serve from; made by fs_confine(). */
 struct fs_place {
 	int root;		/* O_PATH of the share's root */

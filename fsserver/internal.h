@@ -157,6 +157,31 @@ void fs_drop_guest(struct fs *fs);
 
 int stats_open(struct fs *fs, struct stats *stats);
 void stats_end(struct fs *fs);		/* before the pool's end */
+/* A slot for the counts of a new thread, and back; @taken has a lock. */
+static inline void stats_join(struct fs_worker *w, struct stats *stats,
+			      bool taken[STATS_SLOTS])
+{
+	unsigned int slot = stats_take(taken);
+
+	w->stats = stats ? &stats->slot[slot] : NULL;
+	w->stats_shared = slot == 0;
+}
+
+static inline void stats_leave(struct fs_worker *w, const struct stats *stats,
+			       bool taken[STATS_SLOTS])
+{
+	if (w->stats)
+		taken[w->stats - stats->slot] = false;
+}
+
+/* When the request of @w began, for all who look; 0: it ended. */
+static inline void stats_began(struct fs_worker *w, int64_t began)
+{
+	__atomic_store_n(&w->began, began, __ATOMIC_RELEASE);
+	if (w->stats && !w->stats_shared)
+		__atomic_store_n(&w->stats->began, began, __ATOMIC_RELAXED);
+}
+
 /* A request of @w was answered with @len bytes, after @ns. */
 void stats_request(struct fs_worker *w, int64_t ns, uint32_t len);
 

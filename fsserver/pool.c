@@ -75,7 +75,6 @@ struct pool_thread {
 	struct pool_thread *next, **link;	/* (L) list of all */
 	unsigned int generation; /* own: resets seen when it popped */
 	unsigned int slots;	/* own: what it waits for a lock with */
-	unsigned int slot;	/* (L) of the counts */
 	bool waiting;		/* (L) for a lock */
 	bool sharing;		/* own: gave up its queue to share work */
 };
@@ -99,7 +98,7 @@ struct fs_pool {
 	unsigned int threads;		/* (L) */
 	unsigned int started;		/* (L) queues that run */
 	unsigned int waiters;		/* (L) */
-	bool slots[STATS_SLOTS];	/* (L) that have a thread; [0]: any */
+	bool slots[STATS_SLOTS];	/* (L) that count for a thread */
 	bool closing;			/* (L) */
 };
 
@@ -179,22 +178,6 @@ static int thread_start(struct pool_thread *t)
 	return -err;
 }
 
-/* A slot for the counts of a new thread; with the lock. */
-static void slot_take(struct fs_pool *pool, struct pool_thread *t)
-{
-	struct stats *stats = pool->fs->stats;
-	unsigned int i = STATS_SLOTS;
-
-	if (!stats)
-		return;
-	while (--i && pool->slots[i])
-		;
-	pool->slots[i] = true;
-	t->slot = i;
-	t->w.stats = &stats->slot[i];
-	t->w.stats_shared = i == 0;
-}
-
 /*
  * The calling thread ends. Each joins the one before it, so that at most one
  * ended thread is left for pool_close(). Called with the lock, returns without.
@@ -205,7 +188,7 @@ static void thread_end(struct fs_pool *pool, struct pool_thread *t)
 	pthread_t id = before ? before->id : 0;
 
 	pool->ended = t;
-	pool->slots[t->slot] = false;
+	stats_leave(&t->w, pool->fs->stats, pool->slots);
 	*t->link = t->next;
 	if (t->next)
 		t->next->link = t->link;
@@ -256,7 +239,7 @@ static int appoint(struct fs_pool *pool, struct pool_queue *q)
 		t->lead = q;
 		t->link = &pool->all;
 		t->next = pool->all;
-		slot_take(pool, t);
+		stats_join(&t->w, pool->fs->stats, pool->slots);
 		/* Its first act is to take the lock: the list is complete. */
 		err = thread_start(t);
 		if (!err) {
@@ -266,7 +249,7 @@ static int appoint(struct fs_pool *pool, struct pool_queue *q)
 			stats_gauge(pool->fs, STATS_THREADS, pool->threads);
 			return 0;
 		}
-		pool->slots[t->slot] = false;
+		stats_leave(&t->w, pool->fs->stats, pool->slots);
 		thread_free(t);
 	}
 	pool->threads--;
@@ -370,14 +353,6 @@ static void share_work(struct pool_thread *t)
 	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
 }
 
-/* When the request in t->w began, for all who look; 0: it ended. */
-static void set_began(struct pool_thread *t, int64_t began)
-{
-	__atomic_store_n(&t->w.began, began, __ATOMIC_RELEASE);
-	if (t->w.stats && !t->w.stats_shared)
-		__atomic_store_n(&t->w.stats->began, began, __ATOMIC_RELAXED);
-}
-
 /* Run the request in t->w and give its chain back: length of the answer. */
 static uint32_t run_one(struct pool_thread *t)
 {
@@ -389,7 +364,7 @@ static uint32_t run_one(struct pool_thread *t)
 	if (overloaded(pool, t->queue))
 		share_work(t);
 	len = request_run(&t->w);
-	set_began(t, 0);
+	stats_began(&t->w, 0);
 	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
 	if (t->w.leading)
 		return len;
@@ -419,7 +394,7 @@ static void lead(struct pool_thread *t, struct pool_queue *q)
 		began = now_ns();
 		while ((rc = pool->ops->pop(pool->ops_ctx, q->index,
 					    &t->w.chain)) > 0) {
-			set_began(t, began);
+			stats_began(&t->w, began);
 			len = run_one(t);
 			ended = now_ns();
 			stats_request(&t->w, ended - began, len);

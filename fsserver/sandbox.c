@@ -362,6 +362,32 @@ static void probe_child(const struct fs_options *o, int fd)
 	_exit(write(fd, &p, sizeof(p)) != sizeof(p));
 }
 
+static const struct {
+	const char *name, *left;
+} layer_words[FS_LAYER_COUNT] = {
+	[FS_LAYER_NAMES] = {"checks of names", NULL},
+	[FS_LAYER_OPENAT2] = {"openat2", "names are opened one by one instead, "
+			      "never through a symbolic link"},
+	[FS_LAYER_NAMESPACES] = {"namespaces", "checks of names, openat2 and "
+				 "Landlock (not for stat, chmod, xattrs and "
+				 "times) are the boundary"},
+	[FS_LAYER_LANDLOCK] = {"Landlock", NULL},
+	[FS_LAYER_CAPS] = {"dropped capabilities", "a server that its guest "
+			   "takes over has the caller's"},
+	[FS_LAYER_SECCOMP] = {"seccomp", "a server that its guest takes over "
+			      "may make any system call"},
+};
+
+const char *fs_layer_name(enum fs_layer_id id)
+{
+	return layer_words[id].name;
+}
+
+const char *fs_layer_left(enum fs_layer_id id)
+{
+	return layer_words[id].left;
+}
+
 int fs_probe_layers(const struct fs_options *o, struct fs_place *place,
 		    char *why, size_t why_size)
 {

@@ -37,6 +37,7 @@
 struct fs_looker {
 	struct fs *fs;
 	pthread_t thread;
+	uint32_t seen;		/* own: how often it was asked before */
 	bool closing;		/* atomic */
 };
 
@@ -175,17 +176,18 @@ void fs_dump(struct fs *fs, unsigned int ms)
 static void *looker_main(void *arg)
 {
 	struct fs_looker *l = arg;
-	uint32_t *word = &l->fs->stats->asked, seen, now;
+	uint32_t *word = &l->fs->stats->asked;
 
-	now = seen = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 	while (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
-		if (now != seen)
-			fs_dump(l->fs, ASKED_MS);
-		else
-			(void)syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL,
+		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+		if (now == l->seen) {
+			(void)syscall(SYS_futex, word, FUTEX_WAIT, now, NULL,
 				      NULL, 0);
-		seen = now;
-		now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+		} else if (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
+			l->seen = now;
+			fs_dump(l->fs, ASKED_MS);
+		}
 	}
 	return NULL;
 }
@@ -218,6 +220,7 @@ int stats_open(struct fs *fs, struct stats *stats)
 	if (!fs->looker)
 		return -ENOMEM;
 	fs->looker->fs = fs;
+	fs->looker->seen = __atomic_load_n(&stats->asked, __ATOMIC_RELAXED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&fs->looker->thread, NULL, looker_main,

@@ -43,18 +43,6 @@ void findings_add(struct findings *found, int status, const char *hint,
 	snprintf(f->hint, sizeof(f->hint), "%s", hint);
 }
 
-void findings_layer(struct findings *found, const char *tag, const char *layer,
-		    bool on, const char *why)
-{
-	struct confinement *l;
-
-	if (found->nr_layers == ARRAY_SIZE(found->layers))
-		return;
-	l = &found->layers[found->nr_layers++];
-	*l = (struct confinement){.tag = tag, .layer = layer, .on = on};
-	snprintf(l->why, sizeof(l->why), "%s", why);
-}
-
 /* ---- memory ------------------------------------------------------------- */
 
 static void check_memory(const struct config *c, struct findings *found)
@@ -282,26 +270,9 @@ int check_run(const struct config *c, struct qemu_info *qemu,
 
 /* ---- telling ------------------------------------------------------------ */
 
-/* "share 'src' is confined by: checks of names, openat2, ..." */
-static void print_confinement(const struct findings *found)
-{
-	for (unsigned int i = 0; i < found->nr_layers;) {
-		const char *tag = found->layers[i].tag;
-		char line[256];
-		int n = 0;
-
-		for (; i < found->nr_layers && found->layers[i].tag == tag; i++)
-			if (found->layers[i].on && n < (int)sizeof(line))
-				n += snprintf(line + n, sizeof(line) -
-					      (size_t)n, "%s%s", n ? ", " : "",
-					      found->layers[i].layer);
-		log_note("share '%s' is confined by: %s", tag, line);
-	}
-}
-
 void findings_print(const struct findings *found)
 {
-	print_confinement(found);
+	check_print_confinement(found);
 	for (unsigned int i = 0; i < found->count; i++) {
 		const struct finding *f = &found->list[i];
 
@@ -334,16 +305,6 @@ void findings_print_json(const struct findings *found, const struct config *c)
 		putchar('}');
 	}
 	printf("],\"confinement\":[");
-	for (unsigned int i = 0; i < found->nr_layers; i++) {
-		const struct confinement *l = &found->layers[i];
-
-		printf("%s{", i ? "," : "");
-		json_put("share", l->tag);
-		putchar(',');
-		json_put("layer", l->layer);
-		printf(",\"on\":%s,", l->on ? "true" : "false");
-		json_put("why", l->why);
-		putchar('}');
-	}
+	check_put_confinement(found);
 	printf("]}\n");
 }

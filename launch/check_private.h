@@ -13,4 +13,8 @@ void check_share(const struct config *c, const struct share_config *s,
 		 struct findings *found);
 void check_serve(const struct config *c, struct findings *found);
 
+/* check_confine.c: the layers as words on stderr, as JSON on stdout */
+void check_print_confinement(const struct findings *found);
+void check_put_confinement(const struct findings *found);
+
 #endif

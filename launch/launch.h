@@ -177,8 +177,11 @@ struct finding {
 /* One of the walls between a share's guest and the host. */
 struct confinement {
 	const char *tag, *layer;
-	bool on;
-	char why[128];		/* why not, or "" */
+	bool on, off;		/* off: because it was asked for */
+	int error;		/* errno, where it is neither; or 0 */
+	const char *step;	/* which step failed, or "" */
+	const char *left;	/* what there is without it; NULL: no matter */
+	char why[128];		/* set by findings_layer(); "" when on */
 };
 
 #define CHECK_MAX_LAYERS	8	/* of a share */
@@ -201,13 +204,19 @@ struct qemu_info;		/* what was found out about the QEMU binary */
 void findings_add(struct findings *found, int status, const char *hint,
 		  const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* One layer of a share's confinement; a warning where it is not on. */
+void findings_layer(struct findings *found, const char *tag,
+		    const struct confinement *layer);
 /**
- * findings_layer() - note what came of one layer of a share's confinement
- * @tag, @layer:	borrowed
- * @why:		where it is not on
+ * check_confinement() - what each share's server would be confined by
+ * @probe:	try it and tell @found; 0, or -errno with @why set
+ *
+ * Return: 0, or the exit status of what was added as fatal.
  */
-void findings_layer(struct findings *found, const char *tag, const char *layer,
-		    bool on, const char *why);
+int check_confinement(const struct config *c, struct findings *found,
+		      int (*probe)(const struct share_config *sc,
+				   struct findings *found, char *why,
+				   size_t size));
 
 /*
  * Test all of @c; findings in order. Touches nothing. Calls qemu_probe() with
@@ -400,6 +409,23 @@ int share_reap(struct share *s);
 /* Kill and reap; nothing when it is not running. */
 void share_stop(struct share *s);
 
+/* ---- command.c: the first word ------------------------------------------- */
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);	/* an exit status */
+	const char *summary;
+};
+
+/**
+ * command_run() - run a subcommand
+ * @table:	ended by a NULL name; help, version and completion come on top
+ * @argv:	with the program's name
+ *
+ * Return: an exit status.
+ */
+int command_run(const struct command *table, int argc, char **argv);
+
 /* ---- look.c, ps.c, stat.c: what runs, and what it does ------------------- */
 
 /* Let "vmshare ps" find this process; a warning where that fails. */
@@ -407,10 +433,14 @@ void look_publish(const struct config *c);
 /* Memory for the counts of the share in @slot; NULL after a warning. */
 struct stats *look_stats(unsigned int slot);
 
-/* Both print and return an exit status. */
-int ps_run(const struct config *c);
-/* @op_name: what the consumer calls an operation in its counts, or NULL */
-int stat_run(const struct config *c, const char *(*op_name)(unsigned int op));
+/**
+ * look_command() - the subcommands ps and stat
+ * @op_name:	what the consumer calls an operation in its counts, or NULL
+ *
+ * Return: an exit status.
+ */
+int look_command(int argc, char **argv,
+		 const char *(*op_name)(unsigned int op));
 
 /* ---- prepare.c: what QEMU is wired to, but for the shares --------------- */
 

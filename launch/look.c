@@ -344,3 +344,24 @@ int look_each(pid_t only, int (*fn)(void *ctx, const struct look *l),
 	free(l);
 	return ret;
 }
+
+int look_command(int argc, char **argv,
+		 const char *(*op_name)(unsigned int op))
+{
+	struct config *c = calloc(1, sizeof(*c));
+	int status = EXIT_REFUSED, got;
+
+	if (!c) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	got = config_parse(c, argc, argv);
+	if (got > 0)
+		status = 0;
+	else if (got == 0)
+		status = strcmp(c->command, "ps") == 0 ? ps_run(c) :
+							 stat_run(c, op_name);
+	config_free(c);
+	free(c);
+	return status;
+}

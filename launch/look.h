@@ -25,6 +25,10 @@ struct look {
 	unsigned int nr_shares;
 };
 
+/* Each prints and returns an exit status. */
+int ps_run(const struct config *c);
+int stat_run(const struct config *c, const char *(*op_name)(unsigned int op));
+
 /**
  * look_each() - find all that run
  * @only:	look at this process alone, whoever's it is; 0: all of ours

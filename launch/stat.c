@@ -56,7 +56,7 @@ static const char *op_word(const struct stat_view *v, unsigned int op)
 	return name ? name : "(other)";
 }
 
-/* ---- the last second ------------------------------------------------------ */
+/* ---- the last second ----------------------------------------------------- */
 
 /* What was there a second ago is replaced by what is now. */
 static void subtract(struct stats_slot *now, struct stats_slot *before)
@@ -98,7 +98,7 @@ static void last_second(struct stat_view *v, struct stat_now *n,
 	v->before[v->nr_before++] = b;
 }
 
-/* ---- telling -------------------------------------------------------------- */
+/* ---- telling ------------------------------------------------------------- */
 
 /* "840 ns", "12.3 us", "4.56 ms", "1.20 s" */
 static const char *duration(char buf[24], uint64_t ns)
@@ -209,7 +209,7 @@ static void put_json(const struct stat_view *v, const struct stat_now *n)
 	printf("]}");
 }
 
-/* ---- finding -------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------- */
 
 static bool wanted(const struct stat_view *v, const struct look_share *s)
 {

@@ -191,7 +191,8 @@ static void findings_as_json(void)
 	CHECK(configure("check d"));
 	findings_add(&found, 0, "", "a \"quoted\" \\ \n%s", "\xc3\xa9");
 	findings_add(&found, 127, "do", "x");
-	findings_layer(&found, "s", "fences", false, "no \"wood\"");
+	findings_layer(&found, "s", &(struct confinement){
+		.layer = "fences", .step = "no \"wood\""});
 	snprintf(path, sizeof(path), "%s/json", top);
 	fflush(stdout);
 	fd = dup(1);

@@ -29,7 +29,6 @@ static struct request requests[MAX_REQUESTS];
 static unsigned int head, tail;
 static bool stopped;
 static uint64_t node, fh, ro_fh;
-static struct stats *counts;
 
 static int ring_wait(void *ctx, unsigned int q)
 {
@@ -115,7 +114,7 @@ static int open_fs(void)
 	struct fs_setup setup = {
 		.options = &rig.options, .place = &rig.place,
 		.arena = rig.arena, .ops = &lock_ops, .queues = 2,
-		.event = rig_event, .event_ctx = &rig, .stats = counts,
+		.event = rig_event, .event_ctx = &rig,
 	};
 	int err = fs_open(&rig.fs, &setup);
 
@@ -453,53 +452,6 @@ static void test_wait(void)
 	teardown();
 }
 
-/* What waits is told when somebody asks, with the name a guest gave escaped. */
-static void test_told(void)
-{
-	static const char wanted[] =
-		"vmshare: warning: SETLKW of /d\\x1b[31m/f (node ";
-	struct stats_slot *sum = malloc(sizeof(*sum));
-	char said[4096] = "";
-	unsigned int running;
-	int file = memfd_create("stderr", MFD_CLOEXEC), saved = dup(2), fd;
-
-	fd = stats_create("vmshare-test", &counts);
-	CHECK(fd >= 0 && file >= 0 && saved >= 0 && sum);
-	CHECK_EQ(setup(true), 0);
-	CHECK_EQ(mkdirat(rig.dirfd, "d\33[31m", 0755), 0);
-	CHECK_EQ(rig_rename(&rig, 1, "file", rig_node(&rig, 1, "d\33[31m"),
-			    "f", 0), 0);
-	CHECK_EQ(SETLK(fh, 1, F_WRLCK, 0, WHOLE), 0);
-	submit(FUSE_SETLKW, node, lk(fh, 2, F_WRLCK, 0, 0));
-	CHECK(waiters(1));
-	usleep(120000);
-	dup2(file, 2);
-	stats_ask(counts);
-	for (int i = 0; i < 1000 && !strchr(said, '\n'); i++) {
-		usleep(5000);
-		CHECK(pread(file, said, sizeof(said) - 1, 0) >= 0);
-	}
-	dup2(saved, 2);
-	CHECK(strncmp(said, wanted, strlen(wanted)) == 0);
-	CHECK(strstr(said, ", queue 1) has run for 0.") != NULL);
-	CHECK(strstr(said, " s and waits for a lock\n") != NULL);
-	stats_sum(counts, sum, &running);
-	CHECK_EQ(running, 1);
-	CHECK(counts->gauge[STATS_NODES] == 3 && counts->gauge[STATS_HELD] > 0);
-	CHECK_EQ(flush(fh, 1), 0);
-	teardown();
-	stats_sum(counts, sum, &running);
-	CHECK_EQ(running, 0);
-	CHECK_EQ(sum->op[FUSE_SETLKW].count, 1);
-	CHECK_EQ(sum->op[FUSE_SETLKW].failed, 0);
-	stats_close(counts);
-	counts = NULL;
-	close(fd);
-	close(file);
-	close(saved);
-	free(sum);
-}
-
 static void test_deadlock(void)
 {
 	unsigned int a, b;
@@ -714,7 +666,6 @@ int main(int argc, char **argv)
 		{ "upgrade", test_upgrade },
 		{ "flock", test_flock },
 		{ "wait", test_wait },
-		{ "told", test_told },
 		{ "deadlock", test_deadlock },
 		{ "deadlock_upgrade", test_deadlock_upgrade },
 		{ "reset", test_reset },

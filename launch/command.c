@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The first word of a command line: a subcommand of vmshare.c's table, or one
+ * of those that only print: help, version and completion.
+ */
+#include "launch/launch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_COMMANDS 32
+
+static int print_help(const struct command *table, int argc, char **argv);
+static int print_version(const struct command *table, int argc, char **argv);
+static int print_completion(const struct command *table, int argc,
+			    char **argv);
+
+static const struct {
+	const char *name;
+	int (*run)(const struct command *table, int argc, char **argv);
+	const char *summary;
+} printers[] = {
+	{"completion", print_completion, "completions for bash, zsh or fish"},
+	{"help", print_help, "help for a subcommand"},
+	{"version", print_version, "the version"},
+};
+
+static void print_usage(const struct command *table, FILE *out)
+{
+	fputs("vmshare run --share .:src disk.img\n\n"
+	      "usage: vmshare COMMAND [OPTION...]\n\n", out);
+	for (const struct command *c = table; c->name; c++)
+		fprintf(out, "  %-11s %s\n", c->name, c->summary);
+	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
+		fprintf(out, "  %-11s %s\n", printers[i].name,
+			printers[i].summary);
+	fputs("\n'vmshare help COMMAND' says more; the manual is vmshare(1)\n",
+	      out);
+}
+
+static int print_help(const struct command *table, int argc, char **argv)
+{
+	if (argc < 2) {
+		print_usage(table, stdout);
+		return 0;
+	}
+	if (config_help(argv[1]) == 0)
+		return 0;
+	log_error("no help for '%s'", argv[1]);
+	return EXIT_REFUSED;
+}
+
+static int print_version(const struct command *table, int argc, char **argv)
+{
+	(void)table;
+	if (argc > 1) {
+		log_error("version takes no arguments: '%s'", argv[1]);
+		return EXIT_REFUSED;
+	}
+	puts("vmshare " VMSHARE_VERSION);
+	return 0;
+}
+
+static int print_completion(const struct command *table, int argc, char **argv)
+{
+	(void)table;
+	if (argc == 2 && config_completion(argv[1]) == 0)
+		return 0;
+	log_error("completion: bash, zsh or fish is wanted");
+	return EXIT_REFUSED;
+}
+
+static int unknown(const struct command *table, const char *word)
+{
+	const char *names[MAX_COMMANDS + ARRAY_SIZE(printers) + 1], *nearest;
+	size_t n = 0;
+
+	for (; table->name && n < MAX_COMMANDS; table++)
+		names[n++] = table->name;
+	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
+		names[n++] = printers[i].name;
+	names[n] = NULL;
+	nearest = parse_nearest(word, names);
+	log_error("unknown command '%s'", word);
+	if (nearest)
+		log_hint("did you mean '%s'?", nearest);
+	else
+		log_hint("try 'vmshare help'");
+	return EXIT_REFUSED;
+}
+
+int command_run(const struct command *table, int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+
+	if (!word) {
+		print_usage(table, stderr);
+		return EXIT_REFUSED;
+	}
+	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		word = "help";
+	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		word = "version";
+	for (const struct command *c = table; c->name; c++)
+		if (!strcmp(word, c->name))
+			return c->run(argc - 1, argv + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
+		if (!strcmp(word, printers[i].name))
+			return printers[i].run(table, argc - 1, argv + 1);
+	return unknown(table, word);
+}

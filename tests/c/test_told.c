@@ -1,0 +1,171 @@
+/* rooms: base fsserver */
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a server tells of itself when a request does not end: a lock that the
+ * host holds, waited for through the real pool. Its ring has one request.
+ */
+
+#include "tests/c/fsserver_rig.h"
+
+static struct rig rig;
+static struct stats *counts;
+static struct {
+	struct fuse_in_header head;
+	struct fuse_lk_in lk;
+} request;
+static struct fuse_out_header reply;
+static unsigned int taken, given;	/* atomic */
+static bool stopped;			/* atomic */
+
+static int one_wait(void *ctx, unsigned int q)
+{
+	(void)ctx;
+	(void)q;
+	while (__atomic_load_n(&taken, __ATOMIC_ACQUIRE) &&
+	       !__atomic_load_n(&stopped, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	return __atomic_load_n(&stopped, __ATOMIC_ACQUIRE) ? -ESHUTDOWN : 0;
+}
+
+static int one_pop(void *ctx, unsigned int q, struct chain *c)
+{
+	(void)ctx;
+	if (__atomic_exchange_n(&taken, 1, __ATOMIC_ACQ_REL))
+		return 0;
+	c->queue = (uint16_t)q;
+	c->iov[0] = (struct iovec){ &request, sizeof(request) };
+	c->iov[1] = (struct iovec){ &reply, sizeof(reply) };
+	c->nr_readable = c->nr_writable = 1;
+	c->readable = sizeof(request);
+	c->writable = sizeof(reply);
+	return 1;
+}
+
+static void one_push(void *ctx, struct chain *c, uint32_t len)
+{
+	(void)ctx;
+	(void)c;
+	if (len == sizeof(reply) && !reply.error)
+		__atomic_store_n(&given, 1, __ATOMIC_RELEASE);
+}
+
+static const struct chain_ops one_ops = {
+	.wait = one_wait, .pop = one_pop, .pending = rig_pending,
+	.push = one_push, .flush = rig_flush,
+};
+
+static int start(void)
+{
+	struct fs_setup setup = {
+		.options = &rig.options, .place = &rig.place, .queues = 2,
+		.ops = &one_ops, .event = rig_event, .event_ctx = &rig,
+		.stats = counts,
+	};
+	int err;
+
+	rig_prepare(&rig);
+	rig.options.posix_lock = true;
+	rig.place.root = open(rig.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	rig.place.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	err = arena_create(&rig.arena, 1ull << 32);
+	setup.arena = rig.arena;
+	if (!err)
+		err = fs_open(&rig.fs, &setup);
+	if (err)
+		return err;
+	rig.w = rig_worker(&rig);
+	return rig_init(&rig);
+}
+
+/* SETLKW of "d\\33[31m/f", which the host has locked: the host's descriptor. */
+static int wait_for_lock(void)
+{
+	struct flock all = { .l_type = F_WRLCK };
+	struct fuse_lk_in lk = {
+		.owner = 7, .lk = { .end = INT64_MAX, .type = F_WRLCK },
+	};
+	uint64_t dir, node;
+	int fd;
+
+	if (mkdirat(rig.dirfd, "d\33[31m", 0755))
+		return -1;
+	dir = rig_node(&rig, 1, "d\33[31m");
+	if (rig_create(&rig, dir, "f", O_RDWR, &node, &lk.fh))
+		return -1;
+	fd = openat(rig.dirfd, "d\33[31m/f", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fcntl(fd, F_OFD_SETLK, &all))
+		return -1;
+	request.head = (struct fuse_in_header){
+		.len = sizeof(request), .opcode = FUSE_SETLKW, .unique = 1000,
+		.nodeid = node, .pid = 1,
+	};
+	request.lk = lk;
+	return fs_consumer.start(rig.fs, 1) ? -1 : fd;
+}
+
+/* Ask, and read what stderr gets within five seconds. */
+static void ask(char *said, size_t size)
+{
+	int file = memfd_create("stderr", MFD_CLOEXEC), saved = dup(2);
+
+	dup2(file, 2);
+	stats_ask(counts);
+	for (int i = 0; i < 1000 && !strchr(said, '\n'); i++) {
+		usleep(5000);
+		if (pread(file, said, size - 1, 0) < 0)
+			break;
+	}
+	dup2(saved, 2);
+	close(saved);
+	close(file);
+}
+
+static void stuck(void)
+{
+	static const char wanted[] =
+		"vmshare: warning: SETLKW of /d\\x1b[31m/f (node ";
+	static struct stats_slot sum;
+	char said[4096] = "";
+	unsigned int running;
+	int lock, fd = stats_create("vmshare-test", &counts);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(start(), 0);
+	ask(said, sizeof(said));
+	CHECK_STR(said, "vmshare: note: no request has run for 100 ms\n");
+	lock = wait_for_lock();
+	CHECK(lock >= 0);
+	usleep(200000);
+	memset(said, 0, sizeof(said));
+	ask(said, sizeof(said));
+	CHECK(strncmp(said, wanted, strlen(wanted)) == 0);
+	CHECK(strstr(said, ", queue 1) has run for 0.") != NULL);
+	CHECK(strstr(said, " s and waits for a lock\n") != NULL);
+	stats_sum(counts, &sum, &running);
+	CHECK_EQ(running, 1);
+	CHECK(counts->gauge[STATS_NODES] == 3 && counts->gauge[STATS_HELD] > 0);
+	close(lock);
+	for (int i = 0; i < 5000; i++)
+		if (!__atomic_load_n(&given, __ATOMIC_ACQUIRE))
+			usleep(1000);
+	CHECK(given);
+	__atomic_store_n(&stopped, true, __ATOMIC_RELEASE);
+	fs_consumer.stop(rig.fs, 1);
+	fs_consumer.reset(rig.fs);
+	rig_stop(&rig);
+	stats_sum(counts, &sum, &running);
+	CHECK_EQ(running, 0);
+	CHECK_EQ(sum.op[FUSE_SETLKW].count, 1);
+	CHECK_EQ(sum.op[FUSE_SETLKW].failed, 0);
+	stats_close(counts);
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "stuck", stuck },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
