@@ -33,11 +33,12 @@ wait
 [ "$(sqlite3 /mnt/auto/wal.db "select count(*) from t")" = $(($4 * 3)) ] &&
 	[ "$(sqlite3 /mnt/auto/wal.db "pragma integrity_check")" = ok ] &&
 	echo wal
-for mode in auto none always; do cat /mnt/$mode/[fg]; done >/dev/null
+for mode in auto none; do cat /mnt/$mode/[fg]; done >/dev/null
+stat /mnt/always/f /mnt/always/g >/dev/null
 touch changing
 until [ -e changed ]; do :; done
 echo none $(cat /mnt/none/f /mnt/none/g)
-echo always $(cat /mnt/always/f /mnt/always/g)
+echo always $(stat -c %s /mnt/always/f /mnt/always/g)
 cat /mnt/auto/g >/dev/null && echo replaced
 began=$(cut -d. -f1 /proc/uptime)
 until [ "$(cat /mnt/auto/f /mnt/auto/g)" = "newer
@@ -147,5 +148,6 @@ everyone() {
 }
 
 @test "cache=always: what is cached is not asked for" {
-	grep -qx 'always old old' guest1.out || fail "$(cat guest1.out)"
+	# Reading a file would make the guest ask for its access time later on.
+	grep -qx 'always 4 4' guest1.out || fail "$(cat guest1.out)"
 }
