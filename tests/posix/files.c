@@ -139,7 +139,7 @@ void group_dir(void)
 	must("opendir", dir ? 0 : -1);
 	for (struct dirent *d; (d = readdir(dir));) {
 		struct stat st;
-		mode_t type = DTTOIF(d->d_type);
+		mode_t type = (mode_t)DTTOIF(d->d_type);
 
 		dots += d->d_name[0] == '.';
 		must("fstatat", fstatat(dirfd(dir), d->d_name, &st,

@@ -124,7 +124,8 @@ void group_utimens(void)
 	      did(set_times("f", at(0, UTIME_OMIT), at(5, 0))));
 	TIMES("both now", "f", "amc", did(utimensat(AT_FDCWD, "f", NULL,
 							 0)));
-	WORKS("before 1970", set_times("f", at(-5, 1), at(-1000000, 999999999)));
+	WORKS("before 1970",
+	      set_times("f", at(-5, 1), at(-1000000, 999999999)));
 	IS("seconds", stat_of("f").st_mtim.tv_sec, -1000000);
 	IS("nanoseconds", stat_of("f").st_mtim.tv_nsec, 999999999);
 	WORKS("after 2038", set_times("f", at(4000000000, 0),
