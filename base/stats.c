@@ -154,7 +154,8 @@ uint64_t stats_percentile(const struct stats_op *op, unsigned int permille)
 		uint64_t n = op->bucket[i];
 
 		if (n && rank - before < n) {
-			double part = (double)(rank - before + 1) / (double)n;
+			double part = ((double)(rank - before) + 0.5) /
+				      (double)n;
 
 			return (uint64_t)((double)(1ull << i) * (1 + part));
 		}

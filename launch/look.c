@@ -187,20 +187,20 @@ static void take_key(struct look *l, const char *key, const char *value)
 
 static int read_about(struct look *l, int fd)
 {
-	char *text = malloc(ABOUT_MAX + 1), *at, *end;
+	char *text = malloc(ABOUT_MAX + 1);
 	ssize_t n = text ? pread(fd, text, ABOUT_MAX, 0) : -1;
+	size_t at = 0, len = n > 0 ? (size_t)n : 0;
 
-	for (at = text, end = text + n; n > 0 && at < end;) {
-		char *next, *value;
+	if (text)
+		text[len] = '\0';
+	while (at < len) {
+		char *key = text + at, *value = strchr(key, '=');
 
-		*end = '\0';
-		next = at + strlen(at) + 1;
-		value = strchr(at, '=');
+		at += strlen(key) + 1;
 		if (value) {
 			*value++ = '\0';
-			take_key(l, at, value);
+			take_key(l, key, value);
 		}
-		at = next;
 	}
 	free(text);
 	return n > 0 ? 0 : -EIO;

@@ -143,7 +143,10 @@ static void stuck(void)
 	CHECK(strstr(said, " s and waits for a lock\n") != NULL);
 	stats_sum(counts, &sum, &running);
 	CHECK_EQ(running, 1);
-	CHECK(counts->gauge[STATS_NODES] == 3 && counts->gauge[STATS_HELD] > 0);
+	CHECK_EQ(__atomic_load_n(&counts->gauge[STATS_NODES],
+				 __ATOMIC_RELAXED), 3);
+	CHECK(__atomic_load_n(&counts->gauge[STATS_HELD],
+			      __ATOMIC_RELAXED) > 0);
 	close(lock);
 	for (int i = 0; i < 5000; i++)
 		if (!__atomic_load_n(&given, __ATOMIC_ACQUIRE))
