@@ -154,7 +154,8 @@ static void readonly(void)
 	CHECK_EQ(fe_symlink(fe, ROOT, "x", "y", &n), -EROFS);
 	CHECK_EQ(fe_rmdir(fe, ROOT, "dir"), -EROFS);
 	CHECK(fe_tmpfile(fe, ROOT, O_RDWR, 0600, &n, &fh) < 0);
-	CHECK_EQ(sh("find share -printf '%p %m %s %T@ %C@ %n\n' | cmp - before"),
+	CHECK_EQ(sh("find share -printf '%p %m %s %T@ %C@ %n\n' |"
+		    "cmp - before"),
 		 0);
 	CHECK(unharmed());
 }

@@ -44,7 +44,8 @@ static int in_top(const char *command)
 static int set_up(void)
 {
 	const char *own = getenv("VMSHARE"), *argv[] = {
-		"strace", "-D", "-f", "-qq", "-s", "64", "-e", "signal=none", "-o",
+		"strace", "-D", "-f", "-qq", "-s", "64",
+		"-e", "signal=none", "-o",
 		trace, own ? own : "./vmshare", "serve", "--fd={fd}", "--share",
 		NULL, NULL,
 	};

@@ -24,8 +24,8 @@ static const struct {
 } unseen[] = {
 	{ SYS_clock_gettime, "machines whose vDSO has no clock", false },
 	{ SYS_restart_syscall, "after a stop and a continuation", false },
-	{ SYS_gettid, "raise(), when the server itself finds a mistake", false },
-	{ SYS_clock_nanosleep, "a queue that another process keeps busy", false },
+	{ SYS_gettid, "raise(), when the server finds a mistake", false },
+	{ SYS_clock_nanosleep, "a queue that stops while requests run", false },
 	{ SYS_open_by_handle_at, "a file that the host renamed while evicted",
 	  false },
 	{ SYS_brk, "malloc(), when the heap has no room left", false },
@@ -40,7 +40,7 @@ static const struct {
 	{ SYS_kill, "a keeper that is told to end while its worker hangs",
 	  true },
 	{ SYS_tgkill, "a worker's, which has the keeper's filter too", true },
-	{ SYS_close_range, "a worker that takes over from one that died", true },
+	{ SYS_close_range, "a worker that takes over", true },
 };
 
 /* ---- every operation ---------------------------------------------------- */
@@ -423,7 +423,8 @@ static void none_unused(void)
 		bool keeper = rules[i].when & KEEPER;
 		long nr = rules[i].nr;
 
-		if (seen[keeper ? IN_KEEPER : IN_WORKER][nr] || excused(nr, keeper))
+		if (seen[keeper ? IN_KEEPER : IN_WORKER][nr] ||
+		    excused(nr, keeper))
 			continue;
 		printf("# %s: system call %ld is listed and unused\n",
 		       keeper ? "keeper" : "worker", nr);
