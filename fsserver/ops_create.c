@@ -278,7 +278,7 @@ int op_create(struct fs_worker *w)
 	const struct fuse_create_in *in = request_args(w);
 	bool kill = in->open_flags & FUSE_OPEN_KILL_SUIDGID;
 	int flags = file_flags(w, in->flags), dirfd, fd, err;
-	struct fuse_entry_out entry;
+	struct fuse_entry_out entry = { 0 };
 	struct fs_node *node = NULL;
 	uint32_t mode;
 
@@ -331,7 +331,7 @@ int op_tmpfile(struct fs_worker *w)
 {
 	const struct fuse_create_in *in = request_args(w);
 	int flags = file_flags(w, in->flags), dirfd, fd, err;
-	struct fuse_entry_out entry;
+	struct fuse_entry_out entry = { 0 };
 	struct fs_node *node = NULL;
 	uint32_t mode;
 

@@ -146,7 +146,7 @@ int op_getxattr(struct fs_worker *w)
 	 * What is called user.* here only is no matter of the file's mode to
 	 * the guest: overlayfs asks for trusted.* of each file it looks up.
 	 */
-	if (err == -EACCES && strcmp(host, w->name[0]))
+	if (err == -EACCES && strcmp(host, w->name[0]) != 0)
 		err = -ENODATA;
 	return err ? err : xattr_reply(w, in->size, (size_t)len);
 }

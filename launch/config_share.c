@@ -244,14 +244,14 @@ int opt_share(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	      const char *value)
 {
 	const char *dir, *tag, *options;
-	struct share_config *share;
+	struct share_config *share = NULL;
 	int err;
 
 	(void)key, (void)base;
 	err = begin_share(p, value, &dir, &tag, &options);
 	if (!err)
 		err = cfg_new_share(p, tag, &share);
-	if (err)
+	if (!share)
 		return err;
 	share->dir = dir;
 	share->socket = NULL;

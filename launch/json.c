@@ -94,7 +94,10 @@ json json_first(json array)
 
 json json_next(json element)
 {
-	element = blanks(value_end(element, 0));
+	element = value_end(element, 0);
+	if (!element)
+		return NULL;
+	element = blanks(element);
 	return *element == ',' ? blanks(element + 1) : NULL;
 }
 
@@ -106,17 +109,18 @@ json json_get(json value, const char *key)
 	if (!value || *(value = blanks(value)) != '{')
 		return NULL;
 	s = blanks(value + 1);
-	while (*s == '"') {
+	while (s && *s == '"') {
 		const char *end = string_end(s);
-		bool same = (size_t)(end - s) == len + 2 &&
-			    memcmp(s + 1, key, len) == 0;
+		bool same;
 
+		if (!end)
+			return NULL;
+		same = (size_t)(end - s) == len + 2 &&
+		       memcmp(s + 1, key, len) == 0;
 		s = blanks(blanks(end) + 1);
 		if (same)
 			return s;
-		s = blanks(value_end(s, 0));
-		if (*s == ',')
-			s = blanks(s + 1);
+		s = json_next(s);
 	}
 	return NULL;
 }

@@ -248,7 +248,6 @@ static int find_fds(struct look_fds *f, int proc)
 	struct dirent *e;
 	DIR *dir;
 
-	memset(f, -1, sizeof(*f));
 	if (fd < 0)
 		return -errno;
 	dir = fdopendir(fd);
@@ -293,6 +292,7 @@ static int look_at(const char *pid, bool any, struct look *l,
 	struct stat st;
 	int proc, err = -ENOENT;
 
+	memset(f, -1, sizeof(*f));
 	snprintf(path, sizeof(path), "/proc/%.20s", pid);
 	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0)
@@ -300,8 +300,6 @@ static int look_at(const char *pid, bool any, struct look *l,
 	if (fstat(proc, &st) == 0 && (any || st.st_uid == geteuid()) &&
 	    !is_helper(proc))
 		err = find_fds(f, proc);
-	else
-		memset(f, -1, sizeof(*f));
 	close(proc);
 	memset(l, 0, sizeof(*l));
 	l->pid = (pid_t)strtol(pid, NULL, 10);
