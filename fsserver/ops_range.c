@@ -205,7 +205,7 @@ static int ioctl_get(struct fs_worker *w, int fd, unsigned int cmd)
 
 static int set_fsxattr(int fd, const struct fsxattr *new)
 {
-	struct fsxattr old;
+	struct fsxattr old = { 0 };
 
 	if (file_ioctl(fd, FS_IOC_FSGETXATTR, &old) < 0)
 		return -errno;
@@ -217,7 +217,7 @@ static int set_fsxattr(int fd, const struct fsxattr *new)
 
 static int set_flags(int fd, unsigned int new)
 {
-	unsigned int old;
+	unsigned int old = 0;
 
 	if (file_ioctl(fd, FS_IOC_GETFLAGS, &old) < 0)
 		return -errno;
