@@ -138,9 +138,9 @@ static int times(const char *name)
 }
 
 /*
- * TIMES times a wait, @call and a write, of which the mark before has one too.
- * A front end that sees a reply before it sleeps needs no write; a thread that
- * falls asleep meanwhile has a wait more, one that never got to it a wait less.
+ * TIMES times @call, and around it at most a wait and a write, of which the
+ * mark before has one too. Fewer is no fault: a front end that sees a reply
+ * before it sleeps needs no write, a thread that was never asleep no wait.
  */
 static void expect(const char *call)
 {
@@ -150,8 +150,8 @@ static void expect(const char *call)
 	for (int i = 0; i < MAX_NAMES; i++)
 		all += calls[i].count;
 	CHECK_EQ(times(call), TIMES);
-	CHECK(waits >= TIMES * 3 / 4 && waits <= TIMES + 2);
-	CHECK(writes >= TIMES / 2 && writes <= TIMES + 1);
+	CHECK(waits <= TIMES + 2);
+	CHECK(writes <= TIMES + 1);
 	CHECK_EQ(all, waits + times(call) + writes);
 	for (int i = 0; check_failed && calls[i].count; i++)
 		printf("# %s: %d\n", calls[i].name, calls[i].count);
