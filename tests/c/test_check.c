@@ -15,49 +15,9 @@
 #include <unistd.h>
 
 #include "launch/qemu_private.h"
-#include "tests/c/check.h"
+#include "tests/c/launch_rig.h"
 
-static char top[64];
-static struct config c;
-static struct findings found;
 static struct qemu_info info;
-
-/* Words of @line are divided by blanks; it must parse. */
-static bool configure(const char *line)
-{
-	static char text[2048], *argv[64];
-	int argc = 0;
-
-	config_free(&c);
-	snprintf(text, sizeof(text), "%s", line);
-	for (char *s = strtok(text, " "); s; s = strtok(NULL, " "))
-		argv[argc++] = s;
-	argv[argc] = NULL;
-	memset(&found, 0, sizeof(found));
-	return config_parse(&c, argc, argv) == 0;
-}
-
-static void put(const char *name, const char *text, mode_t mode)
-{
-	char path[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", top, name);
-	f = fopen(path, "we");
-	fputs(text, f);
-	fclose(f);
-	chmod(path, mode);
-}
-
-static const char *has(const char *text)
-{
-	for (unsigned int i = 0; i < found.count; i++)
-		if (strstr(found.list[i].text, text))
-			return found.list[i].hint;
-	for (unsigned int i = 0; i < found.count; i++)
-		printf("# found: %s\n", found.list[i].text);
-	return NULL;
-}
 
 static void five_things_wrong(void)
 {
@@ -73,7 +33,7 @@ static void five_things_wrong(void)
 		 "%s/q -s %s/none:a,ro -s %s/file:b --qemu-arg -m --status-fd "
 		 "99 %s/no.img",
 		 top, top, top, top);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	CHECK_EQ(check_run(&c, &info, &found), EXIT_REFUSED);
 	CHECK(has("share 'a': "));
 	CHECK(has("/none: no such directory"));
@@ -97,7 +57,7 @@ static void disk_in_use(void)
 	put("d.img", "disk", 0644);
 	snprintf(path, sizeof(path), "%s/d.img", top);
 	snprintf(line, sizeof(line), "check --accel tcg %s", path);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK_EQ(found.count, 0);
 	fd = open(path, O_RDWR | O_CLOEXEC);
@@ -106,7 +66,7 @@ static void disk_in_use(void)
 	hint = has("d.img: in use by another process");
 	CHECK(hint && strstr(hint, "--ephemeral"));
 	snprintf(line, sizeof(line), "check --accel tcg --read-only %s", path);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK_EQ(found.count, 0);
 	lock.l_start = 101;
@@ -122,11 +82,11 @@ static void disk_in_share(void)
 
 	put("d.img", "disk", 0644);
 	snprintf(line, sizeof(line), "check -s %s:t %s/d.img", top, top);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	CHECK_EQ(check_run(&c, NULL, &found), 0);
 	CHECK(has("share 't' contains the guest's own disk"));
 	snprintf(line, sizeof(line), "check -s %s:t,ro %s/d.img", top, top);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK_EQ(found.count, 0);
 }
@@ -140,23 +100,23 @@ static void listening(void)
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s", top);
 	CHECK_EQ(bind(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	snprintf(line, sizeof(line), "serve -s /tmp --fd %d", sock);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK(has(": is a socket that does not listen"));
 	CHECK_EQ(listen(sock, 1), 0);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK_EQ(found.count, 0);
 	close(sock);
-	CHECK(configure("serve -s /tmp --fd 98"));
+	CHECK_EQ(parse("serve -s /tmp --fd 98"), 0);
 	check_run(&c, NULL, &found);
 	CHECK(has("--fd 98: descriptor is not open"));
-	CHECK(configure("serve -s /tmp --socket /no/where/s"));
+	CHECK_EQ(parse("serve -s /tmp --socket /no/where/s"), 0);
 	check_run(&c, NULL, &found);
 	CHECK(has("--socket /no/where/s: /no/where: no such directory"));
 	put("f", "", 0644);
 	snprintf(line, sizeof(line), "serve -s /tmp --socket %s/f", top);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK(has("exists and is not a socket"));
 }
@@ -175,7 +135,7 @@ static void forwards_in_use(void)
 	snprintf(line, sizeof(line), "check -f tcp:%u:22 %s/d.img",
 		 ntohs(sin.sin_port), top);
 	put("d.img", "disk", 0644);
-	CHECK(configure(line));
+	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK(has("of 127.0.0.1: Address already in use"));
 	close(sock);
@@ -188,7 +148,7 @@ static void findings_as_json(void)
 	FILE *f;
 	int fd;
 
-	CHECK(configure("check d"));
+	CHECK_EQ(parse("check d"), 0);
 	findings_add(&found, 0, "", "a \"quoted\" \\ \n%s", "\xc3\xa9");
 	findings_add(&found, 127, "do", "x");
 	findings_layer(&found, "s", &(struct confinement){
@@ -226,16 +186,6 @@ int main(int argc, char **argv)
 		{"forwards_in_use", forwards_in_use},
 		{"findings_as_json", findings_as_json},
 	};
-	char clean[96];
-	int failed;
 
-	snprintf(top, sizeof(top), "/tmp/test-check-XXXXXX");
-	if (!mkdtemp(top) || chdir(top))
-		return 1;
-	unsetenv("VMSHARE_CONFIG");
-	unsetenv("VMSHARE_QEMU");
-	failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
-	config_free(&c);
-	snprintf(clean, sizeof(clean), "rm -rf %s", top);
-	return system(clean) ? 1 : failed;
+	return rig_main(cases, ARRAY_SIZE(cases), argc, argv);
 }

@@ -15,60 +15,10 @@
 #include <unistd.h>
 
 #include "launch/options.h"
-#include "tests/c/check.h"
+#include "tests/c/launch_rig.h"
 
 #define MIB	  (UINT64_C(1) << 20)
-#define MAX_WORDS 32
 #define FOUR_MAPS ",uid-map=0:0:1,uid-map=1:1:1,uid-map=2:2:1,uid-map=3:3:1"
-
-static char top[64];
-static struct config c;
-static char said[8192]; /* on the stream that was caught */
-
-static int caught = -1, saved = -1, saved_fd;
-
-static void catch_stream(int fd)
-{
-	fflush(stdout);
-	caught = memfd_create("said", 0);
-	saved_fd = fd;
-	saved = dup(fd);
-	dup2(caught, fd);
-}
-
-static void let_go(void)
-{
-	ssize_t n;
-
-	fflush(stdout);
-	dup2(saved, saved_fd);
-	close(saved);
-	n = pread(caught, said, sizeof(said) - 1, 0);
-	said[n > 0 ? n : 0] = '\0';
-	close(caught);
-}
-
-/* Blanks divide words, except that '%' in one stands for a blank. */
-static int parse(const char *line)
-{
-	static char text[4096];
-	static char *argv[MAX_WORDS + 1];
-	int argc = 0, err;
-
-	config_free(&c);
-	snprintf(text, sizeof(text), "%s", line);
-	for (char *s = strtok(text, " "); s; s = strtok(NULL, " ")) {
-		argv[argc++] = s;
-		for (; *s; s++)
-			if (*s == '%')
-				*s = ' ';
-	}
-	argv[argc] = NULL;
-	catch_stream(2);
-	err = config_parse(&c, argc, argv);
-	let_go();
-	return err;
-}
 
 #define REFUSED(line, text)                                                    \
 	do {                                                                   \
@@ -77,14 +27,6 @@ static int parse(const char *line)
 			printf("# said: %s", said);                            \
 		CHECK(strstr(said, text));                                     \
 	} while (0)
-
-static void put(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "we");
-
-	fputs(text, f);
-	fclose(f);
-}
 
 /* ---- flags -------------------------------------------------------------- */
 
@@ -378,7 +320,7 @@ static void file_and_flags(void)
 	    "ephemeral = yes\nappend = a = b # c\nkernel = /k\n\n"
 	    "[share src]\n  dir = ..\n  ro = yes\nqueue-size=512\n"
 	    "[share out]\ndir = out\n[numa 0]\nmemory = 1G\n[numa 1]\n"
-	    "[qemu]\narg = -device\narg = virtio-balloon-pci\n");
+	    "[qemu]\narg = -device\narg = virtio-balloon-pci\n", 0644);
 	snprintf(line, sizeof(line), "run -c %s/ci.conf", top);
 	CHECK_EQ(parse(line), 0);
 	CHECK_EQ(c.memory, 2048 * MIB);
@@ -443,7 +385,7 @@ static void file_mistakes(void)
 
 	CHECK_EQ(chdir(top), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		put("demo.conf", bad[i].text);
+		put("demo.conf", bad[i].text, 0644);
 		CHECK_EQ(parse("run -c demo.conf"), -EINVAL);
 		if (!strstr(said, bad[i].message))
 			printf("# said: %s", said);
@@ -542,16 +484,6 @@ int main(int argc, char **argv)
 		{"table", table},
 		{"help_fits", help_fits},
 	};
-	char clean[96];
-	int failed;
 
-	snprintf(top, sizeof(top), "/tmp/test-config-XXXXXX");
-	if (!mkdtemp(top) || chdir(top))
-		return 1;
-	unsetenv("VMSHARE_CONFIG");
-	unsetenv("LISTEN_FDS");
-	failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
-	config_free(&c);
-	snprintf(clean, sizeof(clean), "rm -rf %s", top);
-	return system(clean) ? 1 : failed;
+	return rig_main(cases, ARRAY_SIZE(cases), argc, argv);
 }

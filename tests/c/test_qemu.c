@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "launch/qemu_private.h"
-#include "tests/c/check.h"
+#include "tests/c/launch_rig.h"
 
 #define SANDBOX_ARG                                                            \
 	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"                  \
@@ -29,26 +29,8 @@
 	" -device virtio-rng-pci -chardev stdio,id=console -serial "           \
 	"chardev:console"
 
-static char top[64];
-static struct config c;
-static struct findings found;
 static struct qemu_info info;
 static char joined[16384];
-
-/* Words of @line are divided by blanks; it must parse. */
-static bool configure(const char *line)
-{
-	static char text[2048], *argv[64];
-	int argc = 0;
-
-	config_free(&c);
-	snprintf(text, sizeof(text), "%s", line);
-	for (char *s = strtok(text, " "); s; s = strtok(NULL, " "))
-		argv[argc++] = s;
-	argv[argc] = NULL;
-	memset(&found, 0, sizeof(found));
-	return config_parse(&c, argc, argv) == 0;
-}
 
 static const char *join(const struct qemu_wiring *w)
 {
@@ -73,34 +55,12 @@ static void modern(void)
 	info.has_vhost_user_fs = true;
 }
 
-static void put(const char *name, const char *text, mode_t mode)
-{
-	char path[256];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", top, name);
-	f = fopen(path, "we");
-	fputs(text, f);
-	fclose(f);
-	chmod(path, mode);
-}
-
-static const char *has(const char *text)
-{
-	for (unsigned int i = 0; i < found.count; i++)
-		if (strstr(found.list[i].text, text))
-			return found.list[i].hint;
-	for (unsigned int i = 0; i < found.count; i++)
-		printf("# found: %s\n", found.list[i].text);
-	return NULL;
-}
-
 /* ---- the vector --------------------------------------------------------- */
 
 static void golden_disk(void)
 {
-	CHECK(configure("run -p 2 -m 512M -s /a,b:src,queue-size=256 "
-			"--ephemeral -f tcp:2222:22 d:1,x.img"));
+	CHECK_EQ(parse("run -p 2 -m 512M -s /a,b:src,queue-size=256 "
+		       "--ephemeral -f tcp:2222:22 d:1,x.img"), 0);
 	modern();
 	CHECK_STR(join(NULL), FRONT
 		  "-machine q35,graphics=off,memory-backend="
@@ -130,7 +90,7 @@ static void golden_wired(void)
 		.cmdline = "console=ttyS0 quiet",
 	};
 
-	CHECK(configure("run -p 1 -m 512M -s /a:src -- true"));
+	CHECK_EQ(parse("run -p 1 -m 512M -s /a:src -- true"), 0);
 	modern();
 	info.machine = "microvm";
 	info.has_pvpanic = info.has_pvpanic_pci = true;
@@ -159,8 +119,8 @@ static void golden_wired(void)
 
 static void golden_numa(void)
 {
-	CHECK(configure("run -p 2 -m 1G --memory-type hugepages=2M --numa "
-			"cpus=0 --numa cpus=1 --net none --console none d"));
+	CHECK_EQ(parse("run -p 2 -m 1G --memory-type hugepages=2M --numa "
+		       "cpus=0 --numa cpus=1 --net none --console none d"), 0);
 	modern();
 	info.kvm = true;
 	CHECK_STR(join(NULL), FRONT
@@ -179,9 +139,9 @@ static void golden_numa(void)
 /* Before 5.0 there was no memory-backend=, before 6.0 no -action. */
 static void golden_old(void)
 {
-	CHECK(configure("run -p 1 -m 256M --memory-type file=/dev/shm "
-			"--kernel k --append panic=-1 --net none"
-			" --initrd i --qemu-arg -s"));
+	CHECK_EQ(parse("run -p 1 -m 256M --memory-type file=/dev/shm "
+		       "--kernel k --append panic=-1 --net none"
+			" --initrd i --qemu-arg -s"), 0);
 	modern();
 	info.major = 4;
 	info.has_memory_backend = info.has_sandbox = false;
@@ -196,7 +156,7 @@ static void golden_old(void)
 
 static void newer_and_other(void)
 {
-	CHECK(configure("run --arch aarch64 --net none d"));
+	CHECK_EQ(parse("run --arch aarch64 --net none d"), 0);
 	modern();
 	info.major = 10;
 	info.machine = "virt";
@@ -214,7 +174,7 @@ static void newer_and_other(void)
 			     "file=/f/code "));
 	CHECK(strstr(joined, "if=pflash,unit=1,snapshot=on,format=qcow2,"
 			     "file=/f/vars "));
-	CHECK(configure("run --arch x86_64 --share-socket /run/a,b:t d"));
+	CHECK_EQ(parse("run --arch x86_64 --share-socket /run/a,b:t d"), 0);
 	CHECK(strstr(join(NULL), "socket,id=share0,path=/run/a,,b "));
 }
 
@@ -266,7 +226,7 @@ static bool probe(const char *name, const char *more)
 		 "run --arch x86_64 --accel tcg --qemu "
 		 "%s/%s -s /tmp:t %s",
 		 top, name, more);
-	return configure(line);
+	return !parse(line);
 }
 
 static void versions(void)
@@ -341,7 +301,7 @@ static void not_to_be_found(void)
 	put("os-release", "NAME=x\nID=mint\nID_LIKE=\"ubuntu debian\"\n", 0644);
 	snprintf(path, sizeof(path), "%s/os-release", top);
 	qemu_host.os_release = path;
-	CHECK(configure("run --arch x86_64 d"));
+	CHECK_EQ(parse("run --arch x86_64 d"), 0);
 	setenv("PATH", top, 1);
 	qemu_probe(&c, &info, &found);
 	setenv("PATH", saved, 1);
@@ -355,8 +315,8 @@ static void this_hosts(void)
 {
 	if (access("/usr/bin/qemu-system-x86_64", X_OK))
 		SKIP("no QEMU here");
-	CHECK(configure("run --arch x86_64 --accel tcg --qemu "
-			"qemu-system-x86_64 -s /tmp:t"));
+	CHECK_EQ(parse("run --arch x86_64 --accel tcg --qemu "
+		       "qemu-system-x86_64 -s /tmp:t"), 0);
 	CHECK_EQ(qemu_probe(&c, &info, &found), 0);
 	CHECK(info.major >= 4 && info.has_vhost_user_fs);
 	CHECK(info.has_memory_backend == (info.major >= 5));
@@ -504,7 +464,7 @@ static void credentials(void)
 	CHECK_EQ(n, (ssize_t)strlen(want));
 	text[n] = '\0';
 	CHECK_STR(text, want);
-	CHECK(configure("run -s /a:src d"));
+	CHECK_EQ(parse("run -s /a:src d"), 0);
 	CHECK_EQ(qemu_credentials(&c), -ENOENT);
 }
 
@@ -531,10 +491,10 @@ static void libvirt_domain(void)
 	FILE *f;
 	int fd;
 
-	CHECK(configure("libvirt-xml --arch x86_64 -p 2 -m 1G --ephemeral "
-			"--numa cpus=0 --numa cpus=1 -s /no/x:a&b',ro,cache="
+	CHECK_EQ(parse("libvirt-xml --arch x86_64 -p 2 -m 1G --ephemeral "
+		       "--numa cpus=0 --numa cpus=1 -s /no/x:a&b',ro,cache="
 			"none,xattr=off,flock=off,queue-size=512 "
-			"--share-socket /no/s:t /no/disk.img"));
+			"--share-socket /no/s:t /no/disk.img"), 0);
 	modern();
 	snprintf(path, sizeof(path), "%s/xml", top);
 	fflush(stdout);
@@ -576,16 +536,6 @@ int main(int argc, char **argv)
 		{"credentials", credentials},
 		{"libvirt_domain", libvirt_domain},
 	};
-	char clean[96];
-	int failed;
 
-	snprintf(top, sizeof(top), "/tmp/test-qemu-XXXXXX");
-	if (!mkdtemp(top) || chdir(top))
-		return 1;
-	unsetenv("VMSHARE_CONFIG");
-	unsetenv("VMSHARE_QEMU");
-	failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
-	config_free(&c);
-	snprintf(clean, sizeof(clean), "rm -rf %s", top);
-	return system(clean) ? 1 : failed;
+	return rig_main(cases, ARRAY_SIZE(cases), argc, argv);
 }

@@ -11,57 +11,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "tests/c/check.h"
+#include "tests/c/launch_rig.h"
 
 #define MIB	  (UINT64_C(1) << 20)
-#define MAX_WORDS 32
 
-static struct config c;
-static char said[8192]; /* on the stream that was caught */
-
-static int caught = -1, saved = -1, saved_fd;
-
-static void catch_stream(int fd)
-{
-	fflush(stdout);
-	caught = memfd_create("said", 0);
-	saved_fd = fd;
-	saved = dup(fd);
-	dup2(caught, fd);
-}
-
-static void let_go(void)
-{
-	ssize_t n;
-
-	fflush(stdout);
-	dup2(saved, saved_fd);
-	close(saved);
-	n = pread(caught, said, sizeof(said) - 1, 0);
-	said[n > 0 ? n : 0] = '\0';
-	close(caught);
-}
-
-/* Blanks divide words, except that '%' in one stands for a blank. */
 static int virtiofsd(const char *line)
 {
-	static char text[4096];
-	static char *argv[MAX_WORDS + 1];
-	int argc = 0, err;
-
-	config_free(&c);
-	snprintf(text, sizeof(text), "%s", line);
-	for (char *s = strtok(text, " "); s; s = strtok(NULL, " ")) {
-		argv[argc++] = s;
-		for (; *s; s++)
-			if (*s == '%')
-				*s = ' ';
-	}
-	argv[argc] = NULL;
-	catch_stream(2);
-	err = config_parse_virtiofsd(&c, argc, argv);
-	let_go();
-	return err;
+	return parse_with(config_parse_virtiofsd, line);
 }
 
 static void called_as_virtiofsd(void)
@@ -216,8 +172,6 @@ int main(int argc, char **argv)
 		{"refused_of_virtiofsd", refused_of_virtiofsd},
 		{"capabilities", capabilities},
 	};
-	int failed = check_main(cases, ARRAY_SIZE(cases), argc, argv);
 
-	config_free(&c);
-	return failed;
+	return rig_main(cases, ARRAY_SIZE(cases), argc, argv);
 }
