@@ -62,9 +62,7 @@ int fe_fuse_init(struct fe *fe, uint64_t flags)
 
 int fe_destroy(struct fe *fe)
 {
-	struct fe_call c = { .opcode = FUSE_DESTROY };
-
-	return fe_call(fe, &c);
+	return fe_ask(fe, FUSE_DESTROY, 0, NULL, 0, NULL, 0);
 }
 
 int fe_lookup(struct fe *fe, uint64_t dir, const char *name,
@@ -134,16 +132,8 @@ static int getattr(struct fe *fe, uint64_t node, uint32_t flags, uint64_t fh,
 		   struct fuse_attr_out *a)
 {
 	struct fuse_getattr_in in = { .getattr_flags = flags, .fh = fh };
-	struct fe_call c = {
-		.opcode = FUSE_GETATTR,
-		.nodeid = node,
-		.in = { { &in, sizeof(in) } },
-		.out = a,
-		.out_size = sizeof(*a),
-		.out_exact = true,
-	};
 
-	return fe_call(fe, &c);
+	return fe_ask(fe, FUSE_GETATTR, node, &in, sizeof(in), a, sizeof(*a));
 }
 
 int fe_getattr(struct fe *fe, uint64_t node, struct fuse_attr_out *a)
@@ -161,32 +151,17 @@ int fe_statx(struct fe *fe, uint64_t node, uint32_t mask,
 	     struct fe_statx_out *sx)
 {
 	struct fe_statx_in in = { .sx_mask = mask };
-	struct fe_call c = {
-		.opcode = FE_OP_STATX,
-		.nodeid = node,
-		.in = { { &in, sizeof(in) } },
-		.out = sx,
-		.out_size = sizeof(*sx),
-		.out_exact = true,
-	};
 
-	return fe_call(fe, &c);
+	return fe_ask(fe, FE_OP_STATX, node, &in, sizeof(in), sx, sizeof(*sx));
 }
 
 int fe_setattr(struct fe *fe, uint64_t node, const struct fuse_setattr_in *in,
 	       struct fuse_attr_out *a)
 {
 	struct fuse_attr_out dummy;
-	struct fe_call c = {
-		.opcode = FUSE_SETATTR,
-		.nodeid = node,
-		.in = { { in, sizeof(*in) } },
-		.out = a ? a : &dummy,
-		.out_size = sizeof(dummy),
-		.out_exact = true,
-	};
 
-	return fe_call(fe, &c);
+	return fe_ask(fe, FUSE_SETATTR, node, in, sizeof(*in), a ? a : &dummy,
+		      sizeof(dummy));
 }
 
 int fe_chmod(struct fe *fe, uint64_t node, mode_t mode)
@@ -229,13 +204,8 @@ int fe_utimens(struct fe *fe, uint64_t node, int64_t atime, int64_t mtime)
 int fe_access(struct fe *fe, uint64_t node, uint32_t mask)
 {
 	struct fuse_access_in in = { .mask = mask };
-	struct fe_call c = {
-		.opcode = FUSE_ACCESS,
-		.nodeid = node,
-		.in = { { &in, sizeof(in) } },
-	};
 
-	return fe_call(fe, &c);
+	return fe_ask(fe, FUSE_ACCESS, node, &in, sizeof(in), NULL, 0);
 }
 
 int fe_readlink(struct fe *fe, uint64_t node, char *buf, size_t size)
@@ -257,14 +227,7 @@ int fe_readlink(struct fe *fe, uint64_t node, char *buf, size_t size)
 int fe_statfs(struct fe *fe, uint64_t node, struct fuse_kstatfs *st)
 {
 	struct fuse_statfs_out out;
-	struct fe_call c = {
-		.opcode = FUSE_STATFS,
-		.nodeid = node,
-		.out = &out,
-		.out_size = sizeof(out),
-		.out_exact = true,
-	};
-	int ret = fe_call(fe, &c);
+	int ret = fe_ask(fe, FUSE_STATFS, node, NULL, 0, &out, sizeof(out));
 
 	if (ret == 0)
 		*st = out.st;

@@ -33,15 +33,7 @@ static int open_op(struct fe *fe, uint32_t opcode, uint64_t node,
 {
 	struct fuse_open_in in = { .flags = flags };
 	struct fuse_open_out out;
-	struct fe_call c = {
-		.opcode = opcode,
-		.nodeid = node,
-		.in = { { &in, sizeof(in) } },
-		.out = &out,
-		.out_size = sizeof(out),
-		.out_exact = true,
-	};
-	int ret = fe_call(fe, &c);
+	int ret = fe_ask(fe, opcode, node, &in, sizeof(in), &out, sizeof(out));
 
 	if (ret == 0)
 		*fh = out.fh;
@@ -143,11 +135,7 @@ ssize_t fe_write(struct fe *fe, uint64_t node, uint64_t fh, uint64_t off,
 static int simple(struct fe *fe, uint32_t opcode, uint64_t node,
 		  const void *in, size_t len)
 {
-	struct fe_call c = {
-		.opcode = opcode, .nodeid = node, .in = { { in, len } },
-	};
-
-	return fe_call(fe, &c);
+	return fe_ask(fe, opcode, node, in, len, NULL, 0);
 }
 
 int fe_flush(struct fe *fe, uint64_t node, uint64_t fh, uint64_t owner)
@@ -210,15 +198,8 @@ int64_t fe_lseek(struct fe *fe, uint64_t node, uint64_t fh, uint64_t off,
 {
 	struct fuse_lseek_in in = { .fh = fh, .offset = off, .whence = whence };
 	struct fuse_lseek_out out = { 0 };
-	struct fe_call c = {
-		.opcode = FUSE_LSEEK,
-		.nodeid = node,
-		.in = { { &in, sizeof(in) } },
-		.out = &out,
-		.out_size = sizeof(out),
-		.out_exact = true,
-	};
-	int ret = fe_call(fe, &c);
+	int ret = fe_ask(fe, FUSE_LSEEK, node, &in, sizeof(in), &out,
+			 sizeof(out));
 
 	return ret < 0 ? ret : (int64_t)out.offset;
 }
@@ -236,15 +217,8 @@ ssize_t fe_copy_file_range(struct fe *fe, uint64_t node_in, uint64_t fh_in,
 		.len = len,
 	};
 	struct fuse_write_out out = { 0 };
-	struct fe_call c = {
-		.opcode = FUSE_COPY_FILE_RANGE,
-		.nodeid = node_in,
-		.in = { { &in, sizeof(in) } },
-		.out = &out,
-		.out_size = sizeof(out),
-		.out_exact = true,
-	};
-	int ret = fe_call(fe, &c);
+	int ret = fe_ask(fe, FUSE_COPY_FILE_RANGE, node_in, &in, sizeof(in),
+			 &out, sizeof(out));
 
 	return bytes(ret, out.size);
 }
@@ -426,15 +400,8 @@ int fe_getlk(struct fe *fe, uint64_t node, uint64_t fh, uint64_t owner,
 {
 	struct fuse_lk_in in = { .fh = fh, .owner = owner, .lk = *lk };
 	struct fuse_lk_out out;
-	struct fe_call c = {
-		.opcode = FUSE_GETLK,
-		.nodeid = node,
-		.in = { { &in, sizeof(in) } },
-		.out = &out,
-		.out_size = sizeof(out),
-		.out_exact = true,
-	};
-	int ret = fe_call(fe, &c);
+	int ret = fe_ask(fe, FUSE_GETLK, node, &in, sizeof(in), &out,
+			 sizeof(out));
 
 	if (ret == 0)
 		*lk = out.lk;

@@ -298,6 +298,9 @@ struct fe_call {
 };
 
 int fe_call(struct fe *fe, struct fe_call *call);
+/* The usual shape: a struct in, exactly a struct out; either may be none. */
+int fe_ask(struct fe *fe, uint32_t opcode, uint64_t nodeid, const void *in,
+	   size_t len, void *out, size_t size);
 /* The same, not waited for: fe_finish(), fe_req_free(). */
 int fe_call_start(struct fe *fe, const struct fe_call *call,
 		  struct fe_req **req);

@@ -298,3 +298,18 @@ int fe_call(struct fe *fe, struct fe_call *call)
 	fe_req_free(req);
 	return ret;
 }
+
+int fe_ask(struct fe *fe, uint32_t opcode, uint64_t nodeid, const void *in,
+	   size_t len, void *out, size_t size)
+{
+	struct fe_call c = {
+		.opcode = opcode,
+		.nodeid = nodeid,
+		.in = { { in, len } },
+		.out = out,
+		.out_size = size,
+		.out_exact = true,
+	};
+
+	return fe_call(fe, &c);
+}
