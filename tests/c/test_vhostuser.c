@@ -192,43 +192,82 @@ static void regions(void)
 	rig_close(&rig);
 }
 
+/* A region of memory to plug in, and one request that lies in it. */
+static struct {
+	int fd;
+	char *map;
+	struct vhu_mem_reg reg;
+	struct rig_io io;
+} plug;
+
+#define PLUG_SIZE ((size_t)2 << 20)
+
+static int plug_open(void)
+{
+	plug.fd = memfd_create("plug", MFD_CLOEXEC);
+	if (plug.fd < 0 || ftruncate(plug.fd, (off_t)PLUG_SIZE) != 0)
+		return -errno;
+	plug.map = mmap(NULL, PLUG_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			plug.fd, 0);
+	if (plug.map == MAP_FAILED)
+		return -errno;
+	plug.reg.region.gpa = 1ull << 40;
+	plug.reg.region.size = PLUG_SIZE;
+	plug.reg.region.user = (uint64_t)(uintptr_t)plug.map;
+	plug.io = (struct rig_io){
+		.len = 4096,
+		.salt = 77,
+		.in = { .p = plug.map, .gpa = plug.reg.region.gpa },
+		.out = { .p = plug.map + 4096,
+			 .gpa = plug.reg.region.gpa + 4096 },
+	};
+	return 0;
+}
+
+static void plug_close(void)
+{
+	munmap(plug.map, PLUG_SIZE);
+	close(plug.fd);
+}
+
+static int plug_in(void)
+{
+	return fe_set(rig.fe, VHU_ADD_MEM_REG, &plug.reg, sizeof(plug.reg),
+		      &plug.fd, 1);
+}
+
+static int plug_out(void)
+{
+	return fe_set(rig.fe, VHU_REM_MEM_REG, &plug.reg, sizeof(plug.reg),
+		      NULL, 0);
+}
+
+static int plug_push(void)
+{
+	int ret;
+
+	rig_io_fill(&plug.io);
+	ret = rig_io_push(&rig.fe->ring[1], &plug.io, 1);
+	fe_kick(&rig.fe->ring[1]);
+	return ret;
+}
+
 /* Memory comes and goes under running rings. */
 static void hot_plug(void)
 {
 	const struct fe_opts o = { .mem_size = 8 << 20 };
-	struct vhu_mem_reg reg = { 0 };
-	struct rig_io io = { .len = 4096, .salt = 77 };
-	const size_t size = 2 << 20;
-	char *map;
-	int fd;
 
 	CHECK_EQ(rig_open(&rig, 1), 0);
 	CHECK_EQ(rig_connect(&rig, &o), 0);
-	fd = memfd_create("plug", MFD_CLOEXEC);
-	CHECK(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(map != MAP_FAILED);
-	reg.region.gpa = 1ull << 40;
-	reg.region.size = size;
-	reg.region.user = (uint64_t)(uintptr_t)map;
+	CHECK_EQ(plug_open(), 0);
 	for (int round = 0; round < 20; round++) {
-		CHECK_EQ(fe_set(rig.fe, VHU_ADD_MEM_REG, &reg, sizeof(reg),
-				&fd, 1), 0);
+		CHECK_EQ(plug_in(), 0);
 		/* Twice is refused, and changes nothing. */
-		CHECK_EQ(fe_set(rig.fe, VHU_ADD_MEM_REG, &reg, sizeof(reg),
-				&fd, 1), -EREMOTEIO);
-		io.in.p = map;
-		io.in.gpa = reg.region.gpa;
-		io.out.p = map + 4096;
-		io.out.gpa = reg.region.gpa + 4096;
-		rig_io_fill(&io);
-		CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
-		fe_kick(&rig.fe->ring[1]);
+		CHECK_EQ(plug_in(), -EREMOTEIO);
+		CHECK_EQ(plug_push(), 0);
 		CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
-		CHECK_EQ(fe_set(rig.fe, VHU_REM_MEM_REG, &reg, sizeof(reg),
-				NULL, 0), 0);
-		CHECK_EQ(fe_set(rig.fe, VHU_REM_MEM_REG, &reg, sizeof(reg),
-				NULL, 0), -EREMOTEIO);
+		CHECK_EQ(plug_out(), 0);
+		CHECK_EQ(plug_out(), -EREMOTEIO);
 		CHECK_EQ(rig_echo_once(rig.fe, 1, 100), 0);
 	}
 	CHECK_EQ(RIG_GET(rig.starts), 2);
@@ -236,8 +275,7 @@ static void hot_plug(void)
 	CHECK_EQ(fe_share_memory(rig.fe), 0);
 	CHECK_EQ(rig_echo_once(rig.fe, 1, 100), 0);
 	CHECK_EQ(RIG_GET(rig.starts), 2);
-	munmap(map, size);
-	close(fd);
+	plug_close();
 	rig_close(&rig);
 }
 
@@ -245,39 +283,19 @@ static void hot_plug(void)
 static void unplug_in_use(void)
 {
 	const struct fe_opts o = { .mem_size = 8 << 20 };
-	struct vhu_mem_reg reg = { 0 };
-	struct rig_io io = { .len = 4096, .salt = 3 };
-	const size_t size = 1 << 20;
-	char *map;
-	int fd;
 
 	CHECK_EQ(rig_open(&rig, 1), 0);
 	CHECK_EQ(rig_connect(&rig, &o), 0);
-	fd = memfd_create("plug", MFD_CLOEXEC);
-	CHECK(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(map != MAP_FAILED);
-	reg.region.gpa = 1ull << 40;
-	reg.region.size = size;
-	reg.region.user = (uint64_t)(uintptr_t)map;
-	CHECK_EQ(fe_set(rig.fe, VHU_ADD_MEM_REG, &reg, sizeof(reg), &fd, 1),
-		 0);
-	io.in.p = map;
-	io.in.gpa = reg.region.gpa;
-	io.out.p = map + 4096;
-	io.out.gpa = reg.region.gpa + 4096;
-	rig_io_fill(&io);
+	CHECK_EQ(plug_open(), 0);
+	CHECK_EQ(plug_in(), 0);
 	RIG_SET(rig.hold, true);
-	CHECK_EQ(rig_io_push(&rig.fe->ring[1], &io, 1), 0);
-	fe_kick(&rig.fe->ring[1]);
+	CHECK_EQ(plug_push(), 0);
 	RIG_UNTIL(rig_held_now(&rig) == 1);
-	CHECK_EQ(fe_set(rig.fe, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0),
-		 0);
+	CHECK_EQ(plug_out(), 0);
 	usleep(200000);
 	rig_release(&rig);
 	CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
-	munmap(map, size);
-	close(fd);
+	plug_close();
 	rig_close(&rig);
 }
 

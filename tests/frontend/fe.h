@@ -204,8 +204,9 @@ int fe_wait(struct fe_ring *r, int timeout_ms);
 struct fe_ring_ops {
 	int (*init)(struct fe_ring *r);
 	void (*rewind)(struct fe_ring *r, uint32_t base);
-	int (*push)(struct fe_ring *r, const struct fe_seg *seg,
-		    unsigned int n, void *token);
+	/* There is room; the slot at free_head has all but the chain. */
+	void (*push)(struct fe_ring *r, const struct fe_seg *seg,
+		     unsigned int n, bool indirect);
 	bool (*need_kick)(struct fe_ring *r);
 	int (*reap)(struct fe_ring *r, void **token, uint32_t *len);
 	bool (*arm)(struct fe_ring *r);	/* ask for a call; true: look again */

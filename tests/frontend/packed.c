@@ -87,18 +87,13 @@ static void advance(struct fe_ring *r)
 	}
 }
 
-static int push_indirect(struct fe_ring *r, const struct fe_seg *seg,
-			 unsigned int n, uint16_t id)
+static void push_indirect(struct fe_ring *r, const struct fe_seg *seg,
+			  unsigned int n, uint16_t id)
 {
 	struct vring_packed_desc *d = &r->pdesc[r->next_avail];
 	struct fe_slot *slot = &r->slot[id];
-	struct vring_packed_desc *table;
-	int ret;
+	struct vring_packed_desc *table = slot->table.p;
 
-	ret = fe_slot_table(r, slot, n);
-	if (ret < 0)
-		return ret;
-	table = slot->table.p;
 	for (unsigned int i = 0; i < n; i++) {
 		table[i].addr = seg[i].gpa;
 		table[i].len = seg[i].len;
@@ -108,10 +103,8 @@ static int push_indirect(struct fe_ring *r, const struct fe_seg *seg,
 	d->addr = slot->table.gpa;
 	d->len = (uint32_t)(n * sizeof(*table));
 	d->id = id;
-	slot->ndesc = 1;
 	store(&d->flags, (uint16_t)(VRING_DESC_F_INDIRECT | avail_flags(r)));
 	advance(r);
-	return 0;
 }
 
 static void push_direct(struct fe_ring *r, const struct fe_seg *seg,
@@ -120,7 +113,6 @@ static void push_direct(struct fe_ring *r, const struct fe_seg *seg,
 	uint16_t *first = &r->pdesc[r->next_avail].flags;
 	uint16_t first_flags = 0;
 
-	r->slot[id].ndesc = (uint16_t)n;
 	for (unsigned int i = 0; i < n; i++) {
 		struct vring_packed_desc *d = &r->pdesc[r->next_avail];
 		uint16_t flags = (uint16_t)(seg_flags(&seg[i], i + 1 < n) |
@@ -139,29 +131,16 @@ static void push_direct(struct fe_ring *r, const struct fe_seg *seg,
 	store(first, first_flags);
 }
 
-static int packed_push(struct fe_ring *r, const struct fe_seg *seg,
-		       unsigned int n, void *token)
+static void packed_push(struct fe_ring *r, const struct fe_seg *seg,
+			unsigned int n, bool indirect)
 {
-	bool indirect = n > 1 && r->fe->features & VIRTIO_F_INDIRECT;
 	uint16_t id = r->free_head;
-	int ret;
 
-	if (n == 0)
-		return -EINVAL;
-	if (r->nr_free < (indirect ? 1 : n))
-		return -ENOSPC;
-	if (indirect) {
-		ret = push_indirect(r, seg, n, id);
-		if (ret < 0)
-			return ret;
-	} else {
-		push_direct(r, seg, n, id);
-	}
 	r->free_head = r->slot[id].next;
-	r->nr_free = (uint16_t)(r->nr_free - r->slot[id].ndesc);
-	r->slot[id].token = token;
-	r->slot[id].busy = true;
-	return 0;
+	if (indirect)
+		push_indirect(r, seg, n, id);
+	else
+		push_direct(r, seg, n, id);
 }
 
 static bool packed_need_kick(struct fe_ring *r)

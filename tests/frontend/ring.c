@@ -41,7 +41,25 @@ int fe_slot_table(struct fe_ring *r, struct fe_slot *slot, unsigned int n)
 int fe_push(struct fe_ring *r, const struct fe_seg *seg, unsigned int n,
 	    void *token)
 {
-	return ops(r)->push(r, seg, n, token);
+	bool indirect = n > 1 && r->fe->features & VIRTIO_F_INDIRECT;
+	struct fe_slot *slot = &r->slot[r->free_head];
+	int ret;
+
+	if (n == 0)
+		return -EINVAL;
+	if (r->nr_free < (indirect ? 1 : n))
+		return -ENOSPC;
+	if (indirect) {
+		ret = fe_slot_table(r, slot, n);
+		if (ret < 0)
+			return ret;
+	}
+	slot->token = token;
+	slot->busy = true;
+	slot->ndesc = (uint16_t)(indirect ? 1 : n);
+	r->nr_free = (uint16_t)(r->nr_free - slot->ndesc);
+	ops(r)->push(r, seg, n, indirect);
+	return 0;
 }
 
 void fe_kick_always(struct fe_ring *r)

@@ -81,27 +81,20 @@ static void fill(struct vring_desc *d, const struct fe_seg *seg, bool more,
 	d->next = more ? next : 0;
 }
 
-static int push_indirect(struct fe_ring *r, const struct fe_seg *seg,
-			 unsigned int n)
+static void push_indirect(struct fe_ring *r, const struct fe_seg *seg,
+			  unsigned int n)
 {
 	struct fe_slot *slot = &r->slot[r->free_head];
 	struct vring_desc *d = &r->desc[r->free_head];
-	struct vring_desc *table;
-	int ret;
+	struct vring_desc *table = slot->table.p;
 
-	ret = fe_slot_table(r, slot, n);
-	if (ret < 0)
-		return ret;
-	table = slot->table.p;
 	for (unsigned int i = 0; i < n; i++)
 		fill(&table[i], &seg[i], i + 1 < n, (uint16_t)(i + 1));
 	d->addr = slot->table.gpa;
 	d->len = (uint32_t)(n * sizeof(*table));
 	d->flags = VRING_DESC_F_INDIRECT;
 	d->next = 0;
-	slot->ndesc = 1;
 	r->free_head = slot->next;
-	return 0;
 }
 
 static void push_direct(struct fe_ring *r, const struct fe_seg *seg,
@@ -109,7 +102,6 @@ static void push_direct(struct fe_ring *r, const struct fe_seg *seg,
 {
 	uint16_t i = r->free_head;
 
-	r->slot[i].ndesc = (uint16_t)n;
 	for (unsigned int k = 0; k < n; k++) {
 		fill(&r->desc[i], &seg[k], k + 1 < n, r->slot[i].next);
 		i = r->slot[i].next;
@@ -117,31 +109,18 @@ static void push_direct(struct fe_ring *r, const struct fe_seg *seg,
 	r->free_head = i;
 }
 
-static int split_push(struct fe_ring *r, const struct fe_seg *seg,
-		      unsigned int n, void *token)
+static void split_push(struct fe_ring *r, const struct fe_seg *seg,
+		       unsigned int n, bool indirect)
 {
-	bool indirect = n > 1 && r->fe->features & VIRTIO_F_INDIRECT;
 	uint16_t head = r->free_head;
-	int ret;
 
-	if (n == 0)
-		return -EINVAL;
-	if (r->nr_free < (indirect ? 1 : n))
-		return -ENOSPC;
-	if (indirect) {
-		ret = push_indirect(r, seg, n);
-		if (ret < 0)
-			return ret;
-	} else {
+	if (indirect)
+		push_indirect(r, seg, n);
+	else
 		push_direct(r, seg, n);
-	}
-	r->nr_free = (uint16_t)(r->nr_free - r->slot[head].ndesc);
-	r->slot[head].token = token;
-	r->slot[head].busy = true;
 	r->avail->ring[r->next_avail & (r->num - 1)] = head;
 	r->next_avail++;
 	store(&r->avail->idx, r->next_avail);
-	return 0;
 }
 
 static bool split_need_kick(struct fe_ring *r)
