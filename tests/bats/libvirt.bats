@@ -3,7 +3,9 @@
 #
 # libvirt's virtiofs guide, with vmshare as the <binary>: a real libvirtd, in
 # a mount namespace of its own so that nothing of the machine's is touched,
-# starts each variant, and a guest mounts, reads, writes and powers off.
+# starts a domain with each kind of memory. The first of them has a file system
+# for each kind that the guide knows; a guest mounts, reads, writes, sets
+# attributes, locks and unmounts them all.
 
 load helper
 
@@ -15,16 +17,20 @@ setup_file() {
 		PATH=$PATH:/usr/sbin command -v $tool >/dev/null ||
 			export SKIP="$tool is not installed"
 	done
+	unshare -m true 2>/dev/null || export SKIP="no mount namespace to be had"
 	[ -n "$SKIP" ] || image disk
 	[ -z "$SKIP" ] || return 0
 	mkdir -p "$L/mem"
 	cat >"$L/session" <<-'END'
 		set -e
 		PATH=$PATH:/usr/sbin
-		for d in /etc/libvirt /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+		for d in /etc/libvirt /run/libvirt /var/lib/libvirt /var/log/libvirt \
+			/var/cache/libvirt; do
 			mkdir -p $d
 			mount -t tmpfs none $d
 		done
+		# a machine's own systemd has no part in this
+		[ ! -d /run/dbus ] || mount -t tmpfs none /run/dbus
 		# the accounts that its package would make
 		for f in passwd group; do
 			cp /etc/$f "$L/$f"
@@ -76,38 +82,54 @@ setup() {
 	may_run
 	cd "$BATS_TEST_TMPDIR" || return 1
 	cp --sparse=always --reflink=auto "$disk" disk.img
-	mkdir data
-	echo "host $RANDOM" >data/from-host
 	job ctl <<-'END'
-		set -e
-		mkdir -p /mnt/data
-		mount -t virtiofs mount_tag /mnt/data
-		cp /mnt/data/from-host /mnt/data/from-guest
-		setfattr -n user.guest -v 1 /mnt/data/from-guest || echo no xattr
-		exec 3<>/mnt/data/lock
-		flock -n 3 && echo locked
-		exec 3<&-
-		umount /mnt/data
+		for tag in $(cat tags); do
+			mkdir -p /mnt/$tag
+			mount -t virtiofs $tag /mnt/$tag || continue
+			cp /mnt/$tag/from-host /mnt/$tag/from-guest
+			setfattr -n user.guest -v 1 /mnt/$tag/from-guest &&
+				echo $tag has xattrs
+			flock -n /mnt/$tag/held true && echo $tag is not locked
+			flock -n /mnt/$tag/from-guest true && echo $tag locks
+			umount /mnt/$tag && echo $tag is done
+		done
+		ls -d /sys/devices/system/node/node*
 	END
-	# shared memory, one cell, the guide's file system, unless changed
+	# one cell of memory that is memfd and shared, unless changed
 	memory="<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 	cpu="<cpu mode='maximum'/>"
-	driver="<driver type='virtiofs' queue='1024'/>"
-	binary="<binary path='$VMSHARE' xattr='on'/>"
-	source="<source dir='$PWD/data'/>"
+	filesystems=
+	add ctl "<binary path='$VMSHARE' xattr='on'/>"
+	add mount_tag "<binary path='$VMSHARE' xattr='on'/>"
 }
 
 teardown() {
 	rm -f disk.img
 	give_huge
+	[ -z "${servers:-}" ] || kill $servers 2>/dev/null || true
 }
 
-# start a domain of what setup() put together and wait for its end
+# add TAG BINARY [SOURCE]: the guide's <filesystem>; a directory of that name
+# with a file that the host has a lock on
+add() {
+	mkdir -p "$1"
+	echo "host $RANDOM" >"$1/from-host"
+	: >"$1/held"
+	[ "$1" = ctl ] || echo "$1" >>ctl/tags
+	filesystems+="
+		<filesystem type='mount' accessmode='passthrough'>
+		  <driver type='virtiofs' queue='1024'/>
+		  $2
+		  ${3:-<source dir='$PWD/$1'/>}
+		  <target dir='$1'/>
+		</filesystem>"
+}
+
+# start a domain of what was put together
 domain() {
-	local name=vmshare-test-$BATS_TEST_NUMBER
 	cat >domain.xml <<-END
 		<domain type='qemu'>
-		  <name>$name</name>
+		  <name>vmshare-test</name>
 		  <memory unit='MiB'>512</memory>
 		  $memory
 		  <vcpu>1</vcpu>
@@ -116,56 +138,88 @@ domain() {
 		  $cpu
 		  <on_reboot>destroy</on_reboot>
 		  <devices>
-		    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+		    <emulator>$(command -v qemu-system-x86_64)</emulator>
 		    <disk type='file' device='disk'>
 		      <driver name='qemu' type='raw'/>
 		      <source file='$PWD/disk.img'/>
 		      <target dev='vda' bus='virtio'/>
 		    </disk>
-		    <filesystem type='mount' accessmode='passthrough'>
-		      <driver type='virtiofs' queue='1024'/>
-		      <binary path='$VMSHARE' xattr='on'/>
-		      <source dir='$PWD/ctl'/>
-		      <target dir='ctl'/>
-		    </filesystem>
-		    <filesystem type='mount' accessmode='passthrough'>
-		      $driver
-		      $binary
-		      $source
-		      <target dir='mount_tag'/>
-		    </filesystem>
+		    $filesystems
 		    <serial type='file'><source path='$PWD/console'/></serial>
 		    <controller type='usb' model='none'/>
 		    <memballoon model='none'/>
 		  </devices>
 		</domain>
 	END
-	virsh create "$PWD/domain.xml"
-	pgrep -af "$VMSHARE" >servers || true
-	wait_for 240 eval '! virsh domstate '$name' >/dev/null 2>&1'
-	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log; tail -n 5 console)"
-	cmp data/from-host data/from-guest
-	grep -qx locked ctl/log
-	# libvirt ends its servers with the domain
-	wait_for 10 eval '! pgrep -f "$PWD/(ctl|data)" >/dev/null'
+	starts domain.xml
 }
 
-@test "memfd" {
+# starts XML: wait for its end, look at what the guest did
+starts() {
+	local tag pid fd
+	for tag in $(cat ctl/tags); do
+		exec {fd}<"$tag/held"
+		flock -n "$fd"
+	done
+	virsh create "$PWD/$1"
+	pgrep -af "$VMSHARE.*--fd=" >servers || true
+	pid=$(pgrep -f "qemu-system.* guest=$(sed -n 's,.*<name>\(.*\)</name>,\1,p' "$1"),")
+	tr '\0' '\n' <"/proc/$pid/cmdline" >qemu
+	timeout 240 tail --pid="$pid" -f /dev/null
+	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log; tail -n 5 console)"
+	for tag in $(cat ctl/tags); do
+		cmp "$tag/from-host" "$tag/from-guest"
+		grep -qx "$tag is done" ctl/log || fail "$(cat ctl/log)"
+	done
+	# libvirt ends its servers with the domain
+	wait_for 10 eval '! pgrep -f "$VMSHARE.*--fd=.*source=$PWD" >/dev/null'
+}
+
+# qemu_has WORD: in its command line
+qemu_has() {
+	grep -q -- "$1" qemu || fail "no $1 in: $(cat qemu)"
+}
+
+@test "memfd, and each kind of file system" {
+	add always "<binary path='$VMSHARE' xattr='on'><cache mode='always'/>
+		<lock posix='on' flock='on'/></binary>"
+	add bare "<binary path='$VMSHARE' xattr='off'><cache mode='none'/>
+		<sandbox mode='chroot'/><lock posix='off' flock='off'/>
+		<thread_pool size='4'/></binary>"
+	add comma "<binary path='$VMSHARE'/>" "<source dir='$PWD/a, b,,c'/>"
+	mv comma 'a, b,,c'
+	ln -s 'a, b,,c' comma
+	add ext '' "<source socket='$PWD/ext.sock'/>"
+	"$VMSHARE" serve --socket ext.sock --share ext:x >out 2>err </dev/null 3>&- &
+	servers=$!
+	wait_for 10 test -S ext.sock
 	domain
-	[ "$(getfattr --only-values -n user.guest data/from-guest)" = 1 ]
-	# it was vmshare that served
-	[ "$(grep -c -- '--fd=' servers)" -ge 2 ]
+	qemu_has memory-backend-memfd
+	# all but the external one are vmshare, called by libvirt
+	[ "$(grep -c . servers)" -ge 5 ] || fail "$(cat servers)"
+	grep -q 'source=.*/always,cache=always,xattr,flock,posix_lock' servers
+	grep -q 'cache=none,sandbox=chroot,no_xattr,no_flock,no_posix_lock' servers
+	[ "$(sed -n 's/ has xattrs//p' ctl/log | xargs)" = "mount_tag always ext" ]
+	[ "$(getfattr --only-values -n user.guest mount_tag/from-guest)" = 1 ]
+	# locks of the host hold for the guest, but where they are off
+	[ "$(sed -n 's/ is not locked//p' ctl/log)" = bare ]
+	[ "$(grep -c ' locks$' ctl/log)" = 5 ]
+	kill -TERM $servers
+	wait $servers
+	servers=
 }
 
 @test "file-backed memory" {
 	memory="<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>"
 	domain
+	qemu_has "memory-backend-file.*$L/mem"
 }
 
-@test "huge pages" {
+@test "huge pages of a size" {
 	need_huge 256
 	memory="<memoryBacking><hugepages><page size='2' unit='M'/></hugepages><access mode='shared'/></memoryBacking>"
 	domain
+	qemu_has 'memory-backend-file.*/dev/hugepages'
 }
 
 @test "two NUMA cells" {
@@ -175,49 +229,27 @@ domain() {
 		<cell id='1' memory='256' unit='MiB' memAccess='shared'/>
 		</numa></cpu>"
 	domain
+	grep -q node/node1 ctl/log
 }
 
-@test "cache always, both locks, xattr on" {
-	binary="<binary path='$VMSHARE' xattr='on'><cache mode='always'/>
-		<lock posix='on' flock='on'/></binary>"
-	domain
-}
-
-@test "cache none, no locks, no xattr, sandbox chroot, a thread pool" {
-	binary="<binary path='$VMSHARE' xattr='off'><cache mode='none'/>
-		<sandbox mode='chroot'/><lock posix='off' flock='off'/>
-		<thread_pool size='4'/></binary>"
-	domain
-	grep -q 'no xattr' ctl/log
-}
-
-@test "a path with commas and blanks" {
-	mkdir 'a, b,,c'
-	mv data/from-host 'a, b,,c'
-	rmdir data
-	ln -s 'a, b,,c' data
-	source="<source dir='$PWD/a, b,,c'/>"
-	domain
-}
-
-@test "an external server on a socket" {
-	"$VMSHARE" serve --socket ext --share data:mount_tag >out 2>err </dev/null 3>&- &
-	server=$!
-	wait_for 10 test -S ext
-	driver="<driver type='virtiofs' queue='1024'/>"
-	binary=
-	source="<source socket='$PWD/ext'/>"
-	domain
-	kill -TERM $server
-	wait $server
-}
-
-@test "the XML of libvirt-xml is one that libvirt takes" {
-	v libvirt-xml -m 512M -p 1 --share "$PWD/data:mount_tag" "$PWD/disk.img"
+@test "what libvirt-xml prints of a config boots in libvirt" {
+	cat >test.conf <<-END
+		[vm]
+		memory = 512M
+		cpus = 1
+		accel = tcg
+		net = none
+		disk = disk.img
+		[share ctl]
+		dir = ctl
+		[share mount_tag]
+		dir = mount_tag
+		cache = always
+	END
+	v libvirt-xml --config test.conf
 	ended 0
-	sed "s,<domain type='kvm'>,<domain type='qemu'>," "$BATS_TEST_TMPDIR/out" >xml
-	virsh define "$PWD/xml"
-	name=$(sed -n 's,.*<name>\(.*\)</name>.*,\1,p' xml | head -n 1)
-	virsh dumpxml "$name" | grep -q "<binary path='.*vmshare"
-	virsh undefine "$name"
+	cp "$BATS_TEST_TMPDIR/out" printed.xml
+	starts printed.xml
+	grep -q 'source=.*/mount_tag,cache=always' servers
+	grep -qx 'mount_tag has xattrs' ctl/log
 }
