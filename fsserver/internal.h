@@ -334,12 +334,21 @@ int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
  * kernel would clear of a real one. @kill: set-id bits too (KILL_SUIDGID).
  */
 int owner_will_write(struct fs_worker *w, int fd, bool kill);
+/* Whether this attribute is a list that owner_set_acl() has to set. */
+bool owner_keeps_acl(const struct fs_worker *w, const char *guest);
+/*
+ * Set the list w->name[0] of a mapped file to what scratch has, and its mode.
+ * @kill: the set-group-id bit goes. Return: 0, -EINVAL for no list, -errno.
+ */
+int owner_set_acl(struct fs_worker *w, size_t size, bool kill);
 /* A directory entry's d_type as the guest may rely on it. */
 uint32_t owner_dtype(const struct fs *fs, uint32_t dtype);
 
 /* ---- xattrname.c: what a guest's attributes are called on the host ------- */
 
 #define OWNER_XATTR	"user.vmshare.owner"	/* of access=mapped */
+/* An access control list, by the guest's name as by the host's. */
+bool xattr_is_acl(const char *name);
 /* Whether the text of xattr-map= is in order: 0 or -EINVAL. */
 int owner_xattr_map_check(const char *map);
 /*

@@ -15,6 +15,7 @@
  * on: then a directory's default ACL takes its place.
  */
 
+#include "fsserver/acl.h"
 #include "fsserver/journal.h"
 #include "fsserver/ops.h"
 
@@ -29,11 +30,11 @@
 
 static bool has_default_acl(struct fs_worker *w, int dirfd)
 {
-	char path[PROC_PATH_SIZE];
+	char path[PROC_PATH_SIZE], host[XATTR_NAME_MAX + 1];
 
 	return w->fs->place.proc >= 0 &&
-	       getxattr(proc_path(path, dirfd), "system.posix_acl_default",
-			NULL, 0) > 0;
+	       !owner_xattr_to_host(w, ACL_DEFAULT, host, false) &&
+	       getxattr(proc_path(path, dirfd), host, NULL, 0) > 0;
 }
 
 static uint32_t masked(struct fs_worker *w, int dirfd, uint32_t mode,

@@ -73,7 +73,7 @@ static bool submounts(const struct fs_options *o)
 
 static bool acl(const struct fs_options *o)
 {
-	return o->posix_acl && o->xattr && as_caller(o);
+	return o->posix_acl && o->xattr && keeps_owners(o);
 }
 
 #define ACL_FLAGS (FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SETXATTR_EXT)

@@ -78,6 +78,21 @@ static int xattr_set(struct fs_worker *w, const struct xattr_file *f,
 	return ret < 0 ? -errno : 0;
 }
 
+/* The same, of a list of which the kernel knows what it does to the mode. */
+static int xattr_set_as(struct fs_worker *w, const struct xattr_file *f,
+			const char *host, const struct fuse_setxattr_in *in,
+			bool kill)
+{
+	int err = kill ? cred_drop_fsetid(w) : 0;
+
+	if (err)
+		return err;
+	err = xattr_set(w, f, host, in->size, (int)in->flags);
+	if (kill)
+		cred_restore_fsetid(w);
+	return err;
+}
+
 int op_setxattr(struct fs_worker *w)
 {
 	const struct fuse_setxattr_in *in = request_args(w);
@@ -98,13 +113,10 @@ int op_setxattr(struct fs_worker *w)
 		err = xattr_begin(w, &f);
 	if (err)
 		return err;
-	if (kill)
-		err = cred_drop_fsetid(w);
-	if (!err) {
-		err = xattr_set(w, &f, host, in->size, flags);
-		if (kill)
-			cred_restore_fsetid(w);
-	}
+	if (owner_keeps_acl(w, w->name[0]))
+		err = owner_set_acl(w, in->size, kill);
+	else
+		err = xattr_set_as(w, &f, host, in, kill);
 	xattr_end(&f);
 	return err;
 }
@@ -189,8 +201,9 @@ int op_removexattr(struct fs_worker *w)
 	if (!again)
 		journal_exists(w, xattr_there(&f, host));
 	ret = f.fd >= 0 ? fremovexattr(f.fd, host) : removexattr(f.path, host);
-	/* It was there: an earlier worker removed it. */
-	if (ret < 0 && !(again && errno == ENODATA))
+	/* It was there: an earlier worker removed it. No list is no error. */
+	if (ret < 0 && !(errno == ENODATA &&
+			 (again || owner_keeps_acl(w, w->name[0]))))
 		err = -errno;
 	xattr_end(&f);
 	return err;

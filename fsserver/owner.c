@@ -20,15 +20,19 @@
  *
  * Of a mapped file the set-id bits, and a mapped security.capability, have to
  * be cleared here where the kernel would for a real one: owner_will_write() and
- * chown. Nothing here is locked: the guest's kernel orders changes of an inode,
- * and a guest that does not has itself to blame for its modes.
+ * chown. So has the mode that an access control list sets, and the list that a
+ * chmod changes (acl.c). Nothing here is locked: the guest's kernel orders
+ * changes of an inode, and a guest that does not has itself to blame for its
+ * modes.
  *
  * Attributes are reached through the procfs, "self/fd/N" or "self/fd/N/NAME"
  * (no call takes a directory and a name). NAME was checked to be one component
  * and is not followed.
  */
 
+#include "fsserver/acl.h"
 #include "fsserver/nodetab.h"
+#include "fsserver/ops.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -242,6 +246,70 @@ int owner_show(struct fs_worker *w, int dirfd, const char *name,
 	return 0;
 }
 
+/* ---- access control lists of mapped files ------------------------------- */
+
+bool owner_keeps_acl(const struct fs_worker *w, const char *guest)
+{
+	return w->fs->options.access == FS_ACCESS_MAPPED && xattr_is_acl(guest);
+}
+
+/* A list into the scratch memory; its size, 0 where there is none, -errno. */
+static ssize_t acl_read(struct fs_worker *w, int dirfd, const char *name,
+			const char *list)
+{
+	char path[XATTR_PATH_SIZE], host[XATTR_NAME_MAX + 1];
+	ssize_t n;
+
+	if (owner_xattr_to_host(w, list, host, false))
+		return 0;
+	xattr_path(path, dirfd, name);
+	if (name[0])
+		n = lgetxattr(path, host, w->scratch, XATTR_SIZE_MAX);
+	else
+		n = getxattr(path, host, w->scratch, XATTR_SIZE_MAX);
+	if (n < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
+	/* The host's caller may have written anything there. */
+	return acl_check(w->scratch, (size_t)n) ? 0 : n;
+}
+
+/* The scratch memory's list; one that says what the mode says is none. */
+static int acl_write(struct fs_worker *w, int dirfd, const char *name,
+		     const char *list, size_t size)
+{
+	char path[XATTR_PATH_SIZE], host[XATTR_NAME_MAX + 1];
+	int err = owner_xattr_to_host(w, list, host, true), ret;
+
+	if (err)
+		return err;
+	xattr_path(path, dirfd, name);
+	if (!strcmp(list, ACL_ACCESS) && acl_is_mode(w->scratch, size)) {
+		ret = name[0] ? lremovexattr(path, host) :
+				removexattr(path, host);
+		return ret && errno != ENODATA ? -errno : 0;
+	}
+	if (name[0])
+		ret = lsetxattr(path, host, w->scratch, size, 0);
+	else
+		ret = setxattr(path, host, w->scratch, size, 0);
+	return ret ? -errno : 0;
+}
+
+/* What a new file gets of the list that @dirfd has for such. */
+static int acl_hand_on(struct fs_worker *w, int dirfd, int fd,
+		       const char *name, uint32_t *mode)
+{
+	ssize_t n = acl_read(w, dirfd, "", ACL_DEFAULT);
+	int err = 0;
+
+	if (n <= 0)
+		return (int)n;
+	if (S_ISDIR(*mode))
+		err = acl_write(w, fd, name, ACL_DEFAULT, (size_t)n);
+	*mode = acl_inherit(w->scratch, (size_t)n, *mode);
+	return err ? err : acl_write(w, fd, name, ACL_ACCESS, (size_t)n);
+}
+
 /* ---- creating ----------------------------------------------------------- */
 
 uint32_t owner_create_mode(struct fs_worker *w, uint32_t mode)
@@ -298,7 +366,8 @@ int owner_created(struct fs_worker *w, int dirfd, const char *name,
 	if (err)
 		return err;
 	inherit_group(w, &dir, &o);
-	return owner_write(dirfd, name, &o);
+	err = acl_hand_on(w, fd, dirfd, name, &o.mode);
+	return err ? err : owner_write(dirfd, name, &o);
 }
 
 /* ---- changing ----------------------------------------------------------- */
@@ -395,6 +464,17 @@ static bool chowns(uint32_t valid)
 	return valid & (FATTR_UID | FATTR_GID) || !valid;
 }
 
+/* A list says what the mode says, whichever of them is changed. */
+static int acl_follow(struct fs_worker *w, int fd, uint32_t mode)
+{
+	ssize_t n = acl_read(w, fd, "", ACL_ACCESS);
+
+	if (n <= 0)
+		return (int)n;
+	acl_chmod(w->scratch, (size_t)n, mode);
+	return acl_write(w, fd, "", ACL_ACCESS, (size_t)n);
+}
+
 static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 		      uint32_t valid, const struct owner *want)
 {
@@ -420,8 +500,11 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 		if (valid & FATTR_GID)
 			o.gid = want->gid;
 	}
-	if (valid & FATTR_MODE)
+	if (valid & FATTR_MODE) {
 		o.mode = (o.mode & S_IFMT) | (want->mode & 07777);
+		if (!err)
+			err = acl_follow(w, fd, o.mode);
+	}
 	if (!err)
 		err = owner_write(fd, "", &o);
 	/* Also where the attribute says the same as before. */
@@ -457,6 +540,35 @@ int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 	if (!err && valid & FATTR_MODE)
 		err = change_mode(w, node, fd, mode);
 	return err;
+}
+
+int owner_set_acl(struct fs_worker *w, size_t size, bool kill)
+{
+	int fd = node_fd(w, w->node), err;
+	const char *list = w->name[0];
+	struct owner o = { 0 };
+	struct statx stx;
+
+	if (fd < 0)
+		return fd;
+	if (S_ISLNK(node_type(w->node)))
+		return -EOPNOTSUPP;
+	err = acl_check(w->scratch, size);
+	if (!err)
+		err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
+	if (!err)
+		err = owner_read(w->fs, fd, "", &stx, &o);
+	if (err)
+		return err;
+	if (!strcmp(list, ACL_DEFAULT) && !S_ISDIR(o.mode))
+		return -EACCES;
+	err = acl_write(w, fd, "", list, size);
+	if (err || !strcmp(list, ACL_DEFAULT))
+		return err;
+	o.mode = (o.mode & ~0777u) | acl_mode(w->scratch, size);
+	if (kill)
+		o.mode &= ~(uint32_t)S_ISGID;
+	return set_mapped(w, w->node, fd, FATTR_MODE, &o);
 }
 
 int owner_will_write(struct fs_worker *w, int fd, bool kill)

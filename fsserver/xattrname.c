@@ -11,8 +11,10 @@
  *   trusted.X		user.vmshare.trusted.X
  *   security.X		user.vmshare.security.X
  *   security.capability  as it is with access=passthrough, else like the above
- *   system.posix_acl_*	as they are; refused with access=mapped, where the
- *			host's mode and ids mean nothing to the guest
+ *   system.posix_acl_*	as they are; with access=mapped, where the host's mode
+ *			and ids mean nothing to the guest,
+ *			user.vmshare.system.posix_acl_*, whatever the rules
+ *			below, if the guest knows lists, else EOPNOTSUPP
  *   user.X		as it is
  *   all else		EOPNOTSUPP
  *
@@ -29,7 +31,8 @@
  * bad. They are read where they are needed, from the text.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/acl.h"
+#include "fsserver/ops.h"
 
 #include <errno.h>
 #include <string.h>
@@ -41,10 +44,17 @@ static bool starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-static bool is_acl(const char *name)
+bool xattr_is_acl(const char *name)
 {
-	return !strcmp(name, "system.posix_acl_access") ||
-	       !strcmp(name, "system.posix_acl_default");
+	return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
+}
+
+/* A list that is kept for a mapped file, by the guest's name. */
+static bool is_kept_acl(const struct fs *fs, const char *guest)
+{
+	return xattr_is_acl(guest) &&
+	       fs->options.access == FS_ACCESS_MAPPED &&
+	       session_has(fs, FUSE_POSIX_ACL);
 }
 
 /* Names that are kept below OURS on the host. */
@@ -53,7 +63,8 @@ static bool is_moved(const struct fs *fs, const char *guest)
 	if (starts(guest, "security."))
 		return strcmp(guest, "security.capability") != 0 ||
 		       fs->options.access != FS_ACCESS_PASSTHROUGH;
-	return starts(guest, "trusted.") || starts(guest, OURS);
+	return starts(guest, "trusted.") || starts(guest, OURS) ||
+	       is_kept_acl(fs, guest);
 }
 
 static int copy_name(char host[XATTR_NAME_MAX + 1], const char *prefix,
@@ -227,6 +238,8 @@ int owner_xattr_to_host(struct fs_worker *w, const char *guest,
 	const struct fs *fs = w->fs;
 	int err;
 
+	if (is_kept_acl(fs, guest))
+		return copy_name(host, OURS, guest);
 	if (fs->options.xattr_map) {
 		err = map_to_host(fs->options.xattr_map, guest, host);
 		if (!err && is_owner(host))
@@ -237,7 +250,7 @@ int owner_xattr_to_host(struct fs_worker *w, const char *guest,
 		return copy_name(host, OURS, guest);
 	if (starts(guest, "user.") || !strcmp(guest, "security.capability"))
 		return copy_name(host, "", guest);
-	if (is_acl(guest) && fs->options.access != FS_ACCESS_MAPPED)
+	if (xattr_is_acl(guest) && fs->options.access != FS_ACCESS_MAPPED)
 		return copy_name(host, "", guest);
 	return -EOPNOTSUPP;
 }
@@ -247,6 +260,8 @@ static const char *to_guest(const struct fs *fs, const char *host)
 {
 	if (is_owner(host))
 		return NULL;
+	if (starts(host, OURS) && is_kept_acl(fs, host + strlen(OURS)))
+		return host + strlen(OURS);
 	if (fs->options.xattr_map)
 		return map_to_guest(fs->options.xattr_map, host);
 	if (starts(host, OURS)) {
@@ -255,7 +270,7 @@ static const char *to_guest(const struct fs *fs, const char *host)
 	}
 	if (is_moved(fs, host))
 		return NULL;
-	if (is_acl(host))
+	if (xattr_is_acl(host))
 		return fs->options.access != FS_ACCESS_MAPPED ? host : NULL;
 	return starts(host, "user.") || starts(host, "security.") ? host :
 								    NULL;
