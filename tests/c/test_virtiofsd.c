@@ -150,6 +150,82 @@ static void refused_of_virtiofsd(void)
 	}
 }
 
+/*
+ * Every option of virtiofsd 1.14 in Rust and of the one in C (QEMU 7.2), by
+ * what becomes of it: taken, or refused by its name.
+ */
+static const char *const rust[] = {
+	"--tag t", "--thread-pool-size 4", "--thread-pool-size=0",
+	"--rlimit-nofile 1024", "--rlimit-nofile=0", "--xattr",
+	"--xattrmap :map::user.v.:", "--posix-acl", "--posix-acl=never",
+	"--posix-acl=auto", "--posix-acl=always", "--security-label=never",
+	"--security-label=auto", "--sandbox namespace", "--sandbox chroot",
+	"--sandbox=none", "--seccomp none", "--seccomp kill", "--seccomp log",
+	"--seccomp=trap", "--cache auto", "--cache always", "--cache=never",
+	"--allow-mmap", "--writeback", "--allow-direct-io", "--no-readdirplus",
+	"--announce-submounts", "--no-announce-submounts",
+	"--inode-file-handles=never", "--inode-file-handles=prefer",
+	"--killpriv-v2", "--no-killpriv-v2", "--readonly",
+	"--uid-map=:0:1000:1:", "--gid-map=|0|1000|1|",
+	"--translate-uid map:0:1000:1", "--translate-gid=map:0:1000:1",
+	"--preserve-noatime", "--log-level debug", "--log-level=off",
+	"--log-level=warn", "--log-level=trace", "--syslog", "-d", "-f",
+};
+static const char *const refused_rust[] = {
+	"--modcaps=+sys_admin", "--security-label", "--security-label=always",
+	"--cache=metadata", "--inode-file-handles=mandatory",
+	"--translate-uid squash-guest:0:1000:1", "--translate-gid guest:0:1:1",
+	"--translate-uid=forbid-guest:0:1", "--migration-mode=find-paths",
+	"--migration-mode=file-handles", "--migration-on-error=abort",
+	"--migration-verify-handles", "--migration-confirm-paths",
+};
+static const char *const in_c[] = {
+	"cache=auto", "cache=always", "cache=none", "flock", "no_flock",
+	"posix_lock", "no_posix_lock", "log_level=debug", "log_level=info",
+	"log_level=warn", "log_level=err", "max_idle_threads=10",
+	"readdirplus", "no_readdirplus", "sandbox=namespace", "sandbox=chroot",
+	"timeout=2.5", "writeback", "no_writeback", "xattr", "no_xattr",
+	"xattrmap=:map::user.v.:", "allow_direct_io", "no_allow_direct_io",
+	"announce_submounts", "posix_acl", "no_posix_acl", "killpriv_v2",
+	"no_killpriv_v2", "no_security_label", "allow_root", "debug",
+};
+static const char *const refused_in_c[] = {
+	"modcaps=+sys_admin", "security_label", "cache=metadata", "frob",
+};
+
+static void try_each(const char *line, const char *const *words, size_t nr,
+		     bool taken)
+{
+	for (size_t i = 0; i < nr; i++) {
+		size_t name = strcspn(words[i], " =");
+		char whole[160];
+		int err;
+
+		snprintf(whole, sizeof(whole), "%s%s", line, words[i]);
+		err = virtiofsd(whole);
+		if (err != (taken ? 0 : -EINVAL))
+			printf("# %s: %s", words[i], said);
+		CHECK_EQ(err, taken ? 0 : -EINVAL);
+		CHECK(taken || memmem(said, strlen(said), words[i], name));
+	}
+}
+
+static void every_option(void)
+{
+	const char *line = "v --fd 3 --shared-dir /a ";
+	const char *in_o = "v --fd 3 -o source=/a,";
+
+	try_each(line, rust, ARRAY_SIZE(rust), true);
+	try_each(line, refused_rust, ARRAY_SIZE(refused_rust), false);
+	try_each(in_o, in_c, ARRAY_SIZE(in_c), true);
+	try_each(in_o, refused_in_c, ARRAY_SIZE(refused_in_c), false);
+	CHECK_EQ(virtiofsd("v --socket-path=/s --socket-group kvm -o "
+			   "source=/a --syslog --thread-pool-size=1"), 0);
+	CHECK_EQ(virtiofsd("v --socket /s --shared-dir /a"), 0);
+	CHECK_EQ(virtiofsd("v --fd 3 -o source=/a --daemonize"), -EINVAL);
+	CHECK(strstr(said, "--daemonize: refused"));
+}
+
 static void capabilities(void)
 {
 	char *argv[] = {"vmshare", "--print-capabilities", NULL};
@@ -170,6 +246,7 @@ int main(int argc, char **argv)
 		{"libvirt_o_dialect", libvirt_o_dialect},
 		{"separate_options", separate_options},
 		{"refused_of_virtiofsd", refused_of_virtiofsd},
+		{"every_option", every_option},
 		{"capabilities", capabilities},
 	};
 
