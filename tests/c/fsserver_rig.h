@@ -99,13 +99,18 @@ static const struct chain_ops rig_ops = {
  */
 #define RIG_MARGIN 4096
 
+/* No two workers' requests take the same place in the ring. */
 static inline struct fs_worker *rig_worker(struct rig *r)
 {
+	static uint16_t head;
 	char *mem = calloc(1, sizeof(struct fs_worker) + 2 * RIG_MARGIN);
 	struct fs_worker *w = (void *)(mem + RIG_MARGIN);
 
 	w->fs = r->fs;
 	w->chain.iov = w->iov;
+	w->chain.head = (uint16_t)(CHAIN_MAX_DESC - 1 -
+				   __atomic_fetch_add(&head, 1,
+						      __ATOMIC_RELAXED) % 512);
 	w->scratch = malloc(FS_SCRATCH);
 	cred_init(w, cred_caps());
 	return w;
