@@ -331,6 +331,16 @@ static int open_by_fd(struct fs_worker *w, struct fs_node *node, int flags)
 	return new;
 }
 
+/*
+ * To open is to act where a device has effect, and a name may be another
+ * file's by now: only what is known by its descriptor is opened then.
+ */
+static bool names_are_harmless(const struct fs *fs)
+{
+	return fs->place.layers[FS_LAYER_NAMESPACES].state == FS_LAYER_ON ||
+	       fs->place.proc < 0;
+}
+
 int node_open(struct fs_worker *w, struct fs_node *node, int flags)
 {
 	int fd = -ESTALE;
@@ -342,7 +352,7 @@ int node_open(struct fs_worker *w, struct fs_node *node, int flags)
 	/* Truncating is for after it is known which file it is. */
 	flags = (flags & ~(O_TRUNC | O_CREAT | O_EXCL)) | O_NOFOLLOW |
 		O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	if (S_ISREG(node->key.type))
+	if (S_ISREG(node->key.type) && names_are_harmless(w->fs))
 		fd = open_by_name(w, node, flags);
 	if (fd == -ESTALE)
 		fd = open_by_fd(w, node, flags);

@@ -282,6 +282,8 @@ static int read_file(struct fs_worker *w, struct fs_handle *handle,
 		bool nowait = fast;
 		ssize_t n;
 
+		if (!nr)
+			break;
 		n = read_once(w, handle, nr, (off_t)(offset + done), &nowait);
 		if (n < 0)
 			return done ? (int)done : (int)n;
@@ -331,7 +333,7 @@ static ssize_t write_file(struct fs_worker *w, int fd, uint64_t offset,
 		if (n < 0)
 			return done ? (ssize_t)done : -errno;
 		done += (size_t)n;
-		if ((size_t)n < want)
+		if ((size_t)n < want || !nr)
 			break;
 	} while (done < size);
 	return (ssize_t)done;

@@ -7,8 +7,10 @@
  * the host's files as they were.
  */
 
+#include "fsserver/nodetab.h"
 #include "fsserver_rig.h"
 
+#include <sys/inotify.h>
 #include <sys/xattr.h>
 
 static struct rig r;
@@ -439,6 +441,69 @@ static void test_noise(void)
 	rig_stop(&r);
 }
 
+/* ---- less memory than was said ------------------------------------------- */
+
+/* The ring's side promises otherwise; here it would be an endless loop. */
+static void test_lack_of_memory(void)
+{
+	struct fuse_write_in out = { .size = 1000 };
+	struct fuse_read_in in = { .size = 1000 };
+	char data[1000] = "";
+	uint64_t node;
+
+	rig_prepare(&r);
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &in.fh), 0);
+	CHECK_EQ(rig_write(&r, node, in.fh, 0, data, sizeof(data),
+			   0), 1000);
+	r.pieces = 1;		/* of which the rig has room for 500 */
+	alarm(20);
+	rq(&r, FUSE_READ, node);
+	rq_put(&r, &in, sizeof(in));
+	CHECK_EQ(rq_run(&r), 0);
+	CHECK(r.out_len < 500);
+	out.fh = in.fh;
+	rq(&r, FUSE_WRITE, node);
+	rq_put(&r, &out, sizeof(out));
+	rq_put(&r, data, sizeof(data));
+	CHECK_EQ(rq_run(&r), 0);
+	alarm(0);
+	rig_stop(&r);
+}
+
+/* ---- another file under the name ----------------------------------------- */
+
+/* Not even opened to be looked at: with a device that would be an effect. */
+static void test_swapped_name(void)
+{
+	char path[80], events[512];
+	uint64_t node, fh;
+	int watch;
+
+	rig_prepare(&r);
+	CHECK_EQ(rig_file(&r, "f", "text"), 0);
+	CHECK_EQ(rig_up(&r), 0);
+	node = rig_node(&r, 1, "f");
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh), 0);
+	CHECK_EQ(rig_release(&r, node, fh), 0);
+	CHECK_EQ(mkfifoat(r.dirfd, "fifo", 0666), 0);
+	CHECK_EQ(renameat2(r.dirfd, "fifo", r.dirfd, "f", RENAME_EXCHANGE), 0);
+	snprintf(path, sizeof(path), "%s/f", r.dir);
+	watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	CHECK(inotify_add_watch(watch, path, IN_OPEN) >= 0);
+	/* With and without a descriptor of the node in the cache. */
+	rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh);
+	rig_open(&r, FUSE_OPEN, node, O_RDWR, &fh);
+	while (fdcache_shrink(r.fs))
+		;
+	rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh);
+	rig_open(&r, FUSE_OPEN, node, O_RDWR | O_TRUNC, &fh);
+	CHECK_EQ(read(watch, events, sizeof(events)), -1);
+	CHECK_EQ(errno, EAGAIN);
+	close(watch);
+	rig_stop(&r);
+}
+
 /* ---- file systems below ------------------------------------------------- */
 
 static void test_proc_inside(void)
@@ -487,6 +552,8 @@ static const struct check_case cases[] = {
 	{ "supplementary groups", test_groups },
 	{ "read-only", test_readonly },
 	{ "noise", test_noise },
+	{ "less memory than was said", test_lack_of_memory },
+	{ "another file under the name", test_swapped_name },
 	{ "proc is never crossed into", test_proc_inside },
 };
 
