@@ -198,9 +198,7 @@ static const struct rule rules[] = {
 	ONLY(mprotect, ALWAYS, 2, PROT_EXEC, 0),
 	CALL(munmap, ALWAYS),
 	CALL(madvise, ALWAYS),
-	CALL(brk, ALWAYS),		/* malloc() */
 	ONLY(clone, ALWAYS, 0, CLONE_MASK, THREAD_FLAGS),
-	CALL(set_robust_list, ALWAYS),
 	CALL(rseq, ALWAYS),
 	CALL(rt_sigprocmask, ALWAYS),	/* threads; lock waiters */
 	CALL(rt_sigreturn, ALWAYS),
@@ -246,6 +244,9 @@ static const struct {
 } declined[] = {
 	{ SYS_clone3, ENOSYS },		/* then it uses clone() */
 	{ SYS_mremap, ENOMEM },		/* realloc(): then it copies */
+	{ SYS_brk, 0 },			/* malloc(): then mmap(); it returns
+					 * the end of the heap, here none */
+	{ SYS_set_robust_list, ENOSYS }, /* a thread: it has no such mutex */
 	{ SYS_sched_getaffinity, EPERM }, /* malloc(): then two arenas */
 	{ SYS_rt_sigaction, EPERM },	/* abort(), which is deadly anyhow */
 };

@@ -220,7 +220,7 @@ static void test_size(void)
 	       count(usual | ACTS), count(usual), count(usual | MAPS),
 	       count(ACTS | PROC | LOCKS | XATTRS));
 	CHECK(count(usual | ACTS) <= 70);
-	CHECK(count(usual | ACTS | HANDLES) <= 72);
+	CHECK(count(usual | ACTS | HANDLES) <= 70);
 	CHECK(count(usual | MAPS) <= 70);
 }
 

@@ -28,7 +28,6 @@ static const struct {
 	{ SYS_clock_nanosleep, "a queue that stops while requests run", false },
 	{ SYS_open_by_handle_at, "a file that the host renamed while evicted",
 	  false },
-	{ SYS_brk, "malloc(), when the heap has no room left", false },
 	{ SYS_faccessat, "kernels before 5.8", false },
 	{ SYS_geteuid, "kernels before 5.8", false },
 	{ SYS_getegid, "kernels before 5.8", false },
