@@ -38,25 +38,42 @@ struct fs_mounts {
 	struct mount_entry entries[MOUNTS];
 };
 
-/* statfs(2)'s f_type of what is never crossed into. */
+/*
+ * statfs(2)'s f_type of what is never crossed into. devtmpfs says that it is
+ * a tmpfs; but it holds devices, and those are not opened.
+ */
 static const uint32_t refused[] = {
 	0x9fa0,		/* proc */
 	0x62656572,	/* sysfs */
 	0x27e0eb,	/* cgroup */
 	0x63677270,	/* cgroup2 */
+	0x7655821,	/* resctrl */
 	0x1cd1,		/* devpts */
+	0x6c6f6f70,	/* binder */
 	0x64626720,	/* debugfs */
 	0x74726163,	/* tracefs */
 	0x73636673,	/* securityfs */
-	0xcafe4a11,	/* bpf */
-	0x62656570,	/* configfs */
-	0x0187,		/* autofs */
-	0xde5e81e4,	/* efivarfs */
 	0xf97cff8c,	/* selinuxfs */
 	0x43415d53,	/* smackfs */
-	0x6e736673,	/* nsfs */
+	0x5a3c69f0,	/* apparmorfs */
+	0xcafe4a11,	/* bpf */
+	0x62656570,	/* configfs */
+	0xa647361,	/* functionfs */
+	0xaee71ee7,	/* gadgetfs */
+	0x9fa2,		/* usbdevfs */
+	0x0187,		/* autofs */
+	0x65735543,	/* fusectl */
+	0xde5e81e4,	/* efivarfs */
 	0x6165676c,	/* pstore */
 	0x42494e4d,	/* binfmt_misc */
+	0x19800202,	/* mqueue */
+	0x958458f6,	/* hugetlbfs: the host's huge pages */
+	0x67596969,	/* rpc_pipefs */
+	0x6e667364,	/* nfsd */
+	0x76a9f425,	/* ocfs2's dlmfs */
+	0xabba1974,	/* xenfs */
+	0x6e736673,	/* nsfs */
+	0x50494446,	/* pidfs */
 };
 
 static uint64_t dev_number(uint32_t major, uint32_t minor)
