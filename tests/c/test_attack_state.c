@@ -9,6 +9,7 @@
 
 #include "attack_rig.h"
 
+#include <linux/fs.h>
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -119,8 +120,25 @@ static void too_many(void)
 
 /* ---- what may not be written -------------------------------------------- */
 
+/* As a page cache writes that some mmap() made dirty. */
+static int write_raw(uint64_t node, uint64_t fh, uint32_t how, uint32_t flags)
+{
+	struct fuse_write_in in = { .fh = fh, .size = 1, .write_flags = how,
+				    .flags = flags };
+	struct fuse_write_out out;
+	struct fe_call c = {
+		.opcode = FUSE_WRITE, .nodeid = node,
+		.in = { { &in, sizeof(in) }, { "x", 1 } },
+		.out = &out, .out_size = sizeof(out),
+	};
+
+	return fe_call(fe, &c);
+}
+
 static void readonly(void)
 {
+	const struct fuse_setupmapping_in map = { .len = 4096, .flags = 3 };
+	unsigned int flags = FS_APPEND_FL;
 	struct fuse_setattr_in set = { .valid = FATTR_SIZE };
 	struct fuse_entry_out e, n;
 	struct fuse_attr_out a;
@@ -133,11 +151,24 @@ static void readonly(void)
 	CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
 	CHECK_EQ(fe_open(fe, e.nodeid, O_RDWR, &fh), -EROFS);
 	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY | O_TRUNC, &fh), -EROFS);
+	CHECK(fe_open(fe, e.nodeid, O_ACCMODE, &fh) < 0);
+	CHECK_EQ(fe_open(fe, e.nodeid, O_WRONLY | O_APPEND, &fh), -EROFS);
 	CHECK(fe_create(fe, ROOT, "good", O_RDONLY | O_TRUNC, 0644, &n, &fh) <
 	      0);
 	CHECK(fe_create(fe, ROOT, "new", O_RDONLY, 0644, &n, &fh) < 0);
 	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY, &fh), 0);
 	CHECK(fe_write(fe, e.nodeid, fh, 0, "x", 1) < 0);
+	CHECK(write_raw(e.nodeid, fh, FUSE_WRITE_CACHE, O_RDWR) < 0);
+	CHECK(write_raw(e.nodeid, fh, FUSE_WRITE_LOCKOWNER, O_APPEND) < 0);
+	CHECK(write_raw(e.nodeid, 0, FUSE_WRITE_CACHE, O_RDWR) < 0);
+	CHECK(fe_ask(fe, FUSE_SETUPMAPPING, e.nodeid, &map, sizeof(map), NULL,
+		     0) < 0);
+	CHECK(fe_ioctl(fe, e.nodeid, fh, FS_IOC_SETFLAGS, 0, &flags,
+		       sizeof(flags), NULL, 0) < 0);
+	set.valid |= FATTR_FH;
+	set.fh = fh;
+	CHECK_EQ(fe_setattr(fe, e.nodeid, &set, &a), -EROFS);
+	set.valid = FATTR_SIZE;
 	CHECK(fe_fallocate(fe, e.nodeid, fh, 0, 0, 100) < 0);
 	CHECK(fe_copy_file_range(fe, e.nodeid, fh, 0, e.nodeid, fh, 0, 4) < 0);
 	CHECK_EQ(fe_setattr(fe, e.nodeid, &set, &a), -EROFS);
@@ -162,24 +193,43 @@ static void readonly(void)
 
 /* ---- what the host does to the tree ------------------------------------- */
 
+/* Doors into the kernel; what a host does not have is left out. */
+static const char *const doors[] = {
+	"proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "debugfs",
+	"tracefs", "securityfs", "bpf", "configfs", "fusectl", "binfmt_misc",
+	"pstore", "resctrl", "rpc_pipefs", "nfsd", "hugetlbfs", "efivarfs",
+};
+
 static void mounts(void)
 {
+	bool mounted[ARRAY_LEN(doors)];
 	struct fuse_entry_out e;
+	unsigned int n = 0;
 	char path[128];
 
 	if (geteuid() || unshare(CLONE_NEWNS) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		SKIP("needs root");
 	CHECK_EQ(make_place(false), 0);
-	CHECK_EQ(sh("mkdir share/proc share/sys share/tmp"), 0);
-	snprintf(path, sizeof(path), "%s/proc", share);
-	CHECK_EQ(mount("proc", path, "proc", 0, NULL), 0);
-	snprintf(path, sizeof(path), "%s/tmp", share);
-	CHECK_EQ(mount("tmp", path, "tmpfs", 0, NULL), 0);
-	CHECK_EQ(sh("echo x >share/tmp/f"), 0);
+	for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
+		snprintf(path, sizeof(path), "%s/%s", share, doors[i]);
+		CHECK_EQ(mkdir(path, 0755), 0);
+		mounted[i] = !mount("none", path, doors[i], 0, NULL);
+		n += mounted[i];
+	}
+	CHECK(mounted[0] && mounted[1] && n > 3);
+	CHECK_EQ(sh("mkdir share/tmp && mount -t tmpfs none share/tmp && "
+		    "echo x >share/tmp/f"), 0);
 	CHECK_EQ(serve("sandbox=auto", NULL), 0);
-	CHECK_EQ(fe_lookup(fe, ROOT, "proc", &e), -EACCES);
+	for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
+		int err = fe_lookup(fe, ROOT, doors[i], &e);
+
+		if (err != (mounted[i] ? -EACCES : 0))
+			printf("# %s: %d\n", doors[i], err);
+		CHECK_EQ(err, mounted[i] ? -EACCES : 0);
+	}
 	CHECK(fe_walk(fe, "proc/1/mem", &e) < 0);
+	CHECK(fe_rename(fe, ROOT, "proc", ROOT, "p") < 0);
 	CHECK_EQ(fe_walk(fe, "tmp/f", &e), 0);
 	CHECK(unharmed());
 }
@@ -189,12 +239,12 @@ static void take_mounts(void)
 	char path[128];
 
 	mounts();
-	if (top[0] && !geteuid()) {
-		snprintf(path, sizeof(path), "%s/proc", share);
-		umount2(path, MNT_DETACH);
-		snprintf(path, sizeof(path), "%s/tmp", share);
+	for (size_t i = 0; top[0] && i < ARRAY_LEN(doors); i++) {
+		snprintf(path, sizeof(path), "%s/%s", share, doors[i]);
 		umount2(path, MNT_DETACH);
 	}
+	if (top[0])
+		sh("umount share/tmp");
 	shut();
 }
 
@@ -252,7 +302,7 @@ int main(int argc, char **argv)
 		{ "ten times the limit of open files", own_too_many },
 		{ "a share that may not be written to", own_readonly },
 		{ "moved out from under the guest", all_moved_out },
-		{ "proc mounted below the share", take_mounts },
+		{ "the kernel's file systems below the share", take_mounts },
 	};
 
 	return check_main(cases, ARRAY_LEN(cases), argc, argv);

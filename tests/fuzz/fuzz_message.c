@@ -202,7 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vu_run(dev, sock[0]);
 	close(sock[0]);
 	close(sock[1]);
-	/* Kept by a queue that ran: epoll, wake-up and the number of its call. */
+	/* A queue that ran keeps its epoll, its wake-up, its call's number. */
 	fuzz_check_fds(&fds_base, 3 * QUEUES);
 	return 0;
 }

@@ -150,7 +150,10 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Where this process has guest memory mapped, the server's view included. */
+/*
+ * Where this process has guest memory mapped, the server's view included. What
+ * lies side by side is one: the server joins buffers there, too.
+ */
 static void find_maps(struct target *t)
 {
 	FILE *f = fopen("/proc/self/maps", "re");
@@ -162,6 +165,10 @@ static void find_maps(struct target *t)
 		if (!strstr(line, "memfd:fe-guest") || t->nr_maps == MAX_MAPS ||
 		    sscanf(line, "%lx-%lx", &from, &to) != 2)
 			continue;
+		if (t->nr_maps && t->map[t->nr_maps - 1].end == from) {
+			t->map[t->nr_maps - 1].end = to;
+			continue;
+		}
 		t->map[t->nr_maps].start = from;
 		t->map[t->nr_maps++].end = to;
 	}
