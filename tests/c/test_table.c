@@ -1,0 +1,138 @@
+/* rooms: base fsserver */
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of nodes alone, without any file: what a node takes, and what it
+ * costs to find one among 10 thousand and among many. What is random misses the
+ * processor's caches in a large table, whoever made it; what comes in the order
+ * of a walk does not. 300,000 nodes, or as many as VMSHARE_TEST_NODES says;
+ * times (of the processor) are told, not judged.
+ */
+
+#include "fsserver_rig.h"
+
+#include "fsserver/nodetab.h"
+
+#include <time.h>
+
+#define FEW	10000u
+#define FINDS	2000000u
+
+static struct rig r;
+static uint64_t *ids;
+
+static struct statx stx_of(uint32_t i)
+{
+	return (struct statx){
+		.stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+		.stx_mode = S_IFREG | 0644,
+		.stx_ino = 1000 + i,
+		.stx_btime = { .tv_sec = 1700000000 + i / 5000,
+			       .tv_nsec = i % 5000 * 200000 },
+	};
+}
+
+/* Add nodes @from to @to, below the root. */
+static bool add(uint32_t from, uint32_t to)
+{
+	struct fs_node *parent;
+	char name[32];
+	bool ok = !node_get(r.fs, FUSE_ROOT_ID, &parent);
+
+	for (uint32_t i = from; i < to && ok; i++) {
+		struct statx stx = stx_of(i);
+
+		snprintf(name, sizeof(name), "file-%u", i);
+		ok = !node_add(r.fs, parent, name, &stx, &ids[i], NULL, NULL);
+	}
+	if (ok)
+		node_put(r.fs, parent);
+	return ok;
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+/* Find nodes of the first @nr; ns for one, or 0 when one was not found. */
+static double find(uint32_t nr, bool random)
+{
+	uint64_t seed = 1, began = cpu_ns();
+
+	for (uint32_t n = 0; n < FINDS; n++) {
+		struct fs_node *node;
+		struct statx stx;
+		uint32_t i = n % nr;
+
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		if (random)
+			i = (uint32_t)((seed >> 32) * nr >> 32);
+		stx = stx_of(i);
+		node = node_find(r.fs, &stx);
+		if (!node || node_id(node) != ids[i])
+			return 0;
+		node_put(r.fs, node);
+	}
+	return (double)(cpu_ns() - began) / FINDS;
+}
+
+static uint64_t resident(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f && fscanf(f, "%*u %lu", &pages) != 1)
+		pages = 0;
+	if (f)
+		fclose(f);
+	return pages * 4096ull;
+}
+
+static void test_table(void)
+{
+	const char *count = getenv("VMSHARE_TEST_NODES");
+	uint32_t nr = count ? (uint32_t)strtoul(count, NULL, 10) : 300000;
+	double walk[2], random[2];
+	uint64_t before, used;
+
+	ids = malloc(nr * sizeof(*ids));
+	CHECK(ids && nr >= FEW);
+	memset(ids, 1, nr * sizeof(*ids));
+	rig_prepare(&r);
+	CHECK_EQ(rig_up(&r), 0);
+	before = resident();
+	CHECK(add(0, FEW));
+	walk[0] = find(FEW, false);
+	random[0] = find(FEW, true);
+	CHECK(add(FEW, nr));
+	used = resident() - before;
+	CHECK_EQ(nodes_count(r.fs), nr + 1);
+	walk[1] = find(nr, false);
+	random[1] = find(nr, true);
+	CHECK(walk[0] > 0 && walk[1] > 0 && random[0] > 0 && random[1] > 0);
+	printf("# %u nodes, %u bytes each with their names\n", nr,
+	       (unsigned int)(used / nr));
+	printf("# found among %u: %.0f ns in order, %.0f at random\n", FEW,
+	       walk[0], random[0]);
+	printf("# found among %u: %.0f ns in order, %.0f at random\n", nr,
+	       walk[1], random[1]);
+	CHECK(used / nr <= 200);
+	for (uint32_t i = 0; i < nr; i++)
+		node_forget(r.fs, ids[i], 1, NULL);
+	CHECK_EQ(nodes_count(r.fs), 1);
+	CHECK(resident() - before < used / 10);
+	free(ids);
+	rig_stop(&r);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "many nodes", test_table },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
