@@ -40,6 +40,7 @@ static const struct mode modes[] = {
 
 static struct fe *fe;
 static struct fe_server server;
+static const struct mode *mode;	/* of in_all_modes() */
 static char top[64], share[96], outside[96];
 static bool as_user;		/* is the server one */
 static bool once;		/* shall it end with its connection */
@@ -134,7 +135,7 @@ static inline void shut(void)
 static inline void in_all_modes(void (*attack)(void))
 {
 	for (size_t i = 0; i < ARRAY_LEN(modes) && !check_failed; i++) {
-		const struct mode *m = &modes[i];
+		const struct mode *m = mode = &modes[i];
 		int err;
 
 		if (!m->user && geteuid())

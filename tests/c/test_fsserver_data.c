@@ -340,7 +340,7 @@ static void test_hidden(void)
 {
 	struct fuse_entry_out entry;
 	unsigned int entries, nodes;
-	uint64_t middle, dir;
+	uint64_t middle, dir, fh;
 
 	rig_prepare(&r);
 	r.options.hide[r.options.nr_hide++] = "secret";
@@ -357,6 +357,23 @@ static void test_hidden(void)
 	CHECK_EQ(rig_mkdir(&r, 1, "d", &dir), 0);
 	CHECK_EQ(rig_mkdir(&r, dir, "secret", NULL), 0);
 	CHECK_EQ(rig_rename(&r, 1, "d", 1, "secret", 0), -EACCES);
+	/* By requests that no driver sends after that lookup. */
+	CHECK_EQ(rig_rename(&r, 1, "d", 1, "secret", RENAME_EXCHANGE),
+		 -EACCES);
+	CHECK_EQ(rig_rename(&r, 1, "secret", dir, "x", RENAME_EXCHANGE),
+		 -ENOENT);
+	CHECK_EQ(rig_create(&r, 1, "secret", O_RDWR, &middle, &fh), -EACCES);
+	CHECK_EQ(rig_remove(&r, FUSE_RMDIR, 1, "secret"), -ENOENT);
+	rq(&r, FUSE_SYMLINK, 1);
+	rq_str(&r, "secret");
+	rq_str(&r, "x");
+	CHECK_EQ(rq_run(&r), -EACCES);
+	rq(&r, FUSE_LINK, 1);
+	rq_put(&r, &dir, sizeof(dir));
+	rq_str(&r, "secret");
+	CHECK_EQ(rq_run(&r), -EACCES);
+	CHECK_EQ(rig_lookup(&r, dir, "..", &entry), 0);
+	CHECK_EQ(rig_lookup(&r, entry.nodeid, "secret", &entry), -ENOENT);
 	rig_stop(&r);
 }
 
