@@ -35,15 +35,18 @@ bool node_is(const struct fs_node *node, const struct statx *stx)
 	return memcmp(&key, &node->key, sizeof(key)) == 0;
 }
 
+/*
+ * Files that were made together have inode numbers in a row and are looked up
+ * together: sixteen of those share a line of the index in the cache.
+ */
 uint32_t node_key_hash(const struct node_key *key)
 {
-	uint64_t h = key->ino * 0x9e3779b97f4a7c15ull;
+	uint64_t h = (key->ino >> 4) * 0x9e3779b97f4a7c15ull;
 
-	h ^= (key->mnt << 20 ^ key->dev_minor ^ key->btime_nsec) *
-	     0xc2b2ae3d27d4eb4full;
+	h ^= (key->mnt << 20 ^ key->dev_minor) * 0xc2b2ae3d27d4eb4full;
 	h ^= h >> 29;
 	h *= 0xbf58476d1ce4e5b9ull;
-	return (uint32_t)(h >> 32);
+	return (uint32_t)(h >> 32 << 4 | (key->ino & 15));
 }
 
 static uint32_t *bucket_of(struct fs_nodes *t, uint32_t hash)
