@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define BUS_SLOTS 2048
@@ -49,7 +50,8 @@ static bool bus_mend(uintptr_t addr)
 
 		if (!start || addr < start || addr - start >= s->len)
 			continue;
-		addr &= ~(uintptr_t)(s->block - 1);
+		/* Mappings are in units of blocks, but may start anywhere. */
+		addr -= (addr - start) & (s->block - 1);
 		if (mmap((void *)addr, s->block, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 			 0) == MAP_FAILED)
@@ -65,14 +67,20 @@ static bool bus_mend(uintptr_t addr)
 
 static void bus_handler(int sig, siginfo_t *info, void *context)
 {
+	bool fault = info->si_code > 0;		/* else somebody's kill() */
+	ucontext_t *back = context;
 	int saved = errno;
 
-	(void)context;
-	/* si_code > 0: a fault, not somebody's kill(). */
-	if (info->si_code <= 0 || !bus_mend((uintptr_t)info->si_addr)) {
-		/* Not ours: let the access fault again as it would have. */
-		sigaction(sig, &bus_before, NULL);
-		if (info->si_code <= 0)
+	if (!fault || !bus_mend((uintptr_t)info->si_addr)) {
+		/*
+		 * Not ours: let the access fault again as it would have. Where
+		 * a filter forbids that, a fault that is blocked kills, too.
+		 */
+		if (sigaction(sig, &bus_before, NULL) < 0) {
+			sigaddset(&back->uc_sigmask, sig);
+			sig = SIGKILL;
+		}
+		if (!fault)
 			raise(sig);
 	}
 	errno = saved;

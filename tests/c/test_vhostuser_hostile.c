@@ -7,8 +7,16 @@
  */
 
 #include "tests/c/vhostuser_rig.h"
+#include "vhostuser/internal.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 static struct rig rig;
 
@@ -568,6 +576,67 @@ static void rings_cut(void)
 	rig_close(&rig);
 }
 
+/* A block of its file is mended where it lies in the mapping, no other. */
+static void block_cut(void)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	const size_t block = 4 * page, len = 3 * block;
+	int fd = memfd_create("cut", MFD_CLOEXEC);
+	static bool flag;
+	unsigned int slot;
+	char *room, *map;
+
+	room = mmap(NULL, 2 * len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(fd >= 0 && room != MAP_FAILED && !ftruncate(fd, (off_t)len));
+	memset(room, 0x77, 2 * len);
+	/* Not where a multiple of blocks would be. */
+	map = (char *)(((uintptr_t)room + block) & ~(block - 1)) + page;
+	CHECK(mmap(map, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		   fd, 0) == map);
+	CHECK_EQ(vu_bus_open(), 0);
+	CHECK_EQ(vu_bus_add(map, len, block, &flag, fd, &slot), 0);
+	CHECK_EQ(ftruncate(fd, 0), 0);
+	for (size_t at = 0; at < len; at += page)
+		CHECK_EQ(((volatile char *)map)[at], 0);
+	CHECK(flag);
+	for (char *p = room; p < room + 2 * len; p += page)
+		CHECK(p < map ? *p == 0x77 : p < map + len || *p == 0x77);
+	vu_bus_del(slot);
+	munmap(room, 2 * len);
+	close(fd);
+}
+
+/* What nobody can mend kills, under the server's filter as well. */
+static void not_ours(void)
+{
+	struct sock_filter code[] = {
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0,
+		  offsetof(struct seccomp_data, nr) },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_rt_sigaction },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EPERM },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW },
+	};
+	const struct sock_fprog prog = { ARRAY_SIZE(code), code };
+	int fd = memfd_create("cut", MFD_CLOEXEC), status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		volatile char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd,
+					  0);
+
+		alarm(20);
+		if (vu_bus_open() || map == MAP_FAILED ||
+		    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+			_exit(1);
+		_exit(map[0] + 2);
+	}
+	close(fd);
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -577,6 +646,8 @@ int main(int argc, char **argv)
 		{ "random packed rings", random_packed_rings },
 		{ "file cut", file_cut },
 		{ "rings cut", rings_cut },
+		{ "a block cut", block_cut },
+		{ "bus errors of others", not_ours },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
