@@ -447,6 +447,7 @@ static inline void vu_tell_private(struct vu_device *dev, const char *text)
 /* proto.c */
 int vu_proto_receive(struct vu_exchange *x, int sock);
 int vu_proto_reply(struct vu_exchange *x, int sock);
+void vu_proto_reply_fd(struct vu_exchange *x, int fd);
 void vu_proto_settle(struct vu_exchange *x);
 void vu_proto_done(struct vu_exchange *x);
 

@@ -382,7 +382,7 @@ static int get_inflight_fd(struct vu_call *c)
 			goto fail;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
 		goto fail;
-	c->x->reply_fd = fd;
+	vu_proto_reply_fd(c->x, fd);
 	/* Front ends differ in whether they count the padding. */
 	c->answer = (uint16_t)c->x->message.head.size;
 	return 0;
@@ -478,6 +478,7 @@ void vu_inflight_drop(struct vu_device *dev)
 static int set_inflight_fd(struct vu_call *c)
 {
 	struct vu_device *dev = c->dev;
+	int r;
 
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		if (dev->queue[i].running)
@@ -487,7 +488,11 @@ static int set_inflight_fd(struct vu_call *c)
 	vu_inflight_drop(dev);
 	dev->state->inflight = c->in->inflight;
 	take_fd(c, &dev->state->inflight_fd);
-	return vu_inflight_map(dev);
+	r = vu_inflight_map(dev);
+	/* A successor would try it, too, and give up. */
+	if (r < 0)
+		vu_inflight_drop(dev);
+	return r;
 }
 
 /* ---- the table --------------------------------------------------------- */

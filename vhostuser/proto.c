@@ -214,6 +214,17 @@ int vu_proto_reply(struct vu_exchange *x, int sock)
 	return 0;
 }
 
+/** vu_proto_reply_fd() - the reply brings @fd, or none; ours from here on */
+void vu_proto_reply_fd(struct vu_exchange *x, int fd)
+{
+	int old = x->reply_fd;	/* of a handler that a crash cut short */
+
+	x->reply_fd = fd;
+	vu_commit();
+	if (old >= 0)
+		close(old);
+}
+
 /**
  * vu_proto_done() - forget the message in work and what came with it
  *
@@ -232,11 +243,7 @@ void vu_proto_done(struct vu_exchange *x)
 		if (fd >= 0)
 			close(fd);
 	}
-	fd = x->reply_fd;
-	x->reply_fd = -1;
-	vu_commit();
-	if (fd >= 0)
-		close(fd);
+	vu_proto_reply_fd(x, -1);
 	x->io.msg_len = VU_UNMOVED;
 	vu_commit();
 	x->nr_fds = 0;

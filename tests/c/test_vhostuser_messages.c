@@ -119,6 +119,9 @@ static int send_bad(const struct bad_message *m, uint32_t flags)
 		       m->fds);
 }
 
+static const struct bad_message no_table = { VHU_SET_INFLIGHT_FD, 24, 1,
+					      { 0 } };
+
 static void messages_refused(void)
 {
 	const struct fe_opts o = { .ring_size = 32, .queues = 2,
@@ -126,13 +129,15 @@ static void messages_refused(void)
 					      VHU_PF_RESET_DEVICE |
 					      VHU_PF_INFLIGHT_SHMFD |
 					      VHU_PF_MEM_SLOTS };
-	int before = open_fds();
+	int before = open_fds(), idle;
 	struct vhu_hdr hdr;
 	uint64_t value;
 	size_t size;
 
 	CHECK_EQ(rig_open(&rig, 2), 0);
 	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+	idle = open_fds();
 	for (unsigned int i = 0; i < ARRAY_SIZE(refused); i++) {
 		const struct bad_message *m = &refused[i];
 
@@ -144,7 +149,16 @@ static void messages_refused(void)
 			CHECK(false);
 		}
 		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+		RIG_UNTIL(open_fds() == idle);
 	}
+	/* An in-flight table that is none does not stay either. */
+	CHECK_EQ(fe_stop(rig.fe), 0);
+	idle = open_fds();
+	CHECK_EQ(send_bad(&no_table, VHU_NEED_REPLY), 0);
+	size = sizeof(value);
+	CHECK_EQ(fe_recv(rig.fe, &hdr, &value, &size, NULL), 0);
+	CHECK(value != 0);
+	RIG_UNTIL(open_fds() == idle);
 	/* One word each, but not without end. */
 	CHECK(RIG_GET(rig.events[VU_EVENT_PROTOCOL]) >= 1);
 	CHECK(RIG_GET(rig.events[VU_EVENT_PROTOCOL]) < 10);
