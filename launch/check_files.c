@@ -281,10 +281,11 @@ void check_share(const struct config *c, const struct share_config *s,
 		check_dir_access(s, &st, found);
 		check_disk_inside(c, s, found);
 	}
-	if (s->access && strcmp(s->access, "passthrough") == 0 && geteuid())
+	if (s->access && strcmp(s->access, "passthrough") == 0 && geteuid() &&
+	    !s->uid_map)
 		findings_add(found, EXIT_REFUSED,
-			     "use access=squash or "
-			     "access=mapped",
+			     "use access=squash or access=mapped, or uid-map= "
+			     "with ranges of /etc/subuid",
 			     "share '%s': "
 			     "access=passthrough needs root",
 			     s->tag);
