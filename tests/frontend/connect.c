@@ -218,6 +218,9 @@ int fe_start(struct fe *fe)
 
 	for (unsigned int q = 0; q < fe->nr_rings && ret == 0; q++)
 		ret = fe_ring_start(fe, q);
+	/* As QEMU does: what is not acknowledged is waited for like this. */
+	if (ret == 0 && !(fe->pf & VHU_PF_REPLY_ACK))
+		ret = fe_get(fe, VHU_GET_FEATURES, &(uint64_t){ 0 });
 	return ret;
 }
 
