@@ -211,7 +211,10 @@ const char *parse_nearest(const char *word, const char *const *names)
 		if (strlen(*names) >= NEAREST_MAX)
 			continue;
 		distance = edit_distance(word, *names);
-		if (distance < best || (distance == best && !found)) {
+		/* Two letters of four would be half another word. */
+		if (distance < best ||
+		    (distance == best && !found &&
+		     (distance == 1 || len > 4))) {
 			best = distance;
 			found = *names;
 		}

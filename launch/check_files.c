@@ -151,15 +151,47 @@ static void check_access(const struct config *c, const struct disk_config *d,
 		     (unsigned int)(st->st_mode & 07777), owner);
 }
 
+static bool in_path(const char *name)
+{
+	const char *path = getenv("PATH");
+	char file[PATH_MAX];
+
+	while (path && *path) {
+		size_t len = strcspn(path, ":");
+
+		snprintf(file, sizeof(file), "%.*s/%s", (int)len, path, name);
+		if (!access(file, X_OK))
+			return true;
+		path += len + (path[len] == ':');
+	}
+	return false;
+}
+
+/* No such disk: what was meant may be a share, or a command. */
+static void check_missing(const char *path, int error, struct findings *found)
+{
+	const char *colon = strrchr(path, ':');
+	char dir[PATH_MAX], hint[2 * PATH_MAX] = "";
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%.*s",
+		 colon ? (int)(colon - path) : 0, path);
+	if (colon && !stat(dir, &st) && S_ISDIR(st.st_mode))
+		snprintf(hint, sizeof(hint), "to share it: --share %s", path);
+	else if (!strchr(path, '/') && in_path(path))
+		snprintf(hint, sizeof(hint), "a command follows '--': "
+			 "vmshare run -- %s", path);
+	findings_add(found, EXIT_REFUSED, hint, "%s: %s", path,
+		     error == ENOENT ? "no such file" : strerror(error));
+}
+
 void check_disk(const struct config *c, const struct disk_config *d,
 		struct findings *found)
 {
 	struct stat st;
 
 	if (stat(d->path, &st)) {
-		findings_add(found, EXIT_REFUSED, "", "%s: %s", d->path,
-			     errno == ENOENT ? "no such file"
-					     : strerror(errno));
+		check_missing(d->path, errno, found);
 		return;
 	}
 	if (S_ISDIR(st.st_mode)) {
@@ -261,6 +293,11 @@ void check_share(const struct config *c, const struct share_config *s,
 		check_socket(s, found);
 		return;
 	}
+	if (strcmp(s->tag, "ro") == 0 && !s->ro)
+		findings_add(found, 0, "for a read-only share: --share "
+			     "DIR:TAG,ro",
+			     "share 'ro': that is its tag, and the guest may "
+			     "write to it");
 	if (stat(s->dir, &st))
 		findings_add(found, EXIT_REFUSED,
 			     errno == ENOENT ? "create it, or check the "

@@ -62,7 +62,10 @@ static int long_flag(struct cfg_parser *p, struct flags *f, unsigned int scope,
 	flag->key = cfg_find(name, scope);
 	if (!flag->key) {
 		near = cfg_nearest(name, scope);
-		if (near)
+		if (cfg_find(name, CFG_SHARE) && (scope & CFG_COMMANDS))
+			cfg_hint(p, "it is an option of a share: "
+				 "--share DIR:TAG,%s", word);
+		else if (near)
 			cfg_hint(p, "did you mean --%s?", near);
 		return cfg_fail(p, "unknown option '--%s'", name);
 	}
@@ -73,9 +76,22 @@ static int long_flag(struct cfg_parser *p, struct flags *f, unsigned int scope,
 	return 0;
 }
 
+/* "-share" is not -s with the directory "hare". */
+static bool lacks_dash(const char *word, unsigned int scope)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+	return name[0] && name[1] && cfg_find(name, scope);
+}
+
 static int short_flags(struct cfg_parser *p, struct flags *f,
 		       unsigned int scope, int argc, char **argv, int *i)
 {
+	if (lacks_dash(argv[*i] + 1, scope)) {
+		cfg_hint(p, "did you mean -%s?", argv[*i]);
+		return cfg_fail(p, "unknown option '%s'", argv[*i]);
+	}
 	for (const char *s = argv[*i] + 1; *s; s++) {
 		struct flag *flag;
 

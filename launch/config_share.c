@@ -141,7 +141,11 @@ static int check_tag(struct cfg_parser *p, const char *tag, const char *where)
 	}
 	for (const char *s = tag; *s; s++) {
 		if (strchr(TAG_STOPS, *s) || (unsigned char)*s < ' ') {
-			cfg_hint(p, "give one: --share %s:NAME", where);
+			if (*s == ',')
+				cfg_hint(p, "options follow a tag: --share "
+					    "DIR:TAG,OPT...");
+			else
+				cfg_hint(p, "give one: --share %s:NAME", where);
 			return cfg_fail(p,
 					"share '%s': tag '%s' has a "
 					"character that tags can't have",

@@ -280,6 +280,8 @@ int cfg_set(struct cfg_parser *p, unsigned int scope, void *base,
 		near = cfg_nearest(name, scope);
 		if (near)
 			cfg_hint(p, "did you mean '%s'?", near);
+		else if (scope & CFG_SHARE)
+			cfg_hint(p, "try 'vmshare help share'");
 		return cfg_fail(p, "unknown option '%s'", name);
 	}
 	if (k->arg && !value)

@@ -276,12 +276,16 @@ int opt_size(struct cfg_parser *p, const struct cfg_key *key, void *base,
 		cfg_hint(p, "write it as 512M or 2G");
 		return cfg_fail(p, "%s %s: not a size", key->name, value);
 	}
-	if (err || bytes < key->min || bytes > key->max)
-		return cfg_fail(p, "%s %s: must be from %s to %s", key->name,
-				value, format_size(min, sizeof(min), key->min),
-				format_size(max, sizeof(max), key->max));
-	*(uint64_t *)field(key, base) = bytes;
-	return 0;
+	if (!err && bytes >= key->min && bytes <= key->max) {
+		*(uint64_t *)field(key, base) = bytes;
+		return 0;
+	}
+	if (!value[strspn(value, "0123456789")])
+		cfg_hint(p, "without a unit these are bytes; write it as 512M "
+			    "or 2G");
+	return cfg_fail(p, "%s %s: must be from %s to %s", key->name, value,
+			format_size(min, sizeof(min), key->min),
+			format_size(max, sizeof(max), key->max));
 }
 
 int opt_memory(struct cfg_parser *p, const struct cfg_key *key, void *base,

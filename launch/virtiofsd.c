@@ -391,7 +391,10 @@ static int unknown(struct vfs_parse *v, const char *dashes, const char *name,
 			names[n++] = options[i].name;
 	names[n] = NULL;
 	near = parse_nearest(name, names);
-	if (near)
+	if (cfg_find(name, CFG_VM))
+		cfg_hint(&v->p, "vmshare's own options follow a command, as "
+				"in vmshare run %s%s", dashes, name);
+	else if (near)
 		cfg_hint(&v->p, "did you mean %s%s?", dashes, near);
 	return cfg_fail(&v->p, "unknown option '%s%s' (called as virtiofsd)",
 			dashes, name);

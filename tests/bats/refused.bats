@@ -32,6 +32,38 @@ setup() {
 	refused 125 "unexpected argument 'x'" - serve x
 }
 
+@test "what is typed on the first day" {
+	refused 125 "unknown option '-share'" "did you mean --share?" \
+		run -share src disk.img
+	refused 125 "src:t: no such file" "to share it: --share src:t" \
+		run src:t disk.img
+	refused 125 "true: no such file" \
+		"a command follows '--': vmshare run -- true" run disk.img true
+	refused 125 "share 'src,ro': tag 'src,ro' has a character that tags can't have" \
+		"options follow a tag: --share DIR:TAG,OPT..." \
+		run --share src,ro disk.img
+	refused 125 "share 't': unknown option 'readonly'" \
+		"try 'vmshare help share'" run --share src:t,readonly disk.img
+	refused 125 "unknown option '--mount'" \
+		"it is an option of a share: --share DIR:TAG,mount=/mnt" \
+		run --share src --mount=/mnt disk.img
+	refused 125 "--memory 512: must be from 16 MiB to 16 TiB" \
+		"without a unit these are bytes; write it as 512M or 2G" \
+		run --memory 512 disk.img
+	refused 125 "unknown option '--port'" "try 'vmshare run --help'" \
+		run --port 80 disk.img
+	refused 125 "unknown option '--share' (called as virtiofsd)" \
+		"vmshare's own options follow a command, as in vmshare run --share" \
+		--share src disk.img
+	refused 125 "src: is a directory, not a disk image" \
+		"to boot it as a tree: --root DIR; to share it: --share DIR" \
+		run src
+	v check --accel tcg --share src:ro disk.img
+	ended 0
+	says "warning: share 'ro': that is its tag, and the guest may write to it"
+	says "hint: for a read-only share: --share DIR:TAG,ro"
+}
+
 @test "share: directory missing, a file, unreadable" {
 	refused 125 "share 'gone': $PWD/gone: no such directory" \
 		"create it, or check the spelling" run -s "$PWD/gone" disk.img
@@ -39,6 +71,26 @@ setup() {
 	refused 125 "share 'file': $PWD/file is a file, not a directory" - \
 		run -s "$PWD/file" disk.img
 	refused 125 "share ':t': directory is empty" - run -s :t disk.img
+	[ "$(id -u)" = 0 ] || skip "needs root to become somebody else"
+	mkdir -m 700 mine
+	install -m 755 "$VMSHARE" vmshare
+	chmod 755 . .. ../.. 2>/dev/null || true
+	VMSHARE="setpriv" refused 125 \
+		"share 'mine': mine: permission denied for uid 65534 (mode 0700, owner root)" \
+		- --reuid 65534 --regid 65534 --clear-groups ./vmshare run \
+		--share mine disk.img
+}
+
+@test "share: few open files" {
+	(
+		ulimit -n 1000
+		v check --accel tcg --share src disk.img
+		ended 0
+		says "open-file limit is 1000 (hard 1000); large trees are faster with more"
+		refused 125 "share 'src': open-files 2000 is more than the open-file limit of 1000" \
+			"raise the limit, or give less" \
+			run --share src:src,open-files=2000 disk.img
+	)
 }
 
 @test "share: tag empty, too long, with a bad character, twice" {
@@ -278,6 +330,7 @@ setup() {
 	says "gone.img: no such file"
 	says "nokernel"
 	[ "$status" != 0 ]
+	[ "$(grep -c '^vmshare: error: ' <<<"$err")" = 5 ]
 	v check --json -s "$PWD/gone" --qemu "$PWD/none" gone.img
 	[ "$status" != 0 ]
 	jq -e . "$BATS_TEST_TMPDIR/out" >/dev/null

@@ -99,6 +99,7 @@ static void nearest(void)
 	CHECK_STR(parse_nearest("qeue-size", names), "queue-size");
 	CHECK_STR(parse_nearest("memroy", names), "memory");
 	CHECK(parse_nearest("zebra", names) == NULL);
+	CHECK(parse_nearest("bahe", names) == NULL);
 }
 
 static void escapes(void)
