@@ -70,6 +70,13 @@ static int print_completion(const struct command *table, int argc, char **argv)
 	return EXIT_REFUSED;
 }
 
+/* "help", "version" and "completion" as --help knows them. */
+static bool asks_for_help(int argc, char **argv)
+{
+	return argc > 1 && (!strcmp(argv[1], "--help") ||
+			    !strcmp(argv[1], "-h"));
+}
+
 static int unknown(const struct command *table, const char *word)
 {
 	const char *names[MAX_COMMANDS + ARRAY_SIZE(printers) + 1], *nearest;
@@ -106,6 +113,9 @@ int command_run(const struct command *table, int argc, char **argv)
 			return c->run(argc - 1, argv + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
 		if (!strcmp(word, printers[i].name))
-			return printers[i].run(table, argc - 1, argv + 1);
+			return asks_for_help(argc - 1, argv + 1)
+				       ? config_help(word)
+				       : printers[i].run(table, argc - 1,
+							 argv + 1);
 	return unknown(table, word);
 }

@@ -4,7 +4,11 @@
  * each subcommand, the words a choice knows, and files or directories where a
  * value is one. --share completes a directory up to the ':'; options of a
  * share are completed by fish and zsh users' eyes only, in the manual.
+ *
+ * What runs changes: the scripts ask "vmshare completion --tags" for the tags
+ * that stat may be given.
  */
+#include "launch/look.h"
 #include "launch/options.h"
 
 #include <errno.h>
@@ -95,8 +99,11 @@ static void print_bash(void)
 	puts("\thelp) words='run check libvirt-xml serve ps stat share "
 	     "options' ;;");
 	puts("\tcompletion) words='bash zsh fish' ;;\n\tesac");
+	puts("\t[[ $command != stat || $cur == -* ]] || "
+	     "words=$(\"${COMP_WORDS[0]}\" completion --tags 2>/dev/null)");
 	puts("\tif [[ $cur == -* || $command == '' || $command == help || "
-	     "$command == completion ]]; then");
+	     "$command == completion ||\n\t\t$command == ps || "
+	     "$command == stat ]]; then");
 	puts("\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))");
 	puts("\telse\n\t\tcompopt -o filenames");
 	puts("\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}");
@@ -162,7 +169,12 @@ static void print_zsh(void)
 		for (unsigned int j = 0; j < cfg_nr_keys; j++)
 			if (cfg_keys[j].scope & scope)
 				zsh_key(&cfg_keys[j]);
-		puts("\t\t'--help[show help]' '*:file:_files' ;;");
+		puts(strcmp(commands[i], "stat") == 0
+			     ? "\t\t'--help[show help]' '1:tag:("
+			       "$(vmshare completion --tags 2>/dev/null))' ;;"
+		     : strcmp(commands[i], "ps") == 0
+			     ? "\t\t'--help[show help]' ;;"
+			     : "\t\t'--help[show help]' '*:file:_files' ;;");
 	}
 	puts("\thelp) compadd run check libvirt-xml serve ps stat share "
 	     "options ;;");
@@ -208,9 +220,28 @@ static void print_fish(void)
 	     "-a 'run check libvirt-xml serve ps stat share options'");
 	puts("complete -c vmshare -n '__fish_seen_subcommand_from completion' "
 	     "-f -a 'bash zsh fish'");
+	puts("complete -c vmshare -n '__fish_seen_subcommand_from ps' -f");
+	puts("complete -c vmshare -n '__fish_seen_subcommand_from stat' "
+	     "-f -a '(vmshare completion --tags 2>/dev/null)'");
 	for (unsigned int i = 0; i < cfg_nr_keys; i++)
 		if (cfg_keys[i].scope & (CFG_COMMANDS | CFG_LOOK))
 			fish_key(&cfg_keys[i]);
+}
+
+/* ---- what runs ----------------------------------------------------------- */
+
+/* A tag that a shell would take apart is left to its user's hands. */
+static int put_tags(void *ctx, const struct look *l)
+{
+	(void)ctx;
+	for (unsigned int i = 0; i < l->nr_shares; i++) {
+		const char *tag = l->shares[i].tag;
+
+		if (tag[strspn(tag, "abcdefghijklmnopqrstuvwxyz0123456789"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-+@")] == '\0')
+			puts(tag);
+	}
+	return 0;
 }
 
 int config_completion(const char *shell)
@@ -221,6 +252,8 @@ int config_completion(const char *shell)
 		print_zsh();
 	else if (strcmp(shell, "fish") == 0)
 		print_fish();
+	else if (strcmp(shell, "--tags") == 0)
+		return look_each(0, put_tags, NULL);
 	else
 		return -ENOENT;
 	return 0;

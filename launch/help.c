@@ -39,6 +39,15 @@ static const struct topic topics[] = {
 	{"stat", CFG_STAT, "vmshare stat --watch src",
 	 "vmshare stat [--watch] [--json] [PID|TAG]",
 	 "counts and latencies of each operation of a share"},
+	{"completion", 0,
+	 "vmshare completion bash >~/.bash_completion",
+	 "vmshare completion bash|zsh|fish",
+	 "prints what the shell is to read"},
+	{"help", 0, "vmshare help run",
+	 "vmshare help [COMMAND|share|options]",
+	 "everything else is in the manual, vmshare(1)"},
+	{"version", 0, "vmshare version", "vmshare version",
+	 "prints the version and nothing else"},
 	{"share", CFG_SHARE,
 	 "vmshare run --share ~/src:src,ro,cache=always disk.img",
 	 "--share DIR:TAG[,OPT...], or keys of [share TAG] in a file", NULL},
@@ -82,7 +91,8 @@ static void print_topic(const struct topic *t)
 	bool share = t->scope == CFG_SHARE;
 
 	printf("example: %s\nusage:   %s\n\n", t->example, t->usage);
-	print_scope(t->scope, share ? 0 : CFG_COMMON, !share);
+	if (t->scope)
+		print_scope(t->scope, share ? 0 : CFG_COMMON, !share);
 	if (t->more)
 		printf("%s\n", t->more);
 }

@@ -48,13 +48,13 @@ has() {
 	ended 0
 	silent_on err
 	prints "vmshare run"
-	for cmd in run serve check; do
+	for cmd in $(sed -n 's/^  \([a-z-]*\) .*/\1/p' out); do
 		v "$cmd" --help
 		ended 0
 		silent_on err
-		[ "$(wc -l <out)" -le 50 ]
+		[ "$(wc -l <out)" -le 24 ] || fail "$cmd: more than a screen"
 		[ "$(awk '{ print length }' out | sort -n | tail -n 1)" -le 80 ]
-		prints "vmshare $cmd"
+		[[ $out == "example: vmshare $cmd"* ]]
 		cp out "long"
 		v help "$cmd"
 		cmp out long
@@ -191,6 +191,10 @@ has() {
 	done
 	v completion tcsh
 	ended 125
+	for shell in bash zsh fish; do
+		"$VMSHARE" completion $shell >completion.$shell
+		! command -v $shell >/dev/null || $shell -n completion.$shell
+	done
 }
 
 @test "completions: bash completes commands, options and values" {
@@ -212,4 +216,11 @@ has() {
 	try "vmshare run --mem" | grep -qx -- '--memory[= ]*'
 	try "vmshare run --accel " | grep -qx 'kvm *'
 	try "vmshare serve --sock" | grep -qx -- '--socket[= ]*'
+	# The tags of what runs, and no files.
+	"$VMSHARE" serve --share src:tag-$$ --socket s 2>/dev/null &
+	wait_for 10 test -S s
+	wait_for 10 eval 'try "$VMSHARE stat tag-$$" | grep -qx "tag-$$"'
+	! try "$VMSHARE stat " | grep -qx disk.img || false
+	kill $!
+	wait $!
 }
