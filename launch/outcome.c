@@ -28,7 +28,12 @@ void outcome_share(const struct share *share)
 			    "that is not loaded)", tag);
 	} else if (!share->ever_mounted) {
 		log_note("share '%s' was offered but never mounted; in the "
-			 "guest: mount -t virtiofs %s /mnt", tag, tag);
+			 "guest: mount -t virtiofs %s %s", tag, tag,
+			 share->config->mount ? share->config->mount : "/mnt");
+		if (share->config->mount && log_enabled(LOG_LEVEL_NOTE))
+			log_hint("mount= is heeded by guests with systemd 254 "
+				 "or later, which read it in the credential "
+				 "fstab.extra");
 	}
 }
 
