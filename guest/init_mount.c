@@ -125,15 +125,23 @@ static const struct disk_type {
 	{ "btrfs", 65600, 8, "_BHRfS_M" },
 	{ "squashfs", 0, 4, "hsqs" },
 	{ "erofs", 1024, 4, "\xe2\xe1\xf5\xe0" },
+	{ NULL, 0, 0, NULL },
 };
 
-/* The file system on a block device and its size in bytes; NULL: none known. */
-static const char *disk_probe(const char *dev, off_t *size)
+/* What a root may be inside of, and is not looked for in. */
+static const struct disk_type disk_wraps[] = {
+	{ "an LVM volume", 512, 8, "LABELONE" },
+	{ "encrypted (LUKS)", 0, 6, "LUKS\xba\xbe" },
+	{ "part of a RAID", 4096, 4, "\xfc\x4e\x2b\xa9" },
+	{ NULL, 0, 0, NULL },
+};
+
+/* Which of @t is on a block device, and its size in bytes; NULL: none. */
+static const char *disk_probe(const char *dev, const struct disk_type *t,
+			      off_t *size)
 {
 	char path[300], magic[8];
-	const struct disk_type *t = disk_types;
 	const char *found = NULL;
-	size_t i;
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/%s", dev);
@@ -141,7 +149,7 @@ static const char *disk_probe(const char *dev, off_t *size)
 	if (fd < 0)
 		return NULL;
 	*size = lseek(fd, 0, SEEK_END);
-	for (i = 0; !found && i < sizeof(disk_types) / sizeof(*t); i++, t++)
+	for (; !found && t->name; t++)
 		if (pread(fd, magic, t->len, t->offset) == (ssize_t)t->len &&
 		    memcmp(magic, t->magic, t->len) == 0)
 			found = t->name;
@@ -149,8 +157,9 @@ static const char *disk_probe(const char *dev, off_t *size)
 	return found;
 }
 
-/* The largest virtio disk or partition that has a file system we know. */
-static const char *disk_find(char *dev, size_t len)
+/* The largest virtio disk or partition that has one of @types. */
+static const char *disk_find(char *dev, size_t len,
+			     const struct disk_type *types)
 {
 	DIR *d = opendir("/sys/class/block");
 	const char *best = NULL;
@@ -162,7 +171,7 @@ static const char *disk_find(char *dev, size_t len)
 
 		if (strncmp(e->d_name, "vd", 2) != 0)
 			continue;
-		type = disk_probe(e->d_name, &size);
+		type = disk_probe(e->d_name, types, &size);
 		if (type && size > most) {
 			most = size;
 			best = type;
@@ -174,6 +183,20 @@ static const char *disk_find(char *dev, size_t len)
 	return best;
 }
 
+static int no_root(const char *named, struct guest_error *err)
+{
+	char dev[256] = "";
+	const char *wrap = NULL;
+
+	if (!named[0])
+		wrap = disk_find(dev, sizeof(dev), disk_wraps);
+	return guest_fail(err, -ENODEV, "no root file system (ext4, xfs, "
+			  "btrfs, squashfs, erofs) on %s%s%s%s%s%s",
+			  named[0] ? "/dev/" : "any virtio disk", named,
+			  wrap ? "; /dev/" : "", dev, wrap ? " is " : "",
+			  wrap ? wrap : "");
+}
+
 static int mount_disk(const struct guest_plan *plan, const char *target,
 		      unsigned long flags, struct guest_error *err)
 {
@@ -183,11 +206,10 @@ static int mount_disk(const struct guest_plan *plan, const char *target,
 	int ret;
 
 	snprintf(dev, sizeof(dev), "%s", plan->spec.root_disk);
-	type = dev[0] ? disk_probe(dev, &size) : disk_find(dev, sizeof(dev));
+	type = dev[0] ? disk_probe(dev, disk_types, &size)
+		      : disk_find(dev, sizeof(dev), disk_types);
 	if (!type)
-		return guest_fail(err, -ENODEV, "no root file system (ext4, "
-				  "xfs, btrfs, squashfs, erofs) on %s%s",
-				  dev[0] ? "/dev/" : "any virtio disk", dev);
+		return no_root(dev, err);
 	ret = init_load_modules(plan, type, err);
 	if (ret < 0)
 		return ret;
