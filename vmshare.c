@@ -303,6 +303,7 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 	struct server *sv = arg;
 	struct vu_config vc = {
 		.request_queues = sv->queues,
+		.packed = true,
 		.consumer = &fs_consumer,
 		.event = on_vu_event,
 		.event_ctx = sv,

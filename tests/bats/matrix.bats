@@ -43,6 +43,7 @@ guest_uses() {
 		ls -d /sys/devices/system/node/node* | wc -l
 		uname -r
 		grep requests /proc/interrupts
+		echo packed $(cut -c 35 /sys/bus/virtio/drivers/virtiofs/*/features | uniq)
 		cd / && umount /mnt/data
 	END
 	limit=500 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
@@ -68,16 +69,25 @@ guest_uses() {
 	guest_uses --memory-type hugepages=2M "$disk"
 }
 
-@test "huge pages, two nodes" {
+@test "huge pages, two nodes, four queues" {
 	need_huge 256
-	guest_uses --memory-type hugepages=2M --cpus 2 \
+	share_options=,queues=4 guest_uses --memory-type hugepages=2M --cpus 2 \
 		--numa memory=128M --numa memory=384M "$disk"
+	grep -qx 2 ctl/log
 }
 
 @test "a file, which has no name any more" {
 	mkdir backing
 	guest_uses --memory-type "file=$PWD/backing" "$disk"
 	[ -z "$(ls -A backing)" ]
+}
+
+@test "a file, two nodes, four queues" {
+	mkdir backing
+	share_options=,queues=4 guest_uses --memory-type "file=$PWD/backing" \
+		--cpus 2 --numa memory=256M --numa memory=256M "$disk"
+	[ -z "$(ls -A backing)" ]
+	grep -qx 2 ctl/log
 }
 
 @test "four queues" {
@@ -103,4 +113,21 @@ guest_uses() {
 @test "kernel 6.1 on QEMU 10" {
 	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
 	guest_uses --qemu "$backports/qemu-system-x86_64" "$disk"
+}
+
+# QEMU offers it to its guest where it is told to, and where the server has it.
+packed=(--qemu-arg -global --qemu-arg vhost-user-fs-pci.packed=on)
+
+@test "packed rings" {
+	guest_uses "${packed[@]}" "$disk"
+	# Bit 34 of what the driver accepted.
+	grep -qx 'packed 1' ctl/log
+}
+
+@test "packed rings, kernel 6.12 on QEMU 10, four queues in use" {
+	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
+	share_options=,queues=4 guest_uses "${packed[@]}" --cpus 4 \
+		--qemu "$backports/qemu-system-x86_64" "$disk_6_12"
+	grep -qx 'packed 1' ctl/log
+	[ "$(awk '/requests\.[0-3]$/ && $2 + $3 + $4 + $5' ctl/log | wc -l)" = 8 ]
 }
