@@ -18,8 +18,11 @@ check test: ## install what is missing, run every suite, count
 
 demo: ## install what is missing, show a guest that uses a directory
 	tests/setup demo
-	$(MAKE) --no-print-directory
+	$(MAKE) --no-print-directory -j$(shell nproc)
 	tests/demo
+
+check-fresh: ## README's commands on a new Debian, made for it: takes minutes
+	tests/fresh
 
 # ---- programs in C: as they are, and under the sanitizers ------------------
 
@@ -90,6 +93,6 @@ check-more: ## the suites that CI does not run yet
 		$(MORE_BATS:%=check-%) check-tsan check-fuzz || true
 	@tests/summary $(TAPDIR)
 
-.PHONY: check test demo check-all check-more check-c check-rooms check-asan \
-	check-tsan lint check-lint check-build check-fuzz check-bats \
+.PHONY: check test demo check-fresh check-all check-more check-c check-rooms \
+	check-asan check-tsan lint check-lint check-build check-fuzz check-bats \
 	$(C_SUITES) $(BATS_SUITES)
