@@ -5,6 +5,9 @@
 # its own boot loader, and what the guest does with three shares is right as
 # seen from both sides. One boot; the guest's own checks are in
 # tests/images/checks, each test here looks at one of them.
+#
+# DISK_FILES is the number of small files, which take most of the time: 20000
+# of them take 3 minutes where nothing else runs.
 
 load helper
 
@@ -13,8 +16,9 @@ setup_file() {
 	[ -z "${SKIP:-}" ] || return 0
 	export D=$BATS_FILE_TMPDIR
 	mkdir -p "$D/data" "$D/fixed/tree/sub/deep" "$D/fixed/big"
-	job "$D/ctl" <<-'END'
-		exec sh ./checks
+	export files=${DISK_FILES:-4000}
+	job "$D/ctl" <<-END
+		exec sh ./checks $files
 	END
 	cp "$top/tests/images/checks" "$D/ctl/"
 	(
@@ -62,6 +66,8 @@ said() {
 	[ "$(cat "$D/ctl/status")" = 0 ]
 	[ -e "$D/ctl/results/done" ]
 	grep -q SYSLINUX "$D/console"
+	# Where the time went, for whoever reads the log.
+	sed -n 's/ from / status, began at /p' "$D/ctl/log" >&2
 }
 
 @test "stdout is the guest's console, stderr has no error" {
@@ -78,7 +84,9 @@ said() {
 }
 
 @test "the guest's kernel complained of nothing" {
-	! grep -iE 'bug|oops|warning|hung|virtio-fs:' "$D/ctl/results/dmesg" || false
+	# "report a bug" is what it says of any emulated machine.
+	! grep -E 'BUG:|Oops|WARNING:|hung|virtio-?fs:|fuse: ' \
+		"$D/ctl/results/dmesg" | grep -v 'fuse: init' || false
 }
 
 @test "contents by checksum, both ways" {
@@ -87,14 +95,14 @@ said() {
 	diff -r "$D/fixed/tree" "$D/data/copy"
 }
 
-@test "20,000 small files" {
+@test "thousands of small files" {
 	guest small
-	[ "$(find "$D/data/small" -type f | wc -l)" = 20000 ]
+	[ "$(find "$D/data/small" -type f | wc -l)" = "$files" ]
 	[ "$(find "$D/data/small" -type f -exec cat {} + | sort -n | md5sum)" = "$(said small)" ]
-	[ "$(seq 20000 | md5sum)" = "$(said small)" ]
+	[ "$(seq "$files" | md5sum)" = "$(said small)" ]
 }
 
-@test "20,000 links removed again" {
+@test "as many links removed again" {
 	guest remove
 	[ ! -e "$D/data/small.gone" ]
 	[ "$(stat -c %h "$D/data/small/f.aaaa")" = 1 ]
