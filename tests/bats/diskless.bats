@@ -273,3 +273,42 @@ as_user() {
 	shows icanon
 	t kill-server
 }
+
+@test "vi on a terminal: typed into, resized, written" {
+	command -v tmux >/dev/null || skip "tmux is not installed"
+	command -v vi >/dev/null || skip "vi is not installed"
+	local sock=$BATS_TEST_TMPDIR/tmux
+	t() {
+		tmux -S "$sock" "$@"
+	}
+	shows() {
+		t capture-pane -p | grep -qF -- "$1"
+	}
+	tildes() { # how many lines vi has that the file has not
+		t capture-pane -p | grep -c '^~'
+	}
+	mkdir here
+	echo "first line" >here/text
+	cat >inside.sh <<-END
+		"$VMSHARE" run --accel tcg --timeout 4m --share here:here -- \
+			vi /mnt/here/text
+		echo "status \$?"
+		sleep 100
+	END
+	t new-session -d -x 80 -y 24 "sh ./inside.sh"
+	t set-option -g window-size manual
+	wait_for 120 shows "first line"
+	wait_for 20 eval '[ "$(tildes)" -ge 20 ] && [ "$(tildes)" -le 23 ]'
+	t send-keys o 'sec""ond line' Escape
+	wait_for 20 shows 'sec""ond line'
+	# It draws anew by itself: the guest's vi was told of its new size.
+	t resize-window -x 60 -y 40
+	wait_for 20 eval '[ "$(tildes)" -ge 34 ]'
+	t resize-window -x 60 -y 12
+	wait_for 20 eval '[ "$(tildes)" -le 10 ]'
+	t send-keys ':wq' Enter
+	wait_for 60 shows "status 0"
+	t kill-server
+	[ "$(cat here/text)" = $'first line\nsec""ond line' ]
+	nothing_left
+}

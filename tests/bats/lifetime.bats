@@ -136,17 +136,49 @@ child() { # NAME: the newest process of this run by that name
 	ended 0
 	says "share 'other' was offered but never mounted; in the guest: mount -t virtiofs other /mnt"
 	[[ $err != *"share 'ctl' was offered"* ]]
+	[[ $err != *"mount= is heeded"* ]]
+	nothing_left
+	limit=200 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
+		--share "$PWD/other:other,mount=/srv/o" "$disk"
+	ended 0
+	says "never mounted; in the guest: mount -t virtiofs other /srv/o"
+	says "hint: mount= is heeded by guests with systemd 254 or later"
+}
+
+@test "a guest that reboots finds its share again" {
+	job ctl <<-'END'
+		echo boot >>boots
+		[ "$(wc -l <boots)" = 2 ] || { sync; busybox reboot -f; sleep 60; }
+		cp from-host from-guest
+	END
+	echo again >ctl/from-host
+	limit=400 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
+		--status-fd 9 "$disk" 9>events
+	ended 0
+	[ "$(wc -l <ctl/boots)" = 2 ]
+	cmp ctl/from-host ctl/from-guest
+	[ "$(jq -r 'select(.event == "mounted").tag' events | wc -l)" = 2 ]
 	nothing_left
 }
 
 @test "kill -9 at any moment leaves nothing" {
 	local delay
-	for delay in 0.01 0.05 0.1 0.2 0.3 0.5 0.8 1.5 3 6; do
+	for delay in 0.01 0.03 0.06 0.1 0.15 0.2 0.3 0.5 0.8 1.5 3 6; do
 		start --prealloc
 		sleep $delay
 		kill -9 $parent
 		wait $parent || true
 		nothing_left || fail "after $delay s"
+	done
+	# And one without a disk, whose root is a share as well.
+	for delay in 0.02 0.08 0.12 0.25 0.4 1 2 5; do
+		"$VMSHARE" run --accel tcg --share "$PWD/ctl:ctl" -- sleep 300 \
+			>out 2>err </dev/null &
+		parent=$!
+		sleep $delay
+		kill -9 $parent
+		wait $parent || true
+		nothing_left || fail "after $delay s, without a disk"
 	done
 }
 

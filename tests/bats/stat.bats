@@ -156,9 +156,9 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	wait_for 120 grep -q data out
 	v ps
 	[[ $(grep "$tag=" <<<"$out") =~ ^\ *$guest\ +[0-9ms]+\ run ]]
-	sleep 0.5
-	kill -USR1 $guest
-	wait_for 10 grep -q "SETLKW of /locked (node " err
+	# Asked again until the guest has got as far as that.
+	wait_for 60 eval 'kill -USR1 $guest; sleep 0.5
+		grep -q "SETLKW of /locked (node " err'
 	grep "SETLKW of /locked" err |
 		grep -qE "share '$tag': .* has run for [0-9.]+ s and waits for a lock$"
 	v stat "$tag"
