@@ -162,6 +162,17 @@ int fdcache_detach(struct fs *fs, struct fs_node *node)
 	return fd;
 }
 
+bool fdcache_spare(struct fs *fs)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+	bool spare;
+
+	pthread_mutex_lock(&c->lock);
+	spare = c->charged + c->nr < c->budget;
+	pthread_mutex_unlock(&c->lock);
+	return spare;
+}
+
 bool fdcache_shrink(struct fs *fs)
 {
 	struct fd_cache *c = &fs->nodes->fds;

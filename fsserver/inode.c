@@ -256,12 +256,24 @@ int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
 	return fd >= 0 ? fd : open_named(w->fs, node, dirfd, name);
 }
 
+/*
+ * What is asked for once is looked at by its name, which costs half of opening
+ * it; what is asked for again is opened, which then costs half of the name.
+ */
+static bool worth_opening(struct fs *fs, struct fs_node *node)
+{
+	return __atomic_exchange_n(&node->asked, 1, __ATOMIC_RELAXED) &&
+	       fdcache_spare(fs);
+}
+
 int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx)
 {
 	char name[NAME_MAX + 1];
 	struct fs_node *parent;
 	int fd = fd_of(node), err = -ESTALE;
 
+	if (fd < 0 && worth_opening(w->fs, node))
+		fd = node_fd(w, node);
 	if (fd >= 0)
 		return fs_statx(fd, "", FS_STATX_MASK, stx);
 	for (unsigned int nth = 0; err == -ESTALE; nth++) {

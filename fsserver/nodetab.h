@@ -44,7 +44,8 @@ struct fs_node {
 	uint32_t cached;	/* place in the cache + 1; cache lock */
 	uint8_t used;		/* atomic; since the clock hand passed */
 	uint8_t kept;		/* descriptor without a name; cache lock */
-	uint8_t pad[2];
+	uint8_t asked;		/* atomic; GETATTR came by name before */
+	uint8_t pad;
 };
 
 /*
@@ -153,6 +154,8 @@ void fdcache_keep(struct fs *fs, struct fs_node *node);
 void fdcache_unkeep(struct fs *fs, struct fs_node *node);
 /* The node is being freed: returns its descriptor to be closed, or -1. */
 int fdcache_detach(struct fs *fs, struct fs_node *node);
+/* Whether one more can be cached without another giving way, as it looks. */
+bool fdcache_spare(struct fs *fs);
 /* A call got EMFILE or ENFILE: make room. False when there is none. */
 bool fdcache_shrink(struct fs *fs);
 
