@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -115,15 +114,6 @@ static int adopt_state(struct vu_device *dev)
 	return r;
 }
 
-static bool several_processors(void)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set) < 0)
-		return sysconf(_SC_NPROCESSORS_ONLN) > 1;
-	return CPU_COUNT(&set) > 1;
-}
-
 int vu_open(struct vu_device **out, const struct vu_config *config)
 {
 	unsigned int n = config->request_queues + 1;
@@ -143,7 +133,6 @@ int vu_open(struct vu_device **out, const struct vu_config *config)
 	dev->sock = dev->wake = dev->null = -1;
 	dev->broken_limit = (struct log_limit){ .burst = 4, .seconds = 10 };
 	dev->protocol_limit = (struct log_limit){ .burst = 4, .seconds = 10 };
-	dev->several = several_processors();
 	dev->membarrier =
 		syscall(SYS_membarrier,
 			MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;

@@ -22,6 +22,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <linux/virtio_ring.h>
 
@@ -344,6 +345,12 @@ struct vu_ring_map {
 
 /* ---- queues ------------------------------------------------------------ */
 
+/* Something that is done where it paid before. */
+struct vu_habit {
+	unsigned int skip;		/* times that it is left out now */
+	unsigned int left_out;		/* and was, since it last paid */
+};
+
 struct vu_queue {
 	struct vu_device *dev;
 	unsigned int index;
@@ -377,6 +384,9 @@ struct vu_queue {
 	uint64_t counter;
 	uint32_t taken[2];		/* atomic; chains by parity */
 	unsigned int popped;		/* chains, since it last waited */
+	struct vu_habit gather, linger;
+	bool gathering;			/* it slept to let FORGETs gather */
+	bool beside;			/* atomic; the driver runs beside us */
 	unsigned int nr_again, next_again;
 	uint16_t again[VU_MAX_RING];	/* heads to hand out once more */
 	/* Packed ring: descriptors known to wait; a copied chain. */
@@ -392,12 +402,29 @@ struct vu_queue {
 	uint16_t signalled;		/* used index last looked at */
 	unsigned int nr_pending;
 	unsigned int weight;		/* of what is pending */
+	int64_t first;			/* ns; when that began */
 	uint32_t done[2];		/* atomic; chains by parity */
 	uint16_t pending[VU_MAX_RING];	/* heads pushed, not published */
 	unsigned int nr_nodes;		/* packed: free nodes of saved */
 	uint16_t nodes[VU_MAX_RING];
 	uint16_t slots[VU_MAX_RING];	/* packed: descriptors of each id */
 };
+
+/* Whether no more is to be taken from this ring. */
+static inline bool vu_queue_over(const struct vu_queue *q)
+{
+	return __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
+}
+
+/* CLOCK_MONOTONIC, in ns. */
+static inline int64_t vu_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
 
 struct vu_device {
 	size_t size;			/* of this structure */
@@ -412,7 +439,6 @@ struct vu_device {
 	bool stop;			/* atomic */
 	bool adopted;			/* state of an earlier worker */
 	bool membarrier;
-	bool several;			/* processors */
 	bool suspect;			/* atomic; an unused ring, kicked */
 	bool memory_lost;		/* atomic; set in the SIGBUS handler */
 	int64_t suspect_since;		/* ms */
@@ -484,6 +510,10 @@ int vu_bus_open(void);
 int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
 	       unsigned int *slot);
 void vu_bus_del(unsigned int slot);
+
+/* wait.c */
+enum { WOKEN_BY_US, WOKEN_BY_KICK };	/* in a queue's epoll instance */
+int vu_wait(struct vu_queue *q);
 
 /* queue.c */
 int vu_queue_open(struct vu_device *dev, unsigned int q);

@@ -226,6 +226,12 @@ static const char *packed_take(struct vu_queue *q, struct vu_build *b,
 	return NULL;
 }
 
+/** vu_packed_look() - whether something is there */
+bool vu_packed_look(struct vu_queue *q)
+{
+	return available(q, q->last_avail);
+}
+
 /** vu_packed_pop() - 1 with a chain, 0 when empty, -ESHUTDOWN when broken */
 int vu_packed_pop(struct vu_queue *q, struct chain *c)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of a queue: start, wait, take, give back, signal, stop, park.
+ * The life of a queue: start, take, give back, signal, stop, park.
  *
  * Consumers' threads come in through vu_chain_ops; the connection's thread
- * starts and stops. A leader sleeps in one epoll instance per queue that holds
- * the front end's kick and an eventfd of our own, both edge-triggered: nothing
- * is ever read and no flag of a front end's descriptor is touched (its open
- * file is shared with QEMU, which relies on O_NONBLOCK).
+ * starts and stops. A leader sleeps (wait.c) in one epoll instance per queue
+ * that holds the front end's kick and an eventfd of our own, both
+ * edge-triggered: nothing is ever read and no flag of a front end's descriptor
+ * is touched (its open file is shared with QEMU, which relies on O_NONBLOCK).
  *
  * What was pushed is published in batches: when the leader finds the ring
  * empty (wait flushes), when the consumer says so before it blocks (flush), and
@@ -34,45 +34,21 @@
 #include <unistd.h>
 
 /*
- * Completions gathered before they are shown to a guest that runs on another
- * processor, and how many bytes weigh as much as one completion.
+ * Completions gathered before they are shown to a driver that runs on another
+ * processor, how many bytes weigh as much as one completion, and how long the
+ * first of them may wait.
  */
 #define BATCH_CHAINS	8
 #define BATCH_BYTES	32768
-/* A ring without a kick descriptor is looked at this often. */
-#define POLL_MS		1
-/*
- * FORGETs gather this long behind a first one, unless as many as that came at
- * once: nobody waits for them, and each kick is an exit of the guest's and a
- * thread's waking here.
- */
-#define GATHER_MS	1
-#define GATHER_CHAINS	32
+#define BATCH_NS	25000
 /* How long a stop waits for requests that run, before it parks them. */
 #define STOP_MS		100
-
-enum { WOKEN_BY_US, WOKEN_BY_KICK };
 
 static const uint64_t one = 1;
 
 static struct vu_queue *queue_of(void *ctx, unsigned int q)
 {
 	return &((struct vu_device *)ctx)->queue[q];
-}
-
-/* ---- both layouts ------------------------------------------------------ */
-
-static bool ring_arm(struct vu_queue *q)
-{
-	return q->packed ? vu_packed_arm(q) : vu_split_arm(q);
-}
-
-static void ring_disarm(struct vu_queue *q)
-{
-	if (q->packed)
-		vu_packed_disarm(q);
-	else
-		vu_split_disarm(q);
 }
 
 static bool ring_publish(struct vu_queue *q)
@@ -143,6 +119,24 @@ static void ops_flush(void *ctx, unsigned int index)
 		queue_signal(q);
 }
 
+/*
+ * One more was pushed; whether a driver that runs beside us, on another
+ * processor, should be shown now what was. Any other sees it when we sleep.
+ */
+static bool batch_full(struct vu_queue *q, uint32_t bytes)
+{
+	int64_t now;
+
+	if (!vu_load(&q->beside))
+		return false;
+	now = vu_now();
+	if (!q->weight)
+		q->first = now;
+	q->weight += BATCH_BYTES + bytes;
+	return q->weight >= BATCH_CHAINS * BATCH_BYTES ||
+	       now - q->first >= BATCH_NS;
+}
+
 static void ops_push(void *ctx, struct chain *c, uint32_t len)
 {
 	struct vu_queue *q = queue_of(ctx, c->queue);
@@ -160,9 +154,8 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 			vu_packed_push(q, c->head, len);
 		else
 			vu_split_push(q, c->head, len);
-		q->weight += BATCH_BYTES + len + (uint32_t)c->readable;
-		if (q->dev->several && q->weight >= BATCH_CHAINS * BATCH_BYTES)
-			signal = ring_publish(q);
+		signal = batch_full(q, len + (uint32_t)c->readable) &&
+			 ring_publish(q);
 	}
 	/* Pairs with the acquire in memmap: the chain's memory is let go. */
 	__atomic_store_n(&q->done[p], q->done[p] + 1, __ATOMIC_RELEASE);
@@ -171,18 +164,12 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 		queue_signal(q);
 }
 
-static bool queue_over(const struct vu_queue *q)
-{
-	return __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE) ||
-	       __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
-}
-
 static int ops_pop(void *ctx, unsigned int index, struct chain *c)
 {
 	struct vu_queue *q = queue_of(ctx, index);
 	int r;
 
-	if (queue_over(q))
+	if (vu_queue_over(q))
 		return -ESHUTDOWN;
 	r = q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c);
 	if (r != 1)
@@ -203,57 +190,10 @@ static unsigned int ops_pending(void *ctx, unsigned int index)
 	return again + (uint16_t)(q->shadow_avail - q->last_avail);
 }
 
-/*
- * A kick on a ring that was never used is QEMU's at start-up, or the memory we
- * look at is not the guest's: the connection's thread will find out.
- */
-static void queue_suspect(struct vu_queue *q)
-{
-	if (vu_load(&q->moved) || vu_load(&q->kick_told))
-		return;
-	vu_store(&q->kick_told, true);
-	__atomic_store_n(&q->dev->suspect, true, __ATOMIC_RELEASE);
-	if (write(q->dev->wake, &one, sizeof(one)) < 0) {
-		/* EAGAIN: it is awake. */
-	}
-}
-
-/* Let the high priority queue gather; false when nothing came for a while. */
-static bool queue_gather(struct vu_queue *q)
-{
-	unsigned int popped = q->popped;
-	struct epoll_event ev;
-
-	q->popped = 0;
-	if (!popped || q->index)
-		return false;
-	/* No kick was asked for: only a stop ends this early. */
-	if (popped < GATHER_CHAINS)
-		(void)epoll_wait(q->epoll, &ev, 1, GATHER_MS);
-	return true;
-}
-
 static int ops_wait(void *ctx, unsigned int index)
 {
-	struct vu_queue *q = queue_of(ctx, index);
-	struct epoll_event ev = { 0 };
-	int n;
-
 	ops_flush(ctx, index);
-	if (queue_gather(q))
-		return queue_over(q) ? -ESHUTDOWN : 0;
-	for (;;) {
-		if (queue_over(q))
-			return -ESHUTDOWN;
-		if (ring_arm(q))
-			break;
-		n = epoll_wait(q->epoll, &ev, 1,
-			       vu_load(&q->st->kick) < 0 ? POLL_MS : -1);
-		if (n > 0 && ev.data.u32 == WOKEN_BY_KICK && !ring_arm(q))
-			queue_suspect(q);
-	}
-	ring_disarm(q);
-	return 0;
+	return vu_wait(queue_of(ctx, index));
 }
 
 const struct chain_ops vu_chain_ops = {

@@ -23,6 +23,7 @@ const char *vu_build_load(struct vu_build *b, uint64_t addr, void *desc);
 unsigned int vu_adopt_heads(struct vu_queue *q, unsigned int laps);
 
 /* virtqueue.c: the split layout */
+bool vu_split_look(struct vu_queue *q);
 int vu_split_pop(struct vu_queue *q, struct chain *c);
 void vu_split_push(struct vu_queue *q, uint16_t head, uint32_t len);
 bool vu_split_publish(struct vu_queue *q);
@@ -31,6 +32,7 @@ void vu_split_disarm(struct vu_queue *q);
 void vu_split_recover(struct vu_queue *q, bool resume);
 
 /* packed.c: the packed layout */
+bool vu_packed_look(struct vu_queue *q);
 int vu_packed_pop(struct vu_queue *q, struct chain *c);
 unsigned int vu_packed_pending(struct vu_queue *q);
 void vu_packed_push(struct vu_queue *q, uint16_t id, uint32_t len);

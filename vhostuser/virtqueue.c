@@ -255,8 +255,8 @@ static int split_pop_again(struct vu_queue *q, struct chain *c)
 	return 1;
 }
 
-/* Look at the available index; whether something is there. */
-static bool split_look(struct vu_queue *q)
+/** vu_split_look() - look at the available index; whether something is there */
+bool vu_split_look(struct vu_queue *q)
 {
 	q->shadow_avail = le16toh(__atomic_load_n(q->avail_idx,
 						  __ATOMIC_ACQUIRE));
@@ -272,7 +272,7 @@ int vu_split_pop(struct vu_queue *q, struct chain *c)
 
 	if (q->next_again < q->nr_again)
 		return split_pop_again(q, c);
-	if (q->shadow_avail == q->last_avail && !split_look(q))
+	if (q->shadow_avail == q->last_avail && !vu_split_look(q))
 		return 0;
 	if ((uint16_t)(q->shadow_avail - q->last_avail) > q->num) {
 		vu_queue_break(q, "available index jumps from %u to %u",
@@ -313,7 +313,7 @@ bool vu_split_arm(struct vu_queue *q)
 	else
 		vu_store(q->used_flags, htole16(0));
 	atomic_thread_fence(memory_order_seq_cst);
-	return split_look(q);
+	return vu_split_look(q);
 }
 
 /** vu_split_disarm() - no kicks wanted while the ring is worked on */

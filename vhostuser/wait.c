@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the leader of a queue waits for more.
+ *
+ * In the end it sleeps on the front end's kick: it arms the ring, which asks
+ * the driver for one, looks once more, and sleeps. Each such sleep is a kick
+ * (an exit of the guest's) and the waking of a thread, many times what a small
+ * request costs. Two things are done to have fewer of them:
+ *
+ *	linger	look at the ring for a moment without asking for a kick. It
+ *		pays where the driver runs beside us, on another processor;
+ *		where it needs this very one, it can add nothing meanwhile.
+ *	gather	after a FORGET let others come, for a few ms. It pays where
+ *		there are many in a row.
+ *
+ * Nobody can tell beforehand which it will be, so both are habits: done again
+ * where it paid, and left out 1, 3, 7, ... times where it did not. A habit of
+ * lingering that pays says as well that the driver runs beside us; completions
+ * are then shown to it while we work (q->beside), else all at once.
+ */
+
+#include "vhostuser/ring.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A ring without a kick descriptor is looked at this often. */
+#define POLL_MS		1
+/*
+ * FORGETs gather this long behind a first one, unless as many as that came at
+ * once: nobody waits for them, and each kick is an exit of the guest's and a
+ * thread's waking here.
+ */
+#define GATHER_MS	5
+#define GATHER_CHAINS	32
+/*
+ * A leader looks at an empty ring this long before it sleeps, since a driver
+ * that runs on another processor often adds more at once: that saves its kick
+ * and a thread's waking.
+ */
+#define LINGER_NS	100000
+#define LINGER_LOOKS	32
+/* What did not pay is tried again after so many times at the latest. */
+#define HABIT_MAX	1024
+
+/* Whether it is time to try again. */
+static bool habit_due(struct vu_habit *h)
+{
+	if (!h->skip)
+		return true;
+	h->skip--;
+	return false;
+}
+
+/* It paid, so go on; or it did not, and is left out twice as long as before. */
+static void habit_learn(struct vu_habit *h, bool paid)
+{
+	if (paid)
+		h->left_out = 0;
+	else if (h->left_out < HABIT_MAX)
+		h->left_out = 2 * h->left_out + 1;
+	h->skip = h->left_out;
+}
+
+/* ---- the ring ------------------------------------------------------------ */
+
+static bool ring_arm(struct vu_queue *q)
+{
+	return q->packed ? vu_packed_arm(q) : vu_split_arm(q);
+}
+
+static void ring_disarm(struct vu_queue *q)
+{
+	if (q->packed)
+		vu_packed_disarm(q);
+	else
+		vu_split_disarm(q);
+}
+
+/* Whether there is something to pop, without asking for a kick. */
+static bool ring_look(struct vu_queue *q)
+{
+	return q->packed ? vu_packed_look(q) : vu_split_look(q);
+}
+
+/*
+ * A kick on a ring that was never used is QEMU's at start-up, or the memory we
+ * look at is not the guest's: the connection's thread will find out.
+ */
+static void queue_suspect(struct vu_queue *q)
+{
+	static const uint64_t one = 1;
+
+	if (vu_load(&q->moved) || vu_load(&q->kick_told))
+		return;
+	vu_store(&q->kick_told, true);
+	__atomic_store_n(&q->dev->suspect, true, __ATOMIC_RELEASE);
+	if (write(q->dev->wake, &one, sizeof(one)) < 0) {
+		/* EAGAIN: it is awake. */
+	}
+}
+
+/* ---- waiting ------------------------------------------------------------- */
+
+/* Let the high priority queue gather; false when nothing came for a while. */
+static bool queue_gather(struct vu_queue *q)
+{
+	unsigned int popped = q->popped;
+	struct epoll_event ev;
+
+	q->popped = 0;
+	if (q->gathering)
+		habit_learn(&q->gather, popped);
+	q->gathering = false;
+	if (!popped || q->index || !habit_due(&q->gather))
+		return false;
+	q->gathering = true;
+	/* No kick was asked for: only a stop ends this early. */
+	if (popped < GATHER_CHAINS)
+		(void)epoll_wait(q->epoll, &ev, 1, GATHER_MS);
+	return true;
+}
+
+static inline void processor_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("isb");
+#endif
+}
+
+/* Look on for a moment, with no kicks wanted; whether something came. */
+static bool queue_linger(struct vu_queue *q)
+{
+	bool came = false;
+	int64_t until;
+
+	if (!q->index || !habit_due(&q->linger))
+		return false;
+	until = vu_now() + LINGER_NS;
+	do {
+		for (int i = 0; i < LINGER_LOOKS && !came; i++) {
+			processor_pause();
+			came = ring_look(q);
+		}
+	} while (!came && !vu_queue_over(q) && vu_now() < until);
+	habit_learn(&q->linger, came);
+	vu_store(&q->beside, came);
+	return came;
+}
+
+/**
+ * vu_wait() - sleep until a ring may hold a chain; its leader
+ *
+ * All that was pushed has been published. Return: 0 or -ESHUTDOWN.
+ */
+int vu_wait(struct vu_queue *q)
+{
+	struct epoll_event ev = { 0 };
+	int n;
+
+	if (queue_gather(q))
+		return vu_queue_over(q) ? -ESHUTDOWN : 0;
+	if (queue_linger(q))
+		return 0;
+	for (;;) {
+		if (vu_queue_over(q))
+			return -ESHUTDOWN;
+		if (ring_arm(q))
+			break;
+		n = epoll_wait(q->epoll, &ev, 1,
+			       vu_load(&q->st->kick) < 0 ? POLL_MS : -1);
+		if (n > 0 && ev.data.u32 == WOKEN_BY_KICK && !ring_arm(q))
+			queue_suspect(q);
+	}
+	ring_disarm(q);
+	return 0;
+}
+
