@@ -163,6 +163,37 @@ g() {
 	nothing_left
 }
 
+@test "QEMU is shut in, holds what it needs, and knows no share" {
+	mkdir secret-place
+	mkfifo in
+	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m \
+		--share "$PWD/secret-place:t" -- \
+		sh -c 'echo >/mnt/t/up; read -r line' <in >out 2>err &
+	pid=$!
+	exec 7>in
+	wait_for 60 test -e secret-place/up
+	qemu=$(pgrep -P "$(pgrep -P $pid)" qemu)
+	tr '\0' '\n' <"/proc/$qemu/cmdline" >words
+	grep -qx -A1 -e -sandbox words
+	grep -q '^on,.*elevateprivileges=deny.*spawn=deny.*resourcecontrol=deny' \
+		words
+	[ "$(awk '$1 == "Seccomp:" { print $2 }' "/proc/$qemu/status")" = 2 ]
+	# Neither by name nor by descriptor nor as memory.
+	[ -z "$(grep secret-place words "/proc/$qemu/maps")" ]
+	find "/proc/$qemu/fd" -type l -printf '%l\n' >held
+	grep -q memfd:vmshare-ram held
+	sed -E '/^(pipe|socket|anon_inode):/d; /^\/dev\/(null|kvm)$/d
+		/^\/memfd:vmshare-(ram[0-9]+|initramfs) /d
+		/^\/boot\//d; /\.(rom|bin|fd)$/d' held >rest
+	[ ! -s rest ] || fail "QEMU holds $(cat rest)"
+	echo >&7
+	exec 7>&-
+	st=0
+	wait $pid || st=$?
+	[ $st = 0 ] || fail "status $st: $(cat err)"
+	nothing_left
+}
+
 @test "network only where asked for" {
 	g -- ls /sys/class/net
 	ended 0
