@@ -15,6 +15,7 @@ struct confining {
 	char *why;
 	size_t why_size;
 	bool fatal;		/* nothing less would do */
+	const char *step;	/* that failed, without the errno's words */
 };
 
 /** confine_fail() - say why; Return: -@err, for use in a return statement */

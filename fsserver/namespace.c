@@ -372,6 +372,7 @@ static int change_root(int root)
 
 static int enter_step(struct confining *c, int err, const char *step)
 {
+	c->step = step;
 	return confine_fail(c, err, "%s: %s", step, strerror(err));
 }
 

@@ -162,7 +162,8 @@ static int enter(struct confining *c)
 		return err;
 	layer->state = FS_LAYER_UNAVAILABLE;
 	layer->error = -err;
-	snprintf(layer->why, sizeof(layer->why), "%s", c->why);
+	snprintf(layer->why, sizeof(layer->why), "%s",
+		 c->step ? c->step : c->why);
 	/* A user may have got as far as to be allowed this. */
 	if (!enter_chroot(c))
 		return 0;
@@ -303,7 +304,7 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	       unsigned int nr_keep, struct fs_place *place, char *why,
 	       size_t why_size)
 {
-	struct confining c = { o, place, why, why_size, false };
+	struct confining c = { o, place, why, why_size, false, NULL };
 	int err;
 
 	memset(place, 0, sizeof(*place));

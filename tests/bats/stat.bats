@@ -191,6 +191,37 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 		.why == "switched off"' out
 }
 
+@test "check: an ordinary user has the same layers, or is told which not" {
+	[ "$(id -u)" = 0 ] || skip "needs root to become somebody else"
+	mkdir -p user/src same
+	cp "$VMSHARE" user/vmshare
+	standin_full user/qemu
+	truncate -s 1M user/disk.img
+	chown -R 12345:12345 user
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" "$BATS_FILE_TMPDIR" \
+		"$BATS_FILE_TMPDIR"/.. . .. 2>/dev/null || true
+	check_as_user() { # [chroot DIR] OPTIONS
+		local options=$1
+		shift
+		"$@" setpriv --reuid=12345 --regid=12345 --clear-groups \
+			env VMSHARE_QEMU="$PWD/user/qemu" "$PWD/user/vmshare" \
+			check --accel tcg --share "$PWD/user/src:$tag$options" \
+			"$PWD/user/disk.img" 2>&1 || echo "status $?"
+	}
+	[[ $(check_as_user '') == *"is confined by: checks of names, openat2, \
+namespaces, Landlock, dropped capabilities, seccomp"* ]]
+	# In a chroot the kernel gives nobody a user namespace.
+	mount --bind / same
+	less=$(check_as_user '' chroot "$PWD/same")
+	asked=$(check_as_user ,sandbox=namespace chroot "$PWD/same")
+	umount same
+	[[ $less == *"confined by: checks of names, openat2, Landlock, "* ]]
+	[[ $less == *"runs without namespaces (making a user namespace: \
+Operation not permitted); checks of names, openat2 and Landlock"* ]]
+	[ "$(grep -c "runs without" <<<"$less")" = 1 ]
+	[[ $asked == *"error: share '$tag': making a user namespace: "*status* ]]
+}
+
 @test "messages: to the system's log" {
 	[ ! -e /dev/log ] || skip "this machine has a log"
 	serve --syslog
