@@ -21,10 +21,8 @@ void node_key(struct node_key *key, const struct statx *stx)
 	key->dev_major = stx->stx_dev_major;
 	key->dev_minor = stx->stx_dev_minor;
 	key->type = stx->stx_mode & S_IFMT;
-	if (stx->stx_mask & STATX_BTIME) {
-		key->btime = stx->stx_btime.tv_sec;
-		key->btime_nsec = stx->stx_btime.tv_nsec;
-	}
+	key->btime = stx->stx_btime.tv_sec;
+	key->btime_nsec = stx->stx_btime.tv_nsec;
 }
 
 bool node_is(const struct fs_node *node, const struct statx *stx)

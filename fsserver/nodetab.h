@@ -21,7 +21,7 @@
 struct node_key {
 	uint64_t ino, mnt;
 	uint32_t dev_major, dev_minor;
-	int64_t btime;		/* seconds; 0 where there is none */
+	int64_t btime;		/* or generation; 0 where there is neither */
 	uint32_t btime_nsec;
 	uint32_t type;		/* S_IFMT bits */
 };
@@ -185,7 +185,10 @@ uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 /* openat2() below a directory, one name; never a symlink, never up. */
 int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
 	      mode_t mode);
-/* Never follows a symlink; "" is @dirfd itself. */
+/*
+ * Never follows a symlink; "" is @dirfd itself. Where a birth time is asked for
+ * and none to be had, stx_btime is what tells apart who had the inode number.
+ */
 int fs_statx(int dirfd, const char *name, unsigned int mask,
 	     struct statx *stx);
 bool node_is(const struct fs_node *node, const struct statx *stx);

@@ -97,7 +97,8 @@ int op_statx(struct fs_worker *w)
 	sx->size = stx.stx_size;
 	sx->blocks = stx.stx_blocks;
 	sx->atime = sx_time(&stx.stx_atime);
-	sx->btime = sx_time(&stx.stx_btime);
+	if (stx.stx_mask & STATX_BTIME)
+		sx->btime = sx_time(&stx.stx_btime);
 	sx->ctime = sx_time(&stx.stx_ctime);
 	sx->mtime = sx_time(&stx.stx_mtime);
 	sx->rdev_major = stx.stx_rdev_major;

@@ -164,7 +164,7 @@ static const struct rule rules[] = {
 	CALL(fremovexattr, NO_PROC | XATTRS | WRITES),
 	CALL(lgetxattr, MAPS),		/* owners, by "self/fd/N/NAME" */
 	CALL(lsetxattr, MAPS | WRITES),
-	CALL(name_to_handle_at, HANDLES),
+	CALL(name_to_handle_at, ALWAYS),	/* no birth times */
 	CALL(open_by_handle_at, HANDLES),
 	/* locks */
 	CALL(flock, LOCKS),

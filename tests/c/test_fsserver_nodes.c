@@ -220,6 +220,16 @@ static void test_evicted(void)
 	rig_stop(&r);
 }
 
+static bool has_handles(void)
+{
+	struct file_handle h = { .handle_bytes = 0 };
+	int mount_id;
+
+	/* Too little room for one is the answer where there are any. */
+	return name_to_handle_at(r.dirfd, "", &h, &mount_id, AT_EMPTY_PATH) &&
+	       errno == EOVERFLOW;
+}
+
 /* With inode-handles=on a file is found where the host moved it. */
 static void test_by_handle(void)
 {
@@ -232,6 +242,10 @@ static void test_by_handle(void)
 	rig_prepare(&r);
 	r.options.inode_handles = true;
 	CHECK_EQ(rig_up(&r), 0);
+	if (!has_handles()) {
+		rig_stop(&r);
+		SKIP("the file system has no handles");
+	}
 	CHECK_EQ(rig_mkdir(&r, 1, "d", &d), 0);
 	CHECK_EQ(rig_mkdir(&r, d, "e", &e), 0);
 	CHECK_EQ(rig_file(&r, "d/e/f", "text"), 0);

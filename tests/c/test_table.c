@@ -4,7 +4,7 @@
  * The table of nodes with many more of them than there are files: what a node
  * takes, what it costs to find one among 10 thousand and among many, and what
  * of that is seen in a LOOKUP. What is random misses the processor's caches in
- * a large table, whoever made it; what comes in the order of a walk seldom does.
+ * a large table, whoever made it; what comes in the order of a walk seldom is.
  * 300,000 nodes, or as many as VMSHARE_TEST_NODES says; times (of the
  * processor) are told, not judged.
  */
