@@ -33,7 +33,7 @@ $(C_SUITES): check-c-%: $(BUILD)/tests/test_%
 # These look at the program from outside: it runs as it is shipped, confined
 # and filtered, which no sanitizer's run time would survive.
 C_OUTSIDE := $(addprefix check-c-,attack attack_state calls frontend many \
-	subids syscalls)
+	locked subids syscalls)
 $(C_OUTSIDE): | $(BIN)
 check-rooms: $(filter-out $(C_OUTSIDE) $(C_SKIP:%=check-c-%),$(C_SUITES))
 
