@@ -41,6 +41,7 @@ struct server {
 	struct fs_place place;
 	unsigned int queues;	/* request queues offered */
 	enum serve_how how;
+	bool root;		/* of a guest without a disk */
 	struct stats *stats;	/* or NULL */
 	int events;		/* where the worker tells of progress */
 };
@@ -74,15 +75,16 @@ static unsigned int id_map(const char *text, struct fs_idrange *map)
 	return n;
 }
 
+static const char *const access_words[] = {"passthrough", "squash", "mapped",
+					   NULL};
+
 static void set_owners(struct fs_options *o, const struct share_config *sc)
 {
-	static const char *const modes[] = {"passthrough", "squash", "mapped",
-					    NULL};
 	bool maps = sc->uid_map || sc->gid_map;
 	int mode = maps || (geteuid() == 0 && !sc->squash) ?
 			   FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
 
-	o->access = (enum fs_access)word_index(sc->access, modes, mode);
+	o->access = (enum fs_access)word_index(sc->access, access_words, mode);
 	if (sc->squash) {
 		o->squash_set = true;
 		if (sscanf(sc->squash, "%u:%u", &o->squash_uid,
@@ -131,11 +133,17 @@ static void server_setup(struct server *sv, const struct share_config *sc)
 	set_owners(o, sc);
 }
 
-/* The host's / as a guest's root: what no guest should read, by any request. */
-static void server_hide(struct server *sv)
+/* The root of a guest; the host's own has what no guest should read. */
+static void server_is_root(struct server *sv)
 {
 	struct fs_options *o = &sv->options;
 
+	sv->root = true;
+	o->unnamed_as_root = true;
+	if (!sv->config->access && fs_made_mapped(o->dir))
+		o->access = FS_ACCESS_MAPPED;
+	if (strcmp(o->dir, "/") != 0)
+		return;
 	for (size_t i = 0; i < FS_MAX_HIDE && guest_root_hidden[i]; i++)
 		o->hide[o->nr_hide++] = guest_root_hidden[i];
 }
@@ -199,7 +207,6 @@ static bool server_progressed(void *arg, struct arena *arena)
 
 /* ---- what a dead worker left open ---------------------------------------- */
 
-/* One byte for each descriptor that is somebody's. */
 /* What keeper and workers have open on purpose: tell @know. 0 or -errno. */
 static int server_known(void *arg, struct arena *arena, share_know_fn *know,
 			void *known)
@@ -207,6 +214,8 @@ static int server_known(void *arg, struct arena *arena, share_know_fn *know,
 	const struct server *sv = arg;
 	int n = vu_state_fds(arena, NULL, 0), *fds;
 
+	if (server_adopt(arena))
+		return -EPROTO;
 	know(known, sv->place.root);
 	know(known, sv->place.proc);
 	know(known, server_state->connection.conn);
@@ -298,9 +307,19 @@ static int serve_front_end(void *ctx, int sock)
 	return vu_run(ctx, sock);
 }
 
-static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
+static const struct share_ops server_ops;
+
+/* What came of server_open(). */
+struct serving {
+	struct chain_ops ops;
+	struct vu_device *dev;
+	struct fs *fs;
+};
+
+/* From the arena, if there is something; its threads don't run yet. */
+static int server_open(struct server *sv, const struct share_fds *fds,
+		       struct arena *arena, struct serving *s)
 {
-	struct server *sv = arg;
 	struct vu_config vc = {
 		.request_queues = sv->queues,
 		.packed = true,
@@ -318,38 +337,77 @@ static int server_serve(void *arg, int sock, int event_fd, struct arena *arena)
 		.event = on_fs_event,
 		.event_ctx = sv,
 	};
-	struct chain_ops ops = vu_chain_ops;
-	struct vu_device *dev;
-	struct fs *fs;
-	int err, status;
+	int err;
 
-	sv->events = event_fd;
-	ops.push = noted_push;
-	setup.ops = &ops;
+	sv->events = fds->events;
+	s->ops = vu_chain_ops;
+	s->ops.push = noted_push;
+	setup.ops = &s->ops;
 	err = server_adopt(arena);
 	if (!err && server_state->started)
-		err = share_sweep(server_known, sv, arena, sock, event_fd);
+		err = share_sweep(&server_ops, sv, fds, arena);
 	if (!err) {
 		server_state->started = 1;
-		err = vu_open(&dev, &vc);
+		err = vu_open(&s->dev, &vc);
 	}
 	if (err) {
 		log_error("can't make the device: %s", strerror(-err));
-		return 1;
+		return err;
 	}
-	setup.ops_ctx = dev;
-	err = fs_open(&fs, &setup);
+	setup.ops_ctx = s->dev;
+	err = fs_open(&s->fs, &setup);
 	if (err) {
 		log_error("can't start the file server: %s", strerror(-err));
-		vu_close(dev);
-		return 1;
+		vu_close(s->dev);
+		return err;
 	}
-	vu_set_consumer_ctx(dev, fs);
-	status = serve_connections(sock, sv->how, &server_state->connection,
-				   serve_front_end, dev);
-	fs_close(fs);
-	vu_close(dev);
+	vu_set_consumer_ctx(s->dev, s->fs);
+	return 0;
+}
+
+static int server_serve(void *arg, const struct share_fds *fds,
+			struct arena *arena)
+{
+	struct server *sv = arg;
+	struct serving s;
+	int status;
+
+	if (server_open(sv, fds, arena, &s))
+		return 1;
+	status = serve_connections(fds->sock, sv->how,
+				   &server_state->connection, serve_front_end,
+				   s.dev);
+	fs_close(s.fs);
+	vu_close(s.dev);
 	return status;
+}
+
+/* ---- another program takes over ------------------------------------------ */
+
+/* Nothing is closed: it belongs to the state. */
+static int server_probe(void *arg, const struct share_fds *fds,
+			struct arena *arena)
+{
+	struct serving s;
+
+	return server_open(arg, fds, arena, &s);
+}
+
+static int server_move(void *arg, int least)
+{
+	struct server *sv = arg;
+	int err = share_move_fd(&sv->place.root, least);
+
+	return err ? err : share_move_fd(&sv->place.proc, least);
+}
+
+static void server_describe(void *arg, struct heir *heir)
+{
+	const struct server *sv = arg;
+
+	heir->access = access_words[sv->options.access];
+	heir->how = sv->how;
+	heir->root = sv->root;
 }
 
 static const struct share_ops server_ops = {
@@ -358,6 +416,10 @@ static const struct share_ops server_ops = {
 	.lock_keeper = server_lock_keeper,
 	.serve = server_serve,
 	.progressed = server_progressed,
+	.known = server_known,
+	.move = server_move,
+	.probe = server_probe,
+	.describe = server_describe,
 };
 
 /* ---- run ----------------------------------------------------------------- */
@@ -376,33 +438,32 @@ static int start_share(struct running *r, const struct share_config *sc,
 		       unsigned int slot, bool root)
 {
 	struct server *sv = &r->servers[slot];
+	int sock = -1, stats_fd, err;
+	struct share *share;
 	char why[1024];
-	int sock = -1, err;
 
 	if (sc->socket)
 		return 0;	/* another's server: QEMU connects to it */
 	server_setup(sv, sc);
-	if (root) {
-		sv->options.unnamed_as_root = true;
-		if (!sc->access && fs_made_mapped(sc->dir))
-			sv->options.access = FS_ACCESS_MAPPED;
-		if (strcmp(sc->dir, "/") == 0)
-			server_hide(sv);
-	}
-	sv->stats = look_stats(slot);
+	if (root)
+		server_is_root(sv);
+	sv->stats = look_stats(slot, &stats_fd);
 	err = prepare_socketpair(&sock, &r->wiring.share_fds[slot]);
 	if (err) {
 		log_error("socketpair: %s", strerror(-err));
 		return EXIT_REFUSED;
 	}
-	err = share_start(&r->shares[r->setup.nr_shares], sc, &server_ops, sv,
-			  sock, r->setup.guardian, why, sizeof(why));
+	share = &r->shares[r->setup.nr_shares];
+	err = share_start(share, sc, &server_ops, sv, sock, r->setup.guardian,
+			  why, sizeof(why));
 	if (err) {
 		log_error("share '%s': %s", sc->tag, why);
 		close(sock);
 		return EXIT_REFUSED;
 	}
-	r->shares[r->setup.nr_shares++].stats = sv->stats;
+	share->stats = sv->stats;
+	share->stats_fd = stats_fd;
+	r->setup.nr_shares++;
 	return 0;
 }
 
@@ -473,29 +534,6 @@ static int run(const struct config *c, const struct qemu_info *info)
 	return status;
 }
 
-static int print_dry_run(const struct config *c, const struct qemu_info *info)
-{
-	char **argv = qemu_argv(c, info, NULL);
-
-	if (!argv) {
-		log_error("out of memory");
-		return EXIT_REFUSED;
-	}
-	qemu_print(argv);
-	free(argv);
-	return 0;
-}
-
-/* For another host, perhaps: only QEMU is looked for. */
-static int print_xml(const struct config *c, struct qemu_info *info,
-		     struct findings *found)
-{
-	int status = qemu_probe(c, info, found);
-
-	findings_print(found);
-	return status ? status : libvirt_print(c, info);
-}
-
 /* Try a share's confinement. 0, or -errno with @why set. */
 static int probe_confinement(const struct share_config *sc,
 			     struct findings *found, char *why, size_t size)
@@ -521,40 +559,10 @@ static int probe_confinement(const struct share_config *sc,
 	return err;
 }
 
-static int run_checked(const struct config *c, struct qemu_info *info,
-		       struct findings *found)
-{
-	bool check = strcmp(c->command, "check") == 0;
-	int status = check_run(c, info, found);
-
-	if (check && !status)
-		status = check_confinement(c, found, probe_confinement);
-	if (check && c->json)
-		findings_print_json(found, c);
-	else
-		findings_print(found);
-	if (check || status)
-		return status;
-	return c->dry_run ? print_dry_run(c, info) : run(c, info);
-}
-
 /* run, check and libvirt-xml: the latter two start nothing. */
 static int cmd_run(int argc, char **argv)
 {
-	struct findings found = {.count = 0};
-	struct qemu_info info = {.major = 0};
-	struct config c;
-	int got = config_parse(&c, argc, argv);
-	int status = got < 0 ? EXIT_REFUSED : 0;
-
-	if (got == 0) {
-		prepare_log(&c);
-		status = strcmp(c.command, "libvirt-xml") == 0 ?
-				 print_xml(&c, &info, &found) :
-				 run_checked(&c, &info, &found);
-	}
-	config_free(&c);
-	return status;
+	return command_vm(argc, argv, run, probe_confinement);
 }
 
 /* ---- serve --------------------------------------------------------------- */
@@ -564,13 +572,13 @@ static int serve_share(const struct config *c, struct server *sv,
 {
 	struct share share;
 	char why[1024];
-	int sock = -1, status;
+	int sock = -1, stats_fd, status;
 
 	status = serve_listen(c, guardian, &sock, &sv->how);
 	if (status)
 		return status;
 	look_publish(c);
-	sv->stats = look_stats(0);
+	sv->stats = look_stats(0, &stats_fd);
 	if (share_start(&share, sv->config, &server_ops, sv, sock, guardian,
 			why, sizeof(why))) {
 		log_error("share '%s': %s", sv->config->tag, why);
@@ -580,6 +588,7 @@ static int serve_share(const struct config *c, struct server *sv,
 		return EXIT_REFUSED;
 	}
 	share.stats = sv->stats;
+	share.stats_fd = stats_fd;
 	return serve_wait(c, &share, guardian);
 }
 
@@ -602,25 +611,35 @@ static int serve(const struct config *c)
 	return status;
 }
 
-/* @parse: of our own command line, or of virtiofsd's. */
-static int serve_parsed(int argc, char **argv,
-			int (*parse)(struct config *, int, char **))
-{
-	struct config c;
-	int got = parse(&c, argc, argv);
-	int status = got < 0 ? EXIT_REFUSED : 0;
-
-	if (got == 0) {
-		prepare_log(&c);
-		status = serve(&c);
-	}
-	config_free(&c);
-	return status;
-}
-
 static int cmd_serve(int argc, char **argv)
 {
-	return serve_parsed(argc, argv, config_parse);
+	return command_parsed(argc, argv, config_parse, serve);
+}
+
+/* ---- take-over: started by a run or serve, for one of its shares --------- */
+
+static int take_over(struct heir *h)
+{
+	struct fs_join join;
+	struct server sv;
+
+	prepare_limits();
+	server_setup(&sv, &h->config.shares[0]);
+	sv.how = (enum serve_how)h->how;
+	if (h->root)
+		server_is_root(&sv);
+	if (h->stats >= 0 && stats_adopt(h->stats, &sv.stats))
+		sv.stats = NULL;	/* counts of another layout end here */
+	if (fs_join_open(&join, h->keeper, h->dir))
+		return heir_refuse(h, "can't see where the old file server is "
+				      "confined");
+	sv.options.join = &join;
+	return heir_start(h, &server_ops, &sv);
+}
+
+static int cmd_take_over(int argc, char **argv)
+{
+	return heir_command(argc, argv, take_over);
 }
 
 /* ---- the table of subcommands -------------------------------------------- */
@@ -637,13 +656,16 @@ static const struct command commands[] = {
 	{"libvirt-xml", cmd_run, "print the same machine for libvirt"},
 	{"ps", cmd_look, "list machines and servers that run"},
 	{"stat", cmd_look, "what a running share does, and how fast"},
+	{"restart", cmd_look, "update a share that runs, for its guest unseen"},
+	{HEIR_COMMAND, cmd_take_over, NULL},
 	{NULL, NULL, NULL},
 };
 
 static int dispatch(int argc, char **argv)
 {
 	if (config_is_virtiofsd(argc, argv))
-		return serve_parsed(argc, argv, config_parse_virtiofsd);
+		return command_parsed(argc, argv, config_parse_virtiofsd,
+				      serve);
 	return command_run(commands, argc, argv);
 }
 

@@ -22,7 +22,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ARENA_MAGIC	0x616e657261766d31ull
+/* Of the layout of all that is in it, regions and their contents included. */
+#ifndef STATE_VERSION
+#define STATE_VERSION	1
+#endif
+#define ARENA_MAGIC	(0x616e657261766d00ull + STATE_VERSION)
 #define ARENA_PAGE	4096u
 
 struct arena_entry {

@@ -327,11 +327,14 @@ struct stats_slot {
 struct stats {
 	uint32_t version;
 	uint32_t asked;		/* futex: how often to describe what runs */
+	uint32_t restarted;	/* times that another program took over, */
+	uint32_t refused;	/* or did not, */
+	char why[256];		/* the last time for this reason; a string */
 	uint64_t gauge[STATS_GAUGES];
 	struct stats_slot slot[STATS_SLOTS];
 };
 
-#define STATS_VERSION	1
+#define STATS_VERSION	2
 
 /**
  * stats_create() - a memfd with all counts at 0
@@ -343,9 +346,13 @@ struct stats {
 int stats_create(const char *name, struct stats **stats);
 /* Map another process's to read it: 0, -EPROTO for another version, -errno. */
 int stats_attach(int fd, const struct stats **stats);
+/* The same to go on writing it, in the place of a server that did. */
+int stats_adopt(int fd, struct stats **stats);
 void stats_close(const struct stats *stats);	/* NULL is fine */
 /* Have the server describe what it is doing, on its stderr. */
 void stats_ask(struct stats *stats);
+/* Another program took over: NULL; or did not, for that reason. */
+void stats_tell(struct stats *stats, const char *why);
 
 /**
  * stats_take() - a slot for a new writer

@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -52,11 +53,11 @@ fail:
 	return err;
 }
 
-int stats_attach(int fd, const struct stats **stats)
+static int map_stats(int fd, int prot, struct stats **stats)
 {
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
-	const struct stats *s;
+	struct stats *s;
 	void *mem;
 
 	if (seals < 0 || fstat(fd, &st) < 0)
@@ -64,7 +65,7 @@ int stats_attach(int fd, const struct stats **stats)
 	if ((seals & STATS_SEALS) != STATS_SEALS ||
 	    st.st_size != (off_t)sizeof(*s))
 		return -EPROTO;
-	mem = mmap(NULL, sizeof(*s), PROT_READ, MAP_SHARED, fd, 0);
+	mem = mmap(NULL, sizeof(*s), prot, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
 	s = mem;
@@ -74,6 +75,21 @@ int stats_attach(int fd, const struct stats **stats)
 	}
 	*stats = s;
 	return 0;
+}
+
+int stats_attach(int fd, const struct stats **stats)
+{
+	struct stats *s;
+	int err = map_stats(fd, PROT_READ, &s);
+
+	if (!err)
+		*stats = s;
+	return err;
+}
+
+int stats_adopt(int fd, struct stats **stats)
+{
+	return map_stats(fd, PROT_READ | PROT_WRITE, stats);
 }
 
 void stats_close(const struct stats *stats)
@@ -87,6 +103,14 @@ void stats_ask(struct stats *stats)
 	__atomic_fetch_add(&stats->asked, 1, __ATOMIC_RELEASE);
 	(void)syscall(SYS_futex, &stats->asked, FUTEX_WAKE, INT_MAX, NULL,
 		      NULL, 0);
+}
+
+void stats_tell(struct stats *stats, const char *why)
+{
+	if (why)
+		snprintf(stats->why, sizeof(stats->why), "%s", why);
+	__atomic_fetch_add(why ? &stats->refused : &stats->restarted, 1,
+			   __ATOMIC_RELEASE);
 }
 
 unsigned int stats_take(bool taken[STATS_SLOTS])

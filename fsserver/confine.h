@@ -30,7 +30,7 @@ int confine_open_dir(struct confining *c);
 /** ns_needed() - whether the options ask for namespaces at all */
 bool ns_needed(const struct fs_options *o);
 
-/** ns_fork() - fs_fork() where namespaces are wanted */
+/** ns_fork() - fs_fork() where namespaces are wanted, or to be joined */
 pid_t ns_fork(const struct fs_options *o);
 
 /** ns_enter() - the namespaces, a private procfs, pivot_root into the share */

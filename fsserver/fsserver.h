@@ -26,6 +26,16 @@ struct fs_idrange {
 #define FS_MAX_IDRANGES 16
 #define FS_MAX_HIDE 16
 
+/* Another keeper's namespaces; -1: its own are the caller's, too. */
+enum fs_join_ns {
+	FS_JOIN_USER, FS_JOIN_MNT, FS_JOIN_NET, FS_JOIN_IPC, FS_JOIN_UTS,
+	FS_JOIN_COUNT,
+};
+struct fs_join {
+	int dir;		/* O_PATH of the share's directory */
+	int ns[FS_JOIN_COUNT];
+};
+
 struct fs_options {
 	const char *name;	/* the tag, for messages */
 	const char *dir;	/* opened by fs_confine(), never used after */
@@ -58,6 +68,8 @@ struct fs_options {
 	unsigned int nr_hide;
 	const char *xattr_map;	/* virtiofsd's rule syntax, or NULL */
 	uint64_t timeout_ms;	/* attribute and entry timeout; cache=auto */
+	/* Be confined where another keeper is, to take its place; or NULL. */
+	const struct fs_join *join;
 };
 
 void fs_options_init(struct fs_options *o);
@@ -107,9 +119,22 @@ struct fs_place {
  * that namespace's procfs), and for an ordinary user in a user namespace
  * whose map is complete on return. Its next step is fs_confine(). A plain
  * fork() instead of fs_fork() works too, with a layer less.
+ * With o->join the child is the caller's sibling, so that it has the parent of
+ * the keeper whose place it takes; an ordinary user's caller is in that one's
+ * user namespace afterwards.
  * Return: 0 in the child, its pid in the parent, -errno.
  */
 pid_t fs_fork(const struct fs_options *o);
+
+/**
+ * fs_join_open() - look up where a keeper is confined
+ * @keeper:	its process id; a child of the caller's or its parent's
+ * @dir:	O_PATH of its share's directory; stays the caller's
+ *
+ * Return: 0, or -errno where it is not to be looked at. What was opened is
+ * closed by fs_confine() at the latest.
+ */
+int fs_join_open(struct fs_join *join, pid_t keeper, int dir);
 
 /* Exit status of a process that a system call filter ended: do not restart. */
 #define FS_EXIT_SECCOMP	121

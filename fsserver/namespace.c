@@ -14,6 +14,11 @@
  * owner.c's. An ordinary user's own id can always be mapped; more come from
  * newuidmap(1), which must run outside of the namespace, by the parent.
  *
+ * A keeper that takes the place of another is put where that one is, in the
+ * same two halves: mounts have numbers, by which a guest's files are known, and
+ * the share's directory may have been moved since. Only the pid namespace ends
+ * with the old keeper, so it and the procfs are new.
+ *
  * Mounts are private, so nothing that is mounted on the host later appears in
  * the share, nor the other way. nosuid, nodev, (ro) and nosymfollow are set on
  * all of them. Kernels before 5.12 lack mount_setattr(2): each is remounted.
@@ -32,6 +37,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -197,6 +203,72 @@ static int await_map(int fd)
 	return n == sizeof(err) ? err : -EIO;
 }
 
+/* The flag of each, and its name in /proc/PID/ns. */
+static const struct {
+	const char *name;
+	int flag;
+} join_kinds[FS_JOIN_COUNT] = {
+	[FS_JOIN_USER] = { "user", CLONE_NEWUSER },
+	[FS_JOIN_MNT] = { "mnt", CLONE_NEWNS },
+	[FS_JOIN_NET] = { "net", CLONE_NEWNET },
+	[FS_JOIN_IPC] = { "ipc", CLONE_NEWIPC },
+	[FS_JOIN_UTS] = { "uts", CLONE_NEWUTS },
+};
+
+/* A namespace of @pid's that is not the caller's: *@fd, or -1. */
+static int join_open_one(pid_t pid, const char *name, int *fd)
+{
+	struct stat own, its;
+	char path[48];
+
+	*fd = -1;
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+	if (stat(path, &own))
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, name);
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0 || fstat(*fd, &its))
+		return -errno;
+	if (own.st_dev == its.st_dev && own.st_ino == its.st_ino) {
+		close(*fd);
+		*fd = -1;
+	}
+	return 0;
+}
+
+int fs_join_open(struct fs_join *join, pid_t keeper, int dir)
+{
+	int err = 0;
+
+	join->dir = dir;
+	for (int i = 0; i < FS_JOIN_COUNT; i++)
+		join->ns[i] = -1;
+	for (int i = 0; i < FS_JOIN_COUNT && !err; i++)
+		err = join_open_one(keeper, join_kinds[i].name, &join->ns[i]);
+	return err;
+}
+
+/* ns_fork() beside another keeper: the user namespace is that one's. */
+static pid_t join_fork(const struct fs_join *join)
+{
+	unsigned long flags = CLONE_PARENT;
+	pid_t pid;
+
+	/* Root is that of the host until it becomes another user. */
+	if (geteuid() && join->ns[FS_JOIN_USER] >= 0) {
+		if (setns(join->ns[FS_JOIN_USER], CLONE_NEWUSER))
+			return -errno;
+		forked.userns = true;
+	}
+	forked.pidns = join->ns[FS_JOIN_MNT] >= 0;
+	pid = raw_fork(forked.pidns ? flags | CLONE_NEWPID : flags);
+	if (pid < 0 && forked.pidns) {
+		forked.pidns = false;
+		pid = raw_fork(flags);
+	}
+	return pid;
+}
+
 pid_t ns_fork(const struct fs_options *o)
 {
 	unsigned long flags = CLONE_NEWPID;
@@ -207,6 +279,8 @@ pid_t ns_fork(const struct fs_options *o)
 	pid_t pid;
 
 	memset(&forked, 0, sizeof(forked));
+	if (o->join)
+		return join_fork(o->join);
 	if (uid != 0)
 		flags |= CLONE_NEWUSER;
 	if (pipe2(sync, O_CLOEXEC))
@@ -376,6 +450,39 @@ static int enter_step(struct confining *c, int err, const char *step)
 	return confine_fail(c, err, "%s: %s", step, strerror(err));
 }
 
+/* To where another keeper is; the procfs is of our own pid namespace. */
+static int ns_join(struct confining *c)
+{
+	const struct fs_join *join = c->o->join;
+	struct stat its, own;
+	int err, root;
+
+	if (join->ns[FS_JOIN_MNT] < 0)
+		return confine_fail(c, EOPNOTSUPP, "the keeper before this one "
+				    "had no namespaces");
+	c->fatal = true;
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return enter_step(c, errno, "making namespaces");
+	err = open_proc(c->place);
+	if (err)
+		return enter_step(c, -err, "opening /proc");
+	for (int i = FS_JOIN_MNT; i < FS_JOIN_COUNT; i++)
+		if (join->ns[i] >= 0 &&
+		    setns(join->ns[i], join_kinds[i].flag))
+			return enter_step(c, errno, "joining the namespaces "
+					  "of the keeper before this one");
+	c->place->userns = geteuid() != 0;
+	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || fstat(root, &own) || fstat(join->dir, &its))
+		return enter_step(c, errno, "opening the share's mount");
+	c->place->root = root;
+	if (own.st_dev != its.st_dev || own.st_ino != its.st_ino)
+		return confine_fail(c, ESTALE, "the keeper before this one is "
+				    "not confined to its share");
+	return 0;
+}
+
 int ns_enter(struct confining *c)
 {
 	int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
@@ -383,6 +490,8 @@ int ns_enter(struct confining *c)
 	gid_t gid = getegid();
 	int dir, root, err;
 
+	if (c->o->join)
+		return ns_join(c);
 	/* In a namespace without a map no file can be made. */
 	c->fatal = forked.error && forked.userns;
 	if (forked.error && (uid || c->o->sandbox == FS_SANDBOX_NAMESPACE))

@@ -74,8 +74,15 @@ static int refused(struct confining *c, const char *dir)
 int confine_open_dir(struct confining *c)
 {
 	const char *dir = c->o->dir;
-	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd;
 
+	/* Its path may lead elsewhere by now. */
+	if (c->o->join)
+		fd = fcntl(c->o->join->dir, F_DUPFD_CLOEXEC, 3);
+	else
+		fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->o->join && fd >= 0)
+		return fd;
 	if (fd >= 0 && faccessat(AT_FDCWD, dir, R_OK | X_OK, AT_EACCESS)) {
 		int err = errno;
 
@@ -340,7 +347,7 @@ pid_t fs_fork(const struct fs_options *o)
 {
 	pid_t pid;
 
-	if (ns_needed(o))
+	if (ns_needed(o) || o->join)
 		return ns_fork(o);
 	pid = fork();
 	return pid < 0 ? -errno : pid;

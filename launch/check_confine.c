@@ -35,9 +35,7 @@ void findings_layer(struct findings *found, const char *tag,
 }
 
 int check_confinement(const struct config *c, struct findings *found,
-		      int (*probe)(const struct share_config *sc,
-				   struct findings *found, char *why,
-				   size_t size))
+		      check_probe_fn *probe)
 {
 	int status = 0;
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The first word of a command line: a subcommand of vmshare.c's table, or one
- * of those that only print: help, version and completion.
+ * of those that only print: help, version and completion. And what goes before
+ * the work of a subcommand: its options, and for a machine the checks.
  */
 #include "launch/launch.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_COMMANDS 32
@@ -30,7 +32,8 @@ static void print_usage(const struct command *table, FILE *out)
 	fputs("vmshare run --share .:src disk.img\n\n"
 	      "usage: vmshare COMMAND [OPTION...]\n\n", out);
 	for (const struct command *c = table; c->name; c++)
-		fprintf(out, "  %-11s %s\n", c->name, c->summary);
+		if (c->summary)	/* or it is not for people */
+			fprintf(out, "  %-11s %s\n", c->name, c->summary);
 	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
 		fprintf(out, "  %-11s %s\n", printers[i].name,
 			printers[i].summary);
@@ -83,7 +86,8 @@ static int unknown(const struct command *table, const char *word)
 	size_t n = 0;
 
 	for (; table->name && n < MAX_COMMANDS; table++)
-		names[n++] = table->name;
+		if (table->summary)
+			names[n++] = table->name;
 	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
 		names[n++] = printers[i].name;
 	names[n] = NULL;
@@ -118,4 +122,82 @@ int command_run(const struct command *table, int argc, char **argv)
 				       : printers[i].run(table, argc - 1,
 							 argv + 1);
 	return unknown(table, word);
+}
+
+/* ---- options and checks -------------------------------------------------- */
+
+int command_parsed(int argc, char **argv,
+		   int (*parse)(struct config *c, int argc, char **argv),
+		   int (*work)(const struct config *c))
+{
+	struct config c;
+	int got = parse(&c, argc, argv);
+	int status = got < 0 ? EXIT_REFUSED : 0;
+
+	if (got == 0) {
+		prepare_log(&c);
+		status = work(&c);
+	}
+	config_free(&c);
+	return status;
+}
+
+static int print_dry_run(const struct config *c, const struct qemu_info *info)
+{
+	char **argv = qemu_argv(c, info, NULL);
+
+	if (!argv) {
+		log_error("out of memory");
+		return EXIT_REFUSED;
+	}
+	qemu_print(argv);
+	free(argv);
+	return 0;
+}
+
+/* For another host, perhaps: only QEMU is looked for. */
+static int print_xml(const struct config *c, struct qemu_info *info,
+		     struct findings *found)
+{
+	int status = qemu_probe(c, info, found);
+
+	findings_print(found);
+	return status ? status : libvirt_print(c, info);
+}
+
+static int run_checked(const struct config *c, struct qemu_info *info,
+		       struct findings *found, command_run_fn *run,
+		       check_probe_fn *probe)
+{
+	bool check = strcmp(c->command, "check") == 0;
+	int status = check_run(c, info, found);
+
+	if (check && !status)
+		status = check_confinement(c, found, probe);
+	if (check && c->json)
+		findings_print_json(found, c);
+	else
+		findings_print(found);
+	if (check || status)
+		return status;
+	return c->dry_run ? print_dry_run(c, info) : run(c, info);
+}
+
+int command_vm(int argc, char **argv, command_run_fn *run,
+	       check_probe_fn *probe)
+{
+	struct findings found = {.count = 0};
+	struct qemu_info info = {.major = 0};
+	struct config c;
+	int got = config_parse(&c, argc, argv);
+	int status = got < 0 ? EXIT_REFUSED : 0;
+
+	if (got == 0) {
+		prepare_log(&c);
+		status = strcmp(c.command, "libvirt-xml") == 0 ?
+				 print_xml(&c, &info, &found) :
+				 run_checked(&c, &info, &found, run, probe);
+	}
+	config_free(&c);
+	return status;
 }

@@ -16,7 +16,7 @@
 #include <string.h>
 
 static const char *const commands[] = {"run",   "check", "libvirt-xml",
-				       "serve", "ps",    "stat"};
+				       "serve", "ps",    "stat", "restart"};
 static const char *const others[] = {"help", "version", "completion"};
 
 /* What a value is: 'f' a file, 'd' a directory, 'c' one of arg's, or 0. */
@@ -96,14 +96,14 @@ static void print_bash(void)
 	puts("' ;;");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		bash_options(commands[i]);
-	puts("\thelp) words='run check libvirt-xml serve ps stat share "
+	puts("\thelp) words='run check libvirt-xml serve ps stat restart share "
 	     "options' ;;");
 	puts("\tcompletion) words='bash zsh fish' ;;\n\tesac");
-	puts("\t[[ $command != stat || $cur == -* ]] || "
+	puts("\t[[ ! $command =~ ^(stat|restart)$ || $cur == -* ]] || "
 	     "words=$(\"${COMP_WORDS[0]}\" completion --tags 2>/dev/null)");
 	puts("\tif [[ $cur == -* || $command == '' || $command == help || "
-	     "$command == completion ||\n\t\t$command == ps || "
-	     "$command == stat ]]; then");
+	     "$command == completion ||\n\t\t"
+	     "$command =~ ^(ps|stat|restart)$ ]]; then");
 	puts("\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))");
 	puts("\telse\n\t\tcompopt -o filenames");
 	puts("\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}");
@@ -169,14 +169,14 @@ static void print_zsh(void)
 		for (unsigned int j = 0; j < cfg_nr_keys; j++)
 			if (cfg_keys[j].scope & scope)
 				zsh_key(&cfg_keys[j]);
-		puts(strcmp(commands[i], "stat") == 0
+		puts(scope & (CFG_STAT | CFG_RESTART)
 			     ? "\t\t'--help[show help]' '1:tag:("
 			       "$(vmshare completion --tags 2>/dev/null))' ;;"
 		     : strcmp(commands[i], "ps") == 0
 			     ? "\t\t'--help[show help]' ;;"
 			     : "\t\t'--help[show help]' '*:file:_files' ;;");
 	}
-	puts("\thelp) compadd run check libvirt-xml serve ps stat share "
+	puts("\thelp) compadd run check libvirt-xml serve ps stat restart share "
 	     "options ;;");
 	puts("\tcompletion) compadd bash zsh fish ;;\n\tesac\n}");
 	puts("if [ \"$funcstack[1]\" = _vmshare ]; then _vmshare \"$@\"; "
@@ -217,11 +217,13 @@ static void print_fish(void)
 		printf("%s%s", others[i],
 		       i + 1 < ARRAY_SIZE(others) ? " " : "'\n");
 	puts("complete -c vmshare -n '__fish_seen_subcommand_from help' -f "
-	     "-a 'run check libvirt-xml serve ps stat share options'");
+	     "-a 'run check libvirt-xml serve ps stat restart share "
+	     "options'");
 	puts("complete -c vmshare -n '__fish_seen_subcommand_from completion' "
 	     "-f -a 'bash zsh fish'");
 	puts("complete -c vmshare -n '__fish_seen_subcommand_from ps' -f");
-	puts("complete -c vmshare -n '__fish_seen_subcommand_from stat' "
+	puts("complete -c vmshare -n "
+	     "'__fish_seen_subcommand_from stat restart' "
 	     "-f -a '(vmshare completion --tags 2>/dev/null)'");
 	for (unsigned int i = 0; i < cfg_nr_keys; i++)
 		if (cfg_keys[i].scope & (CFG_COMMANDS | CFG_LOOK))

@@ -160,7 +160,8 @@ static int apply(struct cfg_parser *p, const struct flags *f,
 		const struct cfg_key *key = f->list[i].key;
 
 		if (!key) {
-			if ((scope & CFG_STAT) && !c->target) {
+			if ((scope & (CFG_STAT | CFG_RESTART)) &&
+			    !c->target) {
 				c->target = f->list[i].value;
 				continue;
 			}

@@ -39,6 +39,9 @@ static const struct topic topics[] = {
 	{"stat", CFG_STAT, "vmshare stat --watch src",
 	 "vmshare stat [--watch] [--json] [PID|TAG]",
 	 "counts and latencies of each operation of a share"},
+	{"restart", CFG_RESTART, "vmshare restart src",
+	 "vmshare restart PID|TAG",
+	 "has the program on disk take over a share that runs"},
 	{"completion", 0,
 	 "vmshare completion bash >~/.bash_completion",
 	 "vmshare completion bash|zsh|fish",
@@ -124,8 +127,8 @@ static void print_keys(void)
 		{CFG_RUN, "run"},	  {CFG_CHECK, "check"},
 		{CFG_XML, "libvirt-xml"}, {CFG_SERVE, "serve"},
 		{CFG_PS, "ps"},		  {CFG_STAT, "stat"},
-		{CFG_SHARE, "share"},	  {CFG_SECTION, "section"},
-		{CFG_NUMA, "numa"},
+		{CFG_RESTART, "restart"}, {CFG_SHARE, "share"},
+		{CFG_SECTION, "section"}, {CFG_NUMA, "numa"},
 	};
 
 	for (size_t s = 0; s < ARRAY_SIZE(scopes); s++) {

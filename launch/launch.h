@@ -128,7 +128,7 @@ struct config {
 	int listen_fd;			/* --fd; -1: none */
 	const char *socket_group;
 	bool once;
-	/* stat */
+	/* stat, restart */
 	const char *target;		/* PID or TAG, or NULL: all */
 	bool watch;
 	/* what the strings live in; freed by config_free() */
@@ -207,16 +207,17 @@ void findings_add(struct findings *found, int status, const char *hint,
 /* One layer of a share's confinement; a warning where it is not on. */
 void findings_layer(struct findings *found, const char *tag,
 		    const struct confinement *layer);
+/* Try a share's confinement and tell @found; 0, or -errno with @why set. */
+typedef int check_probe_fn(const struct share_config *sc,
+			   struct findings *found, char *why, size_t size);
+
 /**
  * check_confinement() - what each share's server would be confined by
- * @probe:	try it and tell @found; 0, or -errno with @why set
  *
  * Return: 0, or the exit status of what was added as fatal.
  */
 int check_confinement(const struct config *c, struct findings *found,
-		      int (*probe)(const struct share_config *sc,
-				   struct findings *found, char *why,
-				   size_t size));
+		      check_probe_fn *probe);
 
 /*
  * Test all of @c; findings in order. Touches nothing. Calls qemu_probe() with
@@ -332,6 +333,18 @@ enum share_event {
 	SHARE_NOT_SHARED = 'n',	/* guest memory is private */
 };
 
+/* Descriptors of keeper and workers besides those in the arena. */
+struct share_fds {
+	int sock;		/* connected or listening */
+	int events;		/* enum share_event to the parent */
+	int relay;		/* from the parent, for an heir; or -1 */
+	/* The keeper's, to parent and old keeper, until it begins; then -1. */
+	int ready, go, link;
+};
+
+typedef void share_know_fn(void *known, int fd);
+struct heir;
+
 /* What vmshare.c supplies: the rooms that launch does not know. */
 struct share_ops {
 	/* Like fork(): the child becomes the keeper. */
@@ -341,14 +354,30 @@ struct share_ops {
 		       char *why, size_t why_size);
 	/* In the keeper, after confine: lock it down further. 0 or -errno. */
 	int (*lock_keeper)(void *arg);
-	/* In each worker: serve @sock until it ends. An exit status. */
-	int (*serve)(void *arg, int sock, int event_fd, struct arena *arena);
+	/* In each worker: serve the socket until it ends. An exit status. */
+	int (*serve)(void *arg, const struct share_fds *fds,
+		     struct arena *arena);
 	/*
 	 * Did the worker that died complete a request? Asked once for each:
 	 * tells a crash loop from a crash. NULL where no worker can adopt what
 	 * another left: its death is the share's then.
 	 */
 	bool (*progressed)(void *arg, struct arena *arena);
+	/*
+	 * The rest only where another program may take the share over.
+	 *
+	 * Call @know for each descriptor that the state in the arena or @arg
+	 * names. 0 or -errno.
+	 */
+	int (*known)(void *arg, struct arena *arena, share_know_fn *know,
+		     void *known);
+	/* Give @arg's own descriptors numbers from @least on. 0 or -errno. */
+	int (*move)(void *arg, int least);
+	/* In a process of its own: could a worker serve? 0 or -errno. */
+	int (*probe)(void *arg, const struct share_fds *fds,
+		     struct arena *arena);
+	/* In the parent: what makes @arg, for the other program. */
+	void (*describe)(void *arg, struct heir *heir);
 };
 
 struct share {
@@ -358,7 +387,13 @@ struct share {
 	int events;		/* read end, non-blocking; -1: none */
 	bool connected, driver, mounted, ever_mounted, not_shared;
 	struct guardian *guardian;
-	struct stats *stats;	/* set by the caller after the start, or NULL */
+	const struct share_ops *ops;
+	void *arg;
+	int relay;		/* the other end of the keeper's; -1: none */
+	int dir;		/* O_PATH of the shared directory, or -1 */
+	/* Set by the caller after the start; or NULL, -1. */
+	struct stats *stats;
+	int stats_fd;
 };
 
 /**
@@ -382,21 +417,19 @@ void share_read_events(struct share *s,
 		       void (*fn)(void *ctx, struct share *s, char event),
 		       void *ctx);
 
-typedef void share_know_fn(void *known, int fd);
-
 /**
  * share_sweep() - in a worker: close what its predecessor left half open
- * @list:	calls @know for each descriptor that state in the arena names
- * @arg:	for @list
- * @sock, @event_fd: as given to serve()
+ * @arg:	for ops->known()
+ * @fds:	as given to serve()
  *
- * Keeper and workers share one table of descriptors. Whatever @list does not
- * name was being opened or closed when a worker died. Before threads start.
- * Return: 0 or -errno.
+ * Keeper and workers share one table of descriptors. Whatever ops->known()
+ * does not name was being opened or closed when a worker died. Before threads
+ * start. Return: 0 or -errno.
  */
-int share_sweep(int (*list)(void *arg, struct arena *arena,
-			    share_know_fn *know, void *known),
-		void *arg, struct arena *arena, int sock, int event_fd);
+int share_sweep(const struct share_ops *ops, void *arg,
+		const struct share_fds *fds, struct arena *arena);
+/* Give *@fd (-1 stays so) a number from @least on. 0 or -errno. */
+int share_move_fd(int *fd, int least);
 
 /**
  * share_reap() - after the pidfd became readable
@@ -408,6 +441,54 @@ int share_reap(struct share *s);
 
 /* Kill and reap; nothing when it is not running. */
 void share_stop(struct share *s);
+
+/* ---- letter.c, heir.c: another program takes a share over ---------------- */
+
+#define HEIR_COMMAND	"take-over"	/* FD of a letter */
+
+/*
+ * What the program on disk, started anew beside a share that runs, is told in
+ * a letter. Its keeper then gets from the old one what is open, the state
+ * among it, and the guest notices nothing.
+ */
+struct heir {
+	/* Filled in by share_ops.describe(). */
+	const char *access;	/* as it was resolved */
+	unsigned int how;	/* enum serve_how */
+	bool root;		/* it is the root of a guest without a disk */
+	/* The rest is the launcher's. */
+	struct config config;	/* read: command, verbose, syslog, one share */
+	int keeper;		/* process id of the old one */
+	int dir;		/* O_PATH of the shared directory */
+	int stats;		/* or -1 */
+	int ready, go;		/* to and from the process that started it */
+	int link;		/* to the old keeper */
+	int relay;		/* the new keeper's, for the next heir */
+};
+
+/** heir_command() - HEIR_COMMAND: read the letter, set up messages, @work */
+int heir_command(int argc, char **argv, int (*work)(struct heir *h));
+
+/**
+ * heir_start() - in the heir: fork the new keeper
+ *
+ * Return: an exit status; the keeper goes on without its parent.
+ */
+int heir_start(const struct heir *h, const struct share_ops *ops, void *arg);
+/* Tell whoever started it why not. Return: an exit status. */
+int heir_refuse(const struct heir *h, const char *why);
+
+/** heir_remember() - first of all: what this program's file is called */
+void heir_remember(void);
+
+/**
+ * share_succeed() - have the program on disk take a share over
+ * @c:		the run's or serve's
+ *
+ * Prints what came of it, and counts it where there are counts. The share goes
+ * on in any case; it stands still for some milliseconds.
+ */
+void share_succeed(const struct config *c, struct share *s);
 
 /* ---- command.c: the first word ------------------------------------------- */
 
@@ -426,15 +507,29 @@ struct command {
  */
 int command_run(const struct command *table, int argc, char **argv);
 
+/** command_parsed() - parse options, set up messages, and @work */
+int command_parsed(int argc, char **argv,
+		   int (*parse)(struct config *c, int argc, char **argv),
+		   int (*work)(const struct config *c));
+
+typedef int command_run_fn(const struct config *c,
+			   const struct qemu_info *info);
+/* run, check and libvirt-xml, of which the first one calls @run. */
+int command_vm(int argc, char **argv, command_run_fn *run,
+	       check_probe_fn *probe);
+
 /* ---- look.c, ps.c, stat.c: what runs, and what it does ------------------- */
 
 /* Let "vmshare ps" find this process; a warning where that fails. */
 void look_publish(const struct config *c);
-/* Memory for the counts of the share in @slot; NULL after a warning. */
-struct stats *look_stats(unsigned int slot);
+/*
+ * Memory for the counts of the share in @slot, and its descriptor; NULL and -1
+ * after a warning.
+ */
+struct stats *look_stats(unsigned int slot, int *fd);
 
 /**
- * look_command() - the subcommands ps and stat
+ * look_command() - the subcommands ps, stat and restart
  * @op_name:	what the consumer calls an operation in its counts, or NULL
  *
  * Return: an exit status.

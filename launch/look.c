@@ -131,18 +131,18 @@ void look_publish(const struct config *c)
 			    strerror(-fd));
 }
 
-struct stats *look_stats(unsigned int slot)
+struct stats *look_stats(unsigned int slot, int *fd)
 {
 	struct stats *stats = NULL;
 	char name[32];
-	int fd;
 
 	snprintf(name, sizeof(name), STATS_NAME "%u", slot);
-	fd = stats_create(name, &stats);
-	if (fd < 0)
-		log_warning("'vmshare stat' won't show a share: %s",
-			    strerror(-fd));
-	return fd < 0 ? NULL : stats;
+	*fd = stats_create(name, &stats);
+	if (*fd >= 0)
+		return stats;
+	log_warning("'vmshare stat' won't show a share: %s", strerror(-*fd));
+	*fd = -1;
+	return NULL;
 }
 
 /* ---- finding ------------------------------------------------------------- */
@@ -357,8 +357,9 @@ int look_command(int argc, char **argv,
 	if (got > 0)
 		status = 0;
 	else if (got == 0)
-		status = strcmp(c->command, "ps") == 0 ? ps_run(c) :
-							 stat_run(c, op_name);
+		status = strcmp(c->command, "ps") == 0	 ? ps_run(c) :
+			 strcmp(c->command, "stat") == 0 ? stat_run(c, op_name)
+							 : restart_run(c);
 	config_free(c);
 	free(c);
 	return status;

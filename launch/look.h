@@ -28,6 +28,7 @@ struct look {
 /* Each prints and returns an exit status. */
 int ps_run(const struct config *c);
 int stat_run(const struct config *c, const char *(*op_name)(unsigned int op));
+int restart_run(const struct config *c);
 
 /**
  * look_each() - find all that run

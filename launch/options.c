@@ -130,7 +130,8 @@ const struct cfg_key cfg_keys[] = {
 	  opt_path, VM(file), 0, 0, NULL, "read settings from FILE" },
 	{ "dry-run", 'n', CFG_VM | CFG_FLAG_ONLY | COMMON, NULL, opt_bool,
 	  VM(dry_run), 0, 0, "off", "print QEMU's command, start nothing" },
-	{ "json", 0, CFG_CHECK | CFG_LOOK | CFG_FLAG_ONLY | COMMON, NULL,
+	{ "json", 0,
+	  CFG_CHECK | CFG_PS | CFG_STAT | CFG_FLAG_ONLY | COMMON, NULL,
 	  opt_bool, VM(json), 0, 0, "off", "print JSON on stdout" },
 	{ "watch", 'w', CFG_STAT | CFG_FLAG_ONLY | COMMON, NULL, opt_bool,
 	  VM(watch), 0, 0, "off", "go on, each second about the last one" },
@@ -306,6 +307,7 @@ unsigned int cfg_scope(const char *command)
 		{"serve", CFG_SERVE},
 		{"ps", CFG_PS},
 		{"stat", CFG_STAT},
+		{"restart", CFG_RESTART},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)

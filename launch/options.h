@@ -23,11 +23,12 @@ enum {
 	CFG_COMMON = 1 << 8,	/* in the subcommand's --help */
 	CFG_PS = 1 << 9,
 	CFG_STAT = 1 << 10,
+	CFG_RESTART = 1 << 11,
 };
 
 #define CFG_VM	     (CFG_RUN | CFG_CHECK | CFG_XML)
 #define CFG_COMMANDS (CFG_VM | CFG_SERVE)
-#define CFG_LOOK     (CFG_PS | CFG_STAT)
+#define CFG_LOOK     (CFG_PS | CFG_STAT | CFG_RESTART)
 
 struct cfg_parser;
 struct cfg_key;

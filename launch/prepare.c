@@ -128,6 +128,9 @@ void prepare_process(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* Asks what is stuck: nothing is before there is a loop to take it. */
 	(void)signal(SIGUSR1, SIG_IGN);
+	/* Asks for a restart. */
+	(void)signal(SIGUSR2, SIG_IGN);
+	heir_remember();
 }
 
 int prepare_guardian(struct guardian **guardian)

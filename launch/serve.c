@@ -309,12 +309,14 @@ static int open_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* Poll until the end: an exit status. */
-static int wait_loop(struct serving *s, struct share *share, int signals)
+static int wait_loop(struct serving *s, const struct config *c,
+		     struct share *share, int signals)
 {
 	for (;;) {
 		struct signalfd_siginfo info;
@@ -340,6 +342,8 @@ static int wait_loop(struct serving *s, struct share *share, int signals)
 		/* To be told to end is how a server ends (libvirt's way). */
 		if (info.ssi_signo == SIGUSR1)
 			share_ask(share);
+		else if (info.ssi_signo == SIGUSR2)
+			share_succeed(c, share);
 		else
 			return info.ssi_signo == SIGTERM ? 0 :
 				128 + (int)info.ssi_signo;
@@ -357,7 +361,7 @@ int serve_wait(const struct config *c, struct share *share,
 	else if (report_open(&s.report, c, guardian) == 0) {
 		report_started(&s.report, share->keeper);
 		report_ready(&s.report);
-		status = wait_loop(&s, share, signals);
+		status = wait_loop(&s, c, share, signals);
 		share_read_events(share, on_event, &s);
 		report_exit(&s.report, status, "vmshare");
 	}

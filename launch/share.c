@@ -25,17 +25,27 @@
  * successor can adopt the state, unless five died with no request completed
  * between: a clone repeats addresses and canaries, so this is a defence too.
  * SIGKILL does not count; a system call filter's victim is never replaced.
+ *
+ * A keeper of another program may take its place (heir.c). That one is forked
+ * and confined as the first was, but beside it, and then SIGUSR2 to the old
+ * keeper means: end the worker, and in its place have a child send what is
+ * open. As long as the heir has not said that it can go on, its end is the end
+ * of that child, and the old keeper starts the next worker. When it has, the
+ * parent kills the old keeper, and only then lets the new one start a worker:
+ * at no time are there two.
  */
 
-#include "launch/supervise.h"
+#include "launch/heir.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -52,22 +62,53 @@
 struct keeper {
 	const struct share_ops *ops;
 	void *arg;
-	int sock, events, ready, go;
+	struct share_fds fds;
 	pid_t self;
 	struct arena *arena;
 };
 
+/* The signal handler's, in a keeper. */
+static volatile sig_atomic_t keeper_worker, keeper_asked;
+
 /* ---- keeper -------------------------------------------------------------- */
 
-static _Noreturn void keeper_refuse(struct keeper *k, const char *why)
+static void say_refused(int ready, const char *why)
 {
 	char line[1024];
-	int n = snprintf(line, sizeof(line), "\1%s", why);
+	int n = snprintf(line, sizeof(line), "%c%s", HEIR_REFUSES, why);
 
 	if (n >= (int)sizeof(line))
 		n = (int)sizeof(line) - 1;
-	(void)!write(k->ready, line, (size_t)n);
+	(void)!write(ready, line, (size_t)n);
+}
+
+static _Noreturn void keeper_refuse(struct keeper *k, const char *fmt, ...)
+	PRINTF_LIKE(2, 3);
+
+static _Noreturn void keeper_refuse(struct keeper *k, const char *fmt, ...)
+{
+	char why[1000];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, sizeof(why), fmt, args);
+	va_end(args);
+	say_refused(k->fds.ready, why);
 	_exit(SHARE_FAILED);
+}
+
+static void keeper_ready(struct keeper *k)
+{
+	(void)!write(k->fds.ready, &(char){HEIR_READY}, 1);
+}
+
+/* The parent has an heir: its keeper needs what this one has. */
+static void on_asked(int sig)
+{
+	(void)sig;
+	keeper_asked = 1;
+	if (keeper_worker > 0)
+		kill(keeper_worker, SIGKILL);
 }
 
 /* What was inherited and is no business of a file server. */
@@ -87,6 +128,7 @@ static int keeper_settle(void)
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGUSR2, on_asked);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	return 0;
@@ -111,61 +153,85 @@ static int keeper_arena(struct keeper *k)
 
 static void keeper_prepare(struct keeper *k)
 {
-	int keep[3] = {k->sock, k->events, k->ready};
+	const int held[] = {k->fds.sock, k->fds.events, k->fds.relay,
+			    k->fds.ready, k->fds.go, k->fds.link};
+	int keep[ARRAY_SIZE(held)] = {0}, err;
+	unsigned int nr = 0;
 	char why[768] = "";
-	int err;
 
 	err = keeper_settle();
-	if (err) {
-		snprintf(why, sizeof(why), "can't use /dev/null: %s",
-			 strerror(-err));
-		keeper_refuse(k, why);
-	}
-	qsort(keep, ARRAY_SIZE(keep), sizeof(keep[0]), compare_fds);
-	if (k->ops->confine(k->arg, keep, ARRAY_SIZE(keep), why, sizeof(why)))
-		keeper_refuse(k, why);
+	if (err)
+		keeper_refuse(k, "can't use /dev/null: %s", strerror(-err));
+	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
+		if (held[i] >= 0)
+			keep[nr++] = held[i];
+	qsort(keep, nr, sizeof(keep[0]), compare_fds);
+	if (k->ops->confine(k->arg, keep, nr, why, sizeof(why)))
+		keeper_refuse(k, "%s", why);
 	/* New credentials cleared it. Unlike the guardian it also works when
 	 * the guardian is killed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	err = keeper_arena(k);
-	if (err) {
-		snprintf(why, sizeof(why), "can't make the arena: %s",
-			 strerror(-err));
-		keeper_refuse(k, why);
-	}
+	/* An heir gets one. */
+	err = k->fds.link < 0 ? keeper_arena(k) : 0;
+	if (err)
+		keeper_refuse(k, "can't make the arena: %s", strerror(-err));
 	err = k->ops->lock_keeper(k->arg);
-	if (err) {
-		snprintf(why, sizeof(why), "can't filter system calls: %s",
-			 strerror(-err));
-		keeper_refuse(k, why);
-	}
-	(void)!write(k->ready, "", 1);
-	close(k->ready);
+	if (err)
+		keeper_refuse(k, "can't filter system calls: %s",
+			      strerror(-err));
+	keeper_ready(k);
 }
 
-static _Noreturn void worker_main(struct keeper *k)
+/* What a child of the keeper does; an exit status. */
+typedef int keeper_child(struct keeper *k);
+
+static int child_serve(struct keeper *k)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != k->self)
-		_exit(SHARE_FAILED);
-	_exit(k->ops->serve(k->arg, k->sock, k->events, k->arena));
+	return k->ops->serve(k->arg, &k->fds, k->arena);
 }
 
-/* Start a worker and wait for its end: its wait status, or -errno. */
-static int keeper_work(struct keeper *k)
+static int child_probe(struct keeper *k)
 {
-	long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	return k->ops->probe(k->arg, &k->fds, k->arena) ? SHARE_FAILED : 0;
+}
+
+/* Returns, and fails, only where the heir did not make it. */
+static int child_send(struct keeper *k)
+{
+	int link = descriptors_passed(k->fds.relay);
+
+	if (link >= 0)
+		descriptors_send(link, k->ops, k->arg, &k->fds, k->arena);
+	return SHARE_FAILED;
+}
+
+/* Have a child do it and wait for its end: its wait status, or -errno. */
+static int keeper_work(struct keeper *k, keeper_child *work)
+{
+	sigset_t asked;
 	int status;
 	pid_t got;
+	long pid;
 
-	if (pid == 0)
-		worker_main(k);
+	sigemptyset(&asked);
+	sigaddset(&asked, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &asked, NULL);
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		(void)signal(SIGUSR2, SIG_DFL);
+		sigprocmask(SIG_UNBLOCK, &asked, NULL);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(getppid() == k->self ? work(k) : SHARE_FAILED);
+	}
+	keeper_worker = work == child_serve ? (sig_atomic_t)pid : 0;
+	sigprocmask(SIG_UNBLOCK, &asked, NULL);
 	if (pid < 0)
 		return -errno;
 	/* PID 1 reaps what is re-parented to it, too. */
 	do
 		got = waitpid(-1, &status, 0);
 	while (got != pid && (got > 0 || errno == EINTR));
+	keeper_worker = 0;
 	return got < 0 ? -errno : status;
 }
 
@@ -199,7 +265,7 @@ static int keeper_loop(struct keeper *k)
 	unsigned int deaths = 0;
 
 	for (;;) {
-		int status = keeper_work(k);
+		int status = keeper_work(k, child_serve);
 
 		if (status < 0) {
 			errno = -status;
@@ -208,64 +274,119 @@ static int keeper_loop(struct keeper *k)
 		}
 		if (WIFEXITED(status))
 			return WEXITSTATUS(status);
+		if (keeper_asked) {
+			keeper_asked = 0;
+			(void)keeper_work(k, child_send);
+			continue;
+		}
 		if (!keeper_goes_on(k, WTERMSIG(status), &deaths))
 			return SHARE_FAILED;
 	}
 }
 
-static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
-				  const char *tag)
+static void drop(int *fd)
+{
+	close(*fd);
+	*fd = -1;
+}
+
+/* Wait until the parent has registered this process. */
+static void keeper_begin(struct keeper *k, const char *tag)
 {
 	char name[96], go;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "vmshare-share");
-	if (guardian_orphaned(guardian))
-		_exit(SHARE_FAILED);
-	guardian_leave(guardian);
-	if (read(k->go, &go, 1) != 1)
+	if (read(k->fds.go, &go, 1) != 1)
 		_exit(SHARE_FAILED);
 	snprintf(name, sizeof(name), "share '%s'", tag);
 	log_name(name);
 	k->self = getpid();
+}
+
+static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
+				  const char *tag)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (guardian_orphaned(guardian))
+		_exit(SHARE_FAILED);
+	guardian_leave(guardian);
+	keeper_begin(k, tag);
+	drop(&k->fds.go);
 	keeper_prepare(k);
+	drop(&k->fds.ready);
 	_exit(keeper_loop(k));
 }
 
-/* ---- successor ----------------------------------------------------------- */
+/* ---- keeper of another program ------------------------------------------- */
 
-#define SWEEP_FDS	(1u << 20)	/* more than any limit of ours allows */
-
-static void sweep_know(void *known, int fd)
+/* Get what the old one has, and try whether it is of use. */
+static void heir_take(struct keeper *k)
 {
-	if (fd >= 0 && (unsigned int)fd < SWEEP_FDS)
-		((unsigned char *)known)[fd] = 1;
+	int *const own[] = {&k->fds.link, &k->fds.ready, &k->fds.go,
+			    &k->fds.relay};
+	int fd, status;
+
+	fd = descriptors_receive(own, ARRAY_SIZE(own), &k->fds.link, k->ops,
+				 k->arg, &k->fds);
+	if (fd == -ECONNRESET)
+		keeper_refuse(k, "the old server ended");
+	if (fd == -EPROTO)
+		keeper_refuse(k, "the old server is of another version");
+	if (fd < 0)
+		keeper_refuse(k, "taking over what is open: %s", strerror(-fd));
+	status = arena_attach(&k->arena, fd);
+	if (status == -EPROTO)
+		keeper_refuse(k, "its state has another version than this "
+			      "program's");
+	if (status)
+		keeper_refuse(k, "taking over the state: %s",
+			      strerror(-status));
+	status = keeper_work(k, child_probe);
+	if (status)
+		keeper_refuse(k, "this program can't go on with the state");
 }
 
-int share_sweep(int (*list)(void *arg, struct arena *arena,
-			    share_know_fn *know, void *known),
-		void *arg, struct arena *arena, int sock, int event_fd)
+static _Noreturn void heir_main(struct keeper *k, const char *tag)
 {
-	const int own[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, sock,
-			   event_fd, arena_fd(arena)};
-	unsigned char *known = calloc(SWEEP_FDS, 1);
-	int err;
+	char none;
 
-	if (!known)
-		return -ENOMEM;
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-		sweep_know(known, own[i]);
-	err = list(arg, arena, sweep_know, known);
-	for (unsigned int fd = 0, end; !err && fd < SWEEP_FDS; fd = end) {
-		for (end = fd; end < SWEEP_FDS && !known[end]; end++)
-			;
-		if (end > fd && syscall(SYS_close_range, fd, end - 1, 0) < 0)
-			err = -errno;
-		while (end < SWEEP_FDS && known[end])
-			end++;
-	}
-	free(known);
-	return err;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	keeper_begin(k, tag);
+	keeper_prepare(k);
+	heir_take(k);
+	keeper_ready(k);
+	drop(&k->fds.ready);
+	/* Closed when the old keeper is gone: it must not go on meanwhile. */
+	while (read(k->fds.go, &none, 1) > 0)
+		;
+	drop(&k->fds.go);
+	drop(&k->fds.link);
+	_exit(keeper_loop(k));
+}
+
+int heir_refuse(const struct heir *h, const char *why)
+{
+	say_refused(h->ready, why);
+	return EXIT_REFUSED;
+}
+
+int heir_start(const struct heir *h, const struct share_ops *ops, void *arg)
+{
+	struct keeper k = {
+		.ops = ops, .arg = arg,
+		.fds = {.sock = -1, .events = -1, .relay = h->relay,
+			.ready = h->ready, .go = h->go, .link = h->link},
+	};
+	char line[1 + sizeof(int32_t)] = {HEIR_FORKED};
+	int32_t pid = ops->fork(arg);
+
+	if (pid == 0)
+		heir_main(&k, h->config.shares[0].tag);
+	if (pid < 0)
+		return heir_refuse(h, strerror(-pid));
+	memcpy(line + 1, &pid, sizeof(pid));
+	return write(h->ready, line, sizeof(line)) == sizeof(line) ? 0 :
+		EXIT_REFUSED;
 }
 
 /* ---- parent -------------------------------------------------------------- */
@@ -327,12 +448,14 @@ int share_start(struct share *s, const struct share_config *config,
 		struct guardian *guardian, char *why, size_t why_size)
 {
 	int events[2] = {-1, -1}, ready[2] = {-1, -1}, go[2] = {-1, -1};
-	int err = 0;
+	int relay[2] = {-1, -1}, err = 0;
 
 	*s = (struct share){.config = config, .pidfd = -1, .events = -1,
-			    .guardian = guardian};
+			    .guardian = guardian, .ops = ops, .arg = arg,
+			    .relay = -1, .dir = -1, .stats_fd = -1};
 	if (pipe2(events, O_CLOEXEC | O_NONBLOCK) < 0 ||
-	    pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0) {
+	    pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, relay) < 0) {
 		err = -errno;
 		snprintf(why, why_size, "can't make a pipe: %s",
 			 strerror(-err));
@@ -340,9 +463,12 @@ int share_start(struct share *s, const struct share_config *config,
 	}
 	s->keeper = ops->fork(arg);
 	if (s->keeper == 0) {
-		struct keeper k = {.ops = ops, .arg = arg, .sock = sock,
-				   .events = events[1], .ready = ready[1],
-				   .go = go[0]};
+		struct keeper k = {
+			.ops = ops, .arg = arg,
+			.fds = {.sock = sock, .events = events[1],
+				.relay = relay[1], .ready = ready[1],
+				.go = go[0], .link = -1},
+		};
 
 		close(go[1]);
 		keeper_main(&k, guardian, config->tag);
@@ -359,12 +485,17 @@ int share_start(struct share *s, const struct share_config *config,
 	if (err)
 		goto out;
 	s->events = events[0];
-	events[0] = -1;
+	s->relay = relay[0];
+	events[0] = relay[0] = -1;
 	close(sock);
+	/* Where it is: a path may be another directory's some day. */
+	if (config->dir)
+		s->dir = open(config->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 out:
 	close_pair(events);
 	close_pair(ready);
 	close_pair(go);
+	close_pair(relay);
 	if (err)
 		share_stop(s);
 	return err;
@@ -419,12 +550,16 @@ int share_reap(struct share *s)
 
 void share_stop(struct share *s)
 {
+	int *const fds[] = {&s->events, &s->relay, &s->dir};
+
 	if (s->pidfd >= 0) {
 		(void)syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL,
 			      0);
 		(void)share_reap(s);
 	}
-	if (s->events >= 0)
-		close(s->events);
-	s->events = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
 }

@@ -121,6 +121,24 @@ static void on_stop_signal(struct run *r)
 	terminal_raw(&r->terminal);
 }
 
+/* Of one share, if the signal says which, as "vmshare restart" does. */
+static void on_restart_signal(struct run *r,
+			      const struct signalfd_siginfo *info)
+{
+	const struct config *c = r->s->config;
+	bool all = info->ssi_code != SI_QUEUE;
+	int slot = info->ssi_int - 1;
+
+	for (unsigned int i = 0; i < r->s->nr_shares; i++) {
+		struct share *s = &r->s->shares[i];
+		bool root = s->config == &c->root_share;
+
+		if (all || slot == (root ? (int)c->nr_shares
+					 : (int)(s->config - c->shares)))
+			share_succeed(c, s);
+	}
+}
+
 static void on_signal(struct run *r)
 {
 	struct signalfd_siginfo info;
@@ -136,6 +154,9 @@ static void on_signal(struct run *r)
 		for (unsigned int i = 0; i < r->s->nr_shares; i++)
 			share_ask(&r->s->shares[i]);
 		break;
+	case SIGUSR2:
+		on_restart_signal(r, &info);
+		break;
 	case SIGWINCH:
 		if (r->s->streams &&
 		    terminal_size(&r->terminal, &rows, &cols) == 0)
@@ -149,7 +170,7 @@ static void on_signal(struct run *r)
 static int open_signals(void)
 {
 	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP,
-				     SIGWINCH, SIGUSR1};
+				     SIGWINCH, SIGUSR1, SIGUSR2};
 	sigset_t set;
 
 	sigemptyset(&set);

@@ -33,8 +33,16 @@ $(C_SUITES): check-c-%: $(BUILD)/tests/test_%
 # These look at the program from outside: it runs as it is shipped, confined
 # and filtered, which no sanitizer's run time would survive.
 C_OUTSIDE := $(addprefix check-c-,attack attack_state calls frontend many \
-	locked subids syscalls)
+	locked restart subids syscalls)
 $(C_OUTSIDE): | $(BIN)
+# The program as it will be when its state has changed.
+OTHER     := $(BUILD)/tests/test_restart-other
+$(OTHER): $(BUILD)/vmshare
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DSTATE_VERSION=9999 $(CFLAGS) $(LDFLAGS) $(LINK) \
+		-o $@ base/arena.c $(BUILD)/vmshare.o \
+		$(filter-out $(BUILD)/base/arena.o,$(LIB_OBJ))
+check-c-restart: | $(OTHER)
 check-rooms: $(filter-out $(C_OUTSIDE) $(C_SKIP:%=check-c-%),$(C_SUITES))
 
 SANITIZE   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # A share survives its server: guests that work on two shares (their root is
-# one) while the workers of both are killed. CRASH_KILLS is how often; 10 is
-# the default, 100 takes some minutes.
+# one) while the workers of both are killed, or another program takes both
+# over. CRASH_KILLS is how often workers are killed; 10 is the default, 100
+# takes some minutes. What is printed as pauses are the longest of the times in
+# which a file was opened meanwhile, as many as there were kills.
 
 load helper
 
@@ -22,6 +24,7 @@ setup() {
 	mark
 	mkdir share
 	kills=${CRASH_KILLS:-10}
+	cp "$VMSHARE" program
 }
 
 teardown() {
@@ -36,40 +39,29 @@ workers() {
 	done
 }
 
-# work: run ./share/work in a guest until share/enough is there, and meanwhile
-# kill a worker at random, $kills times. Sets status, out, err.
-work() {
-	local parent victim n=0 started
-	"$VMSHARE" run --accel tcg --cpus 1 --timeout 20m \
-		--share "$PWD/share:share" -- sh /mnt/share/work \
-		>out 2>err </dev/null &
-	parent=$!
-	wait_for 120 [ -e share/started ]
-	while [ $n -lt "$kills" ] && kill -0 $parent 2>/dev/null; do
-		sleep 0.$((RANDOM % 80 + 10))
-		victim=$(workers $parent | shuf -n 1)
-		[ -z "$victim" ] || ! kill -9 "$victim" 2>/dev/null || n=$((n + 1))
+kill_one() {
+	local victim
+	until victim=$(workers "$parent" | shuf -n 1) && [ -n "$victim" ] &&
+		kill -9 "$victim" 2>/dev/null; do
+		kill -0 "$parent" || return
 	done
-	: >share/enough
-	status=0
-	wait $parent || status=$?
-	out=$(cat out) err=$(cat err)
-	echo "# $n workers killed; $out" >&3
-	[ $n -ge "$kills" ] || fail "ended after $n kills, status $status: $err"
 }
 
-# All of its warnings are about workers that were killed.
-only_killed() {
-	! grep -v -e 'killed by signal 9 (Killed); another one goes on$' \
-		-e '/dev/kvm' -e '--device /dev/kvm' err ||
-		fail "it said more"
-	ended 0
+# As a package manager does: a new file gets the old one's name.
+update() {
+	local before
+	before=$(pgrep -P "$parent" vmshare-share | sort)
+	cp "$VMSHARE" new && mv new program
+	"$VMSHARE" restart "$parent" >>restarted 2>&1 ||
+		fail "restart: $(cat restarted) $(cat err)"
+	[ -z "$(comm -12 <(echo "$before") \
+		<(pgrep -P "$parent" vmshare-share | sort))" ] ||
+		fail "an old keeper is still there"
 }
 
-@test "names: each mkdir, rename, link and unlink once" {
-	cat >share/work <<-'END'
-	cd /mnt/share || exit 9
-	: >started
+# Each of these goes on in a guest until share/enough is there.
+part_names() {
+	cat <<-'END'
 	n=0
 	while [ ! -e enough ]; do
 		n=$((n + 1))
@@ -84,37 +76,64 @@ only_killed() {
 		rm "b$n/f" "b$n/g" "b$n/h" || exit 17
 		rmdir "b$n" || exit 18
 	done
-	echo "$n rounds"
+	echo "$n rounds of names"
 	END
-	work
-	only_killed
-	[ "$(find share -mindepth 1 -printf '%f\n' | sort | tr '\n' ' ')" = \
-		"enough started work " ] || fail "left: $(ls -R share)"
-	nothing_left
 }
-
-@test "data: fio reads back what it wrote" {
-	command -v fio >/dev/null || skip "no fio on this machine"
-	cat >share/work <<-'END'
-	cd /mnt/share || exit 9
-	: >started
+part_data() {
+	cat <<-'END'
+	n=0
+	mkdir data && cd data || exit 9
+	while [ ! -e ../enough ]; do
+		n=$((n + 1))
+		fio --name=verify --rw=randwrite --bs=16k --size=1m \
+			--numjobs=8 --ioengine=psync --verify=crc32c \
+			--verify_fatal=1 --output-format=terse --thread \
+			>fio.out 2>&1 || { cat fio.out; exit 20; }
+		rm verify.* || exit 21
+	done
+	cd .. && rm -r data || exit 22
+	echo "$n rounds of fio"
+	END
+}
+part_git() {
+	cat <<-'END'
+	export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory
+	export GIT_CONFIG_VALUE_0='*'
 	n=0
 	while [ ! -e enough ]; do
 		n=$((n + 1))
-		fio --name=verify --rw=randwrite --bs=16k --size=2m --numjobs=4 \
-			--ioengine=psync --verify=crc32c --verify_fatal=1 \
-			--output-format=terse --thread >fio.out 2>&1 ||
-			{ cat fio.out; exit 10; }
-		rm verify.*
+		git clone -q --no-hardlinks source "clone$n" || exit 30
+		git -C "clone$n" fsck --no-progress || exit 31
+		[ -z "$(git -C "clone$n" status --porcelain)" ] || exit 32
+		rm -r "clone$n" || exit 33
 	done
-	echo "$n rounds"
+	echo "$n clones"
 	END
-	work
-	only_killed
 }
-
-@test "git: a clone is whole" {
-	command -v git >/dev/null || skip "no git on this machine"
+part_make() {
+	cat <<-'END'
+	n=0
+	while [ ! -e enough ]; do
+		n=$((n + 1))
+		make -s -j4 -C project || exit 40
+		[ "$(project/sum)" = 36 ] || exit 41
+		make -s -C project clean || exit 42
+	done
+	echo "$n builds"
+	END
+}
+part_probe() {
+	cat <<-'END'
+	while [ ! -e enough ]; do
+		a=$EPOCHREALTIME
+		: >probe || exit 50
+		b=$EPOCHREALTIME
+		echo $((${b/./} - ${a/./}))
+	done >/tmp/probe
+	rm probe && cp /tmp/probe probed || exit 51
+	END
+}
+make_source() {
 	git init -q share/source
 	for i in $(seq 40); do
 		seq "$i" $((i * 50)) >"share/source/file$i"
@@ -124,21 +143,141 @@ only_killed() {
 	git -C share/source add .
 	git -C share/source -c user.name=t -c user.email=t@localhost \
 		commit -qm source
-	cat >share/work <<-'END'
-	cd /mnt/share || exit 9
-	export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory
-	export GIT_CONFIG_VALUE_0='*'
-	: >started
-	n=0
-	while [ ! -e enough ]; do
-		n=$((n + 1))
-		git clone -q --no-hardlinks source "clone$n" || exit 10
-		git -C "clone$n" fsck --no-progress || exit 11
-		[ -z "$(git -C "clone$n" status --porcelain)" ] || exit 12
-		rm -r "clone$n" || exit 13
+}
+make_project() {
+	mkdir share/project
+	{
+		printf 'sum: main.o'
+		printf ' f%d.o' 1 2 3 4 5 6 7 8
+		printf '\n\tcc -o $@ $^\nclean:\n\trm sum *.o\n'
+	} >share/project/Makefile
+	{
+		echo '#include <stdio.h>'
+		printf 'int f%d(void);\n' 1 2 3 4 5 6 7 8
+		echo 'int main(void) { return printf("%d\n", 0'
+		printf ' + f%d()' 1 2 3 4 5 6 7 8
+		echo ') < 0; }'
+	} >share/project/main.c
+	for i in 1 2 3 4 5 6 7 8; do
+		echo "int f$i(void) { return $i; }" >"share/project/f$i.c"
 	done
-	echo "$n clones"
+}
+
+# work TIMES COMMAND PART...: the parts run in a guest, all at once, while
+# COMMAND succeeds so many times at random. Sets parent, status, out, err.
+work() {
+	local times=$1 what=$2 n=0 part
+	shift 2
+	for part in "$@"; do
+		"part_$part" >"share/part-$part"
+	done
+	cat >share/work <<-END
+	cd /mnt/share || exit 9
+	: >started
+	for part in $*; do
+		bash ./part-\$part || { s=\$?; echo "\$part: \$s"; exit \$s; } &
+		pids="\$pids \$!"
+	done
+	for pid in \$pids; do
+		wait \$pid || exit
+	done
 	END
-	work
+	./program run --accel tcg --cpus 1 --timeout 20m \
+		--share "$PWD/share:share" -- sh /mnt/share/work \
+		>out 2>err </dev/null &
+	parent=$!
+	wait_for 120 [ -e share/started ]
+	while [ $n -lt "$times" ] && kill -0 $parent 2>/dev/null; do
+		sleep 0.$((RANDOM % 80 + 10))
+		$what || break
+		n=$((n + 1))
+	done
+	: >share/enough
+	status=0
+	wait $parent || status=$?
+	out=$(cat out) err=$(cat err)
+	rm -f share/part-* share/work share/started share/enough
+	echo "# $n times $what; ${out//$'\n'/, }" >&3
+	[ $n -ge "$times" ] || fail "ended after $n, status $status: $err"
+}
+
+# Half and longest of the $1 longest times that were measured.
+pauses() {
+	sort -n share/probed | tail -n "$1" | awk -v all="$(wc -l <share/probed)" '
+		{ t[NR] = $1 / 1000 }
+		END {
+			printf "# of %d opens the %d longest: ", all, NR
+			printf "p50 %.1f ms, max %.1f ms\n", t[int((NR + 1) / 2)], t[NR]
+		}' >&3
+	rm share/probed
+}
+
+# All of its warnings are about workers that were killed.
+only_killed() {
+	! grep -v -e 'killed by signal 9 (Killed); another one goes on$' \
+		-e '/dev/kvm' -e '--device /dev/kvm' err ||
+		fail "it said more"
+	ended 0
+}
+
+have() {
+	local what
+	for what in "$@"; do
+		command -v "$what" >/dev/null ||
+			skip "no $what on this machine"
+	done
+}
+
+@test "killed: each mkdir, rename, link and unlink once" {
+	work "$kills" kill_one names probe
 	only_killed
+	pauses "$kills"
+	[ -z "$(ls -A share)" ] || fail "left: $(ls -R share)"
+	nothing_left
+}
+
+@test "killed: fio verifies, a clone is whole, a build right, names too" {
+	have fio git make cc
+	make_source
+	make_project
+	work "$kills" kill_one names data git make
+	only_killed
+	[ "$(ls share)" = "project"$'\n'"source" ] || fail "left: $(ls share)"
+	nothing_left
+}
+
+@test "updated ten times: the same, and the run ends as if nothing was" {
+	have fio git
+	make_source
+	work 10 update names data git probe
+	[ "$(grep -c ' restarted$' restarted)" = 20 ]
+	[ "$(grep -c 'program has taken over within' err)" = 20 ]
+	! grep -v -e 'program has taken over within' -e '/dev/kvm' \
+		-e '--device /dev/kvm' err || fail "it said more"
+	ended 0
+	pauses 10
+	[ "$(ls share)" = source ] || fail "left: $(ls share)"
+	nothing_left
+}
+
+@test "updated by signal: all shares; one of them by its tag" {
+	tag=t$$-$RANDOM
+	"$VMSHARE" serve --share "share:$tag" --socket s >out 2>err &
+	server=$!
+	wait_for 10 test -S s
+	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	kill -USR2 $server
+	wait_for 20 grep -q 'has taken over within' err
+	v restart "$tag"
+	ended 0
+	prints "share '$tag' of pid $server restarted"
+	v restart "$tag-no"
+	ended 125
+	says "restart: no share '$tag-no' is running"
+	v restart
+	ended 125
+	says "restart needs a PID or a TAG"
+	kill $server
+	wait $server
+	nothing_left
 }

@@ -47,7 +47,7 @@ static bool once;		/* shall it end with its connection */
 
 static inline int sh(const char *command)
 {
-	char line[1024];
+	char line[8192];
 
 	snprintf(line, sizeof(line), "cd %s && { %s; }", top, command);
 	return system(line);

@@ -95,54 +95,55 @@ static bool progressed(void *arg, struct arena *arena)
 }
 
 /* Echo one byte of the socket, tell of a mount, end in order. */
-static int serve_echo(void *arg, int sock, int event_fd, struct arena *arena)
+static int serve_echo(void *arg, const struct share_fds *fds,
+		      struct arena *arena)
 {
 	char byte;
 
 	(void)arg;
-	if (!arena || read(sock, &byte, 1) != 1 || write(sock, &byte, 1) != 1)
+	if (!arena || read(fds->sock, &byte, 1) != 1 ||
+	    write(fds->sock, &byte, 1) != 1)
 		return 9;
-	return write(event_fd, "cdm", 3) == 3 ? 0 : 9;
+	return write(fds->events, "cdm", 3) == 3 ? 0 : 9;
 }
 
-static int serve_crash(void *arg, int sock, int event_fd, struct arena *arena)
+static int serve_crash(void *arg, const struct share_fds *fds,
+		       struct arena *arena)
 {
 	(void)arg;
-	(void)sock;
-	(void)event_fd;
+	(void)fds;
 	(void)arena;
 	lab->workers++;
 	raise(SIGSEGV);
 	return 9;
 }
 
-static int serve_121(void *arg, int sock, int event_fd, struct arena *arena)
+static int serve_121(void *arg, const struct share_fds *fds,
+		     struct arena *arena)
 {
 	(void)arg;
-	(void)sock;
-	(void)event_fd;
+	(void)fds;
 	(void)arena;
 	lab->workers++;
 	return 121;
 }
 
-static int serve_sigsys(void *arg, int sock, int event_fd, struct arena *arena)
+static int serve_sigsys(void *arg, const struct share_fds *fds,
+			struct arena *arena)
 {
 	(void)arg;
-	(void)sock;
-	(void)event_fd;
+	(void)fds;
 	(void)arena;
 	lab->workers++;
 	raise(SIGSYS);
 	return 9;
 }
 
-static int serve_for_ever(void *arg, int sock, int event_fd,
+static int serve_for_ever(void *arg, const struct share_fds *fds,
 			  struct arena *arena)
 {
 	(void)arg;
-	(void)sock;
-	(void)event_fd;
+	(void)fds;
 	(void)arena;
 	__atomic_store_n(&lab->worker, getpid(), __ATOMIC_RELEASE);
 	while (pause() < 0)
@@ -154,15 +155,15 @@ static int serve_for_ever(void *arg, int sock, int event_fd,
  * The first leaves a number in the arena and an open file, and is killed; the
  * second finds both. Six more make progress and are killed as well.
  */
-static int serve_relay(void *arg, int sock, int event_fd, struct arena *arena)
+static int serve_relay(void *arg, const struct share_fds *fds,
+		       struct arena *arena)
 {
 	uint64_t size = sizeof(int);
 	bool fresh;
 	void *mem;
 
 	(void)arg;
-	(void)sock;
-	(void)event_fd;
+	(void)fds;
 	if (arena_region(arena, ARENA_SESSION, 1, &size, &mem, &fresh))
 		return 9;
 	if (fresh != (lab->workers == 0))

@@ -158,7 +158,8 @@ static void timeout_deaf(void)
 static void memory_not_shared(void)
 {
 	struct share_config sc = {.tag = "src"};
-	struct share s = {.config = &sc, .pidfd = -1, .connected = true};
+	struct share s = {.config = &sc, .pidfd = -1, .relay = -1,
+			  .dir = -1, .connected = true};
 	struct config c;
 	char event = SHARE_NOT_SHARED;
 	int fds[2];

@@ -1,0 +1,356 @@
+/* rooms: tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * Another program takes a share over, in each way to be shut in, while a guest
+ * works: what is open stays open, locks stay held, no request fails; ten times
+ * in the first way, twice in the others. And what can't take over does not.
+ */
+
+#include "tests/c/attack_rig.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/file.h>
+
+#define FILES	600		/* more than one message of descriptors */
+#define SIZE	20000
+
+static char vmshare[PATH_MAX];	/* what is tested */
+static char other[PATH_MAX];	/* the same with another state's version */
+static uint64_t node[FILES], fh[FILES];
+
+/* ---- a guest that works -------------------------------------------------- */
+
+static bool enough;
+static unsigned long rounds;
+static const char *went_wrong;
+
+static bool wrong(const char *what, int err)
+{
+	static char text[96];
+
+	if (!err)
+		return false;
+	snprintf(text, sizeof(text), "%s: %d", what, err);
+	went_wrong = text;
+	return true;
+}
+
+static int work_round(unsigned long n)
+{
+	static char data[SIZE], back[SIZE];
+	struct fuse_entry_out d, e;
+	uint64_t handle;
+
+	memset(data, (int)n, sizeof(data));
+	if (wrong("mkdir", fe_mkdir(fe, ROOT, "d", 0755, &d)) ||
+	    wrong("create", fe_create(fe, d.nodeid, "f", O_RDWR | O_EXCL, 0644,
+				      &e, &handle)) ||
+	    wrong("write", fe_write(fe, e.nodeid, handle, 0, data, SIZE) !=
+				   SIZE) ||
+	    wrong("rename", fe_rename(fe, d.nodeid, "f", ROOT, "g")) ||
+	    wrong("link", fe_link(fe, e.nodeid, d.nodeid, "h", &e)) ||
+	    wrong("unlink", fe_unlink(fe, ROOT, "g")) ||
+	    wrong("unlink", fe_unlink(fe, d.nodeid, "h")) ||
+	    wrong("rmdir", fe_rmdir(fe, ROOT, "d")) ||
+	    wrong("read", fe_read(fe, e.nodeid, handle, 0, back, SIZE) !=
+				  SIZE) ||
+	    wrong("data", memcmp(data, back, SIZE)) ||
+	    wrong("release", fe_release(fe, e.nodeid, handle)) ||
+	    wrong("forget", fe_forget(fe, e.nodeid, 2)) ||
+	    wrong("forget", fe_forget(fe, d.nodeid, 1)))
+		return -1;
+	return 0;
+}
+
+static void *work(void *arg)
+{
+	(void)arg;
+	while (!__atomic_load_n(&enough, __ATOMIC_ACQUIRE) &&
+	       work_round(rounds) == 0)
+		__atomic_fetch_add(&rounds, 1, __ATOMIC_ACQ_REL);
+	return NULL;
+}
+
+static bool worked_on(unsigned int more)
+{
+	unsigned long want = __atomic_load_n(&rounds, __ATOMIC_ACQUIRE) + more;
+
+	for (int i = 0; i < 2000 && !went_wrong; i++) {
+		if (__atomic_load_n(&rounds, __ATOMIC_ACQUIRE) >= want)
+			return true;
+		usleep(10000);
+	}
+	printf("# stands still: %s\n", went_wrong ? went_wrong : "no answer");
+	return false;
+}
+
+/* ---- what it holds ------------------------------------------------------- */
+
+static int hold_files(void)
+{
+	struct fuse_entry_out e;
+	char name[32];
+	int err = 0;
+
+	for (unsigned int i = 0; i < FILES && !err; i++) {
+		snprintf(name, sizeof(name), "held%u", i);
+		err = fe_create(fe, ROOT, name, O_RDWR, 0644, &e, &fh[i]);
+		node[i] = e.nodeid;
+		if (!err && fe_write(fe, node[i], fh[i], 0, name, 32) != 32)
+			err = -EIO;
+		if (!err && i % 2)
+			err = fe_unlink(fe, ROOT, name);
+	}
+	return err;
+}
+
+static int lock_file(uint64_t owner)
+{
+	const struct fuse_file_lock lk = { .type = F_WRLCK, .start = 5,
+					   .end = 9 };
+
+	return fe_setlk(fe, node[0], fh[0], owner, &lk, false, false);
+}
+
+static int held_still(void)
+{
+	char name[32], back[32];
+
+	for (unsigned int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "held%u", i);
+		if (fe_read(fe, node[i], fh[i], 0, back, 32) != 32 ||
+		    strcmp(name, back) != 0)
+			return -EIO;
+	}
+	return lock_file(2) == -EAGAIN && lock_file(1) == 0 ? 0 : -EDEADLK;
+}
+
+/* ---- the processes ------------------------------------------------------- */
+
+/* Exit status of "vmshare restart" with its words in $top/said. */
+static int restart(void)
+{
+	char command[PATH_MAX + 64];
+	int status;
+
+	snprintf(command, sizeof(command), "%s restart %d >said 2>&1", vmshare,
+		 server.pid);
+	status = sh(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool said(const char *words)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "grep -qF '%s' said", words);
+	if (sh(command) == 0)
+		return true;
+	printf("# it did not say '%s' but:\n", words);
+	fflush(stdout);
+	return sh("sed 's/^/# /' said") < 0;
+}
+
+/* The one child that is a keeper or worker; 0 where there is not one. */
+static pid_t child_of(pid_t parent)
+{
+	int pid = 0, more;
+	char command[96];
+	FILE *f;
+
+	snprintf(command, sizeof(command), "pgrep -P %d -x vmshare-share",
+		 parent);
+	f = popen(command, "r");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%d %d", &pid, &more) != 1)
+		pid = 0;
+	pclose(f);
+	return pid;
+}
+
+/* And the file that it runs. */
+static pid_t keeper(ino_t *file)
+{
+	pid_t pid = child_of(server.pid);
+	struct stat st = { 0 };
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	if (file)
+		*file = stat(path, &st) ? 0 : st.st_ino;
+	return pid;
+}
+
+/* As a package manager does: a new file gets the old one's name. */
+static int install(const char *file)
+{
+	char command[PATH_MAX + 64];
+
+	snprintf(command, sizeof(command), "cp %s new && mv new program",
+		 file);
+	return sh(command);
+}
+
+/* Serve with a program of its own, which can be replaced: in $top. */
+static int serve_own(const struct mode *m)
+{
+	char program[96];
+	int err = make_place(m->user);
+
+	snprintf(program, sizeof(program), "%s/program", top);
+	if (err || install(vmshare))
+		return err ? err : -EIO;
+	setenv("VMSHARE", program, 1);
+	err = serve(m->options, NULL);
+	setenv("VMSHARE", vmshare, 1);
+	return err;
+}
+
+/* ---- the tests ----------------------------------------------------------- */
+
+static unsigned int times;	/* to restart */
+
+static void again_and_again(void)
+{
+	pid_t before = keeper(NULL), now;
+	ino_t file, old = 0;
+
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	for (unsigned int i = 0; i < times; i++) {
+		pthread_t thread;
+
+		enough = false;
+		went_wrong = NULL;
+		CHECK_EQ(pthread_create(&thread, NULL, work, NULL), 0);
+		CHECK(worked_on(1 + i % 3));
+		CHECK_EQ(install(vmshare), 0);
+		CHECK(restart() == 0 || !said("restarted"));
+		now = keeper(&file);
+		CHECK(now && now != before && file && file != old);
+		before = now;
+		old = file;
+		CHECK(worked_on(2));
+		__atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+		pthread_join(thread, NULL);
+		CHECK(!went_wrong);
+		CHECK_EQ(held_still(), 0);
+	}
+	/* And the last one survives its worker, too. */
+	now = child_of(before);
+	CHECK(now && kill(now, SIGKILL) == 0);
+	CHECK_EQ(held_still(), 0);
+	CHECK(child_of(before) != now);
+}
+
+static void run_mode(const struct mode *m, void (*test)(void))
+{
+	int err = serve_own(m);
+
+	if (err) {
+		printf("# does not serve: %d\n", err);
+		check_failed = 1;
+	} else {
+		test();
+	}
+	if (check_failed)
+		printf("# %s\n", m->name);
+	shut();
+}
+
+static void each_mode(void)
+{
+	times = 10;
+	for (size_t i = 0; i < ARRAY_LEN(modes) && !check_failed; i++) {
+		if (!modes[i].user && geteuid())
+			continue;
+		run_mode(&modes[i], again_and_again);
+		times = 2;
+	}
+}
+
+/* None of these takes over; the share goes on, and a right one still can. */
+static void refused(const char *words)
+{
+	ino_t file, after;
+	pid_t before = keeper(&file);
+
+	CHECK_EQ(restart(), 125);
+	CHECK(said("goes on as it is"));
+	CHECK(said(words));
+	CHECK_EQ(keeper(&after), before);
+	CHECK_EQ(after, file);
+	CHECK_EQ(held_still(), 0);
+	CHECK_EQ(work_round(0), 0);
+}
+
+static void unfit(void)
+{
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	CHECK_EQ(install(other), 0);
+	refused("its state has another version than this program");
+	CHECK_EQ(install("/bin/true"), 0);
+	refused("ended before it took over");
+	CHECK_EQ(sh("echo text >program"), 0);
+	refused("Exec format error");
+	CHECK_EQ(sh("chmod 600 program"), 0);
+	refused("Permission denied");
+	CHECK_EQ(sh("rm program"), 0);
+	refused("No such file or directory");
+	CHECK_EQ(install(vmshare), 0);
+	CHECK_EQ(restart(), 0);
+	CHECK_EQ(held_still(), 0);
+}
+
+static void unfit_root(void)
+{
+	run_mode(&modes[geteuid() ? 3 : 0], unfit);
+}
+
+static void unfit_user(void)
+{
+	run_mode(&modes[3], unfit);
+}
+
+/* The directory was moved away, and another one has its name. */
+static void moved(void)
+{
+	struct fuse_entry_out e;
+
+	CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
+	CHECK_EQ(sh("mv share away && mkdir share"), 0);
+	CHECK_EQ(restart(), 0);
+	CHECK_EQ(fe_lookup(fe, ROOT, "good", &e), 0);
+	CHECK_EQ(work_round(1), 0);
+	CHECK_EQ(fe_mkdir(fe, ROOT, "here", 0755, &e), 0);
+	CHECK_EQ(sh("test -d away/here"), 0);
+}
+
+static void moved_away(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(modes) && !check_failed; i++)
+		if (modes[i].user || !geteuid())
+			run_mode(&modes[i], moved);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "again and again while a guest works", each_mode },
+		{ "programs that can't", unfit_root },
+		{ "programs that can't, as a user", unfit_user },
+		{ "a directory that was moved", moved_away },
+	};
+	const char *wanted = getenv("VMSHARE");
+	char beside[PATH_MAX];
+
+	snprintf(beside, sizeof(beside), "%.4000s-other", argv[0]);
+	if (!realpath(wanted ? wanted : "./vmshare", vmshare) ||
+	    !realpath(beside, other))
+		return 1;
+	return check_main(cases, ARRAY_LEN(cases), argc, argv);
+}
