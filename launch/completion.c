@@ -176,8 +176,8 @@ static void print_zsh(void)
 			     ? "\t\t'--help[show help]' ;;"
 			     : "\t\t'--help[show help]' '*:file:_files' ;;");
 	}
-	puts("\thelp) compadd run check libvirt-xml serve ps stat restart share "
-	     "options ;;");
+	puts("\thelp) compadd run check libvirt-xml serve ps stat restart "
+	     "share options ;;");
 	puts("\tcompletion) compadd bash zsh fish ;;\n\tesac\n}");
 	puts("if [ \"$funcstack[1]\" = _vmshare ]; then _vmshare \"$@\"; "
 	     "else compdef _vmshare vmshare; fi");

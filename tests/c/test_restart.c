@@ -145,7 +145,7 @@ static bool said(const char *words)
 {
 	char command[256];
 
-	snprintf(command, sizeof(command), "grep -qF '%s' said", words);
+	snprintf(command, sizeof(command), "grep -qF \"%s\" said", words);
 	if (sh(command) == 0)
 		return true;
 	printf("# it did not say '%s' but:\n", words);
@@ -279,7 +279,7 @@ static void refused(const char *words)
 	pid_t before = keeper(&file);
 
 	CHECK_EQ(restart(), 125);
-	CHECK(said("goes on as it is"));
+	CHECK(said("goes on as it is: "));
 	CHECK(said(words));
 	CHECK_EQ(keeper(&after), before);
 	CHECK_EQ(after, file);
@@ -292,7 +292,7 @@ static void unfit(void)
 	CHECK_EQ(hold_files(), 0);
 	CHECK_EQ(lock_file(1), 0);
 	CHECK_EQ(install(other), 0);
-	refused("its state has another version than this program");
+	refused("its state has another version than this program's");
 	CHECK_EQ(install("/bin/true"), 0);
 	refused("ended before it took over");
 	CHECK_EQ(sh("echo text >program"), 0);
@@ -304,6 +304,20 @@ static void unfit(void)
 	CHECK_EQ(install(vmshare), 0);
 	CHECK_EQ(restart(), 0);
 	CHECK_EQ(held_still(), 0);
+}
+
+static void late(void)
+{
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	CHECK_EQ(sh("printf '#!/bin/sh\nexec sleep 60\n' >late && "
+		    "chmod 755 late && mv late program"), 0);
+	refused("has not answered for 10 s");
+}
+
+static void one_that_is_late(void)
+{
+	run_mode(&modes[3], late);
 }
 
 static void unfit_root(void)
@@ -343,6 +357,7 @@ int main(int argc, char **argv)
 		{ "again and again while a guest works", each_mode },
 		{ "programs that can't", unfit_root },
 		{ "programs that can't, as a user", unfit_user },
+		{ "one that does not answer", one_that_is_late },
 		{ "a directory that was moved", moved_away },
 	};
 	const char *wanted = getenv("VMSHARE");
