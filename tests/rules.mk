@@ -73,7 +73,7 @@ lint check-lint: ## style, arrows, words, shell, man page, static analysis
 check-build: ## gcc, clang, musl, sizes, reproducible, install, tarball
 	@$(call suite,build,900,tests/lint/build)
 
-FUZZ_SMOKE ?= 20
+FUZZ_SMOKE ?= 60
 check-fuzz: ## each fuzz target for a short while, as TAP
 	@$(call suite,fuzz,1500,tests/lint/fuzz $(FUZZ_SMOKE))
 

@@ -227,6 +227,38 @@ static void raw_bytes(void)
 	CHECK_EQ(open_fds(), before);
 }
 
+/* One more than there is room for: the kernel would leave it out. */
+static void ninth_descriptor(void)
+{
+	const struct fe_opts o = { .handshake_only = true };
+	int before = open_fds(), fds[9];
+
+	for (unsigned int nr = 8; nr <= 9; nr++) {
+		struct {
+			struct vhu_hdr hdr;
+			uint32_t nr, padding;
+			uint64_t region[8][4];
+		} __attribute__((packed)) m = {
+			{ VHU_SET_MEM_TABLE, VHU_VERSION, 8 + 8 * 32 }, 8, 0,
+			{ { 0 } },
+		};
+
+		CHECK_EQ(rig_open(&rig, 2), 0);
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		for (uint64_t i = 0; i < 8; i++) {
+			m.region[i][0] = m.region[i][2] = i << 20;
+			m.region[i][1] = 4096;
+		}
+		for (int i = 0; i < 9; i++)
+			fds[i] = rig.fe->region[0].fd;
+		CHECK_EQ(fe_send_raw(rig.fe, &m, sizeof(m), fds, nr), 0);
+		shutdown(rig.fe->sock, SHUT_WR);
+		CHECK_EQ(rig_hang_up(&rig), nr == 8 ? 0 : -EPROTO);
+		rig_close(&rig);
+	}
+	CHECK_EQ(open_fds(), before);
+}
+
 /* A message that comes byte by byte is a message. */
 static void dribble(void)
 {
@@ -319,6 +351,7 @@ int main(int argc, char **argv)
 		{ "messages refused", messages_refused },
 		{ "messages fatal", messages_fatal },
 		{ "raw bytes", raw_bytes },
+		{ "a ninth descriptor", ninth_descriptor },
 		{ "dribble", dribble },
 		{ "random messages", random_messages },
 		{ "wrong order", wrong_order },

@@ -13,11 +13,13 @@ $(BUILD)/bin/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $$(call fuzz_objs,$$*)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^
 
-fuzz: ## every parser of foreign input, FUZZ_SECONDS each
+fuzz: fuzz-programs ## every parser of foreign input, FUZZ_SECONDS each
+	tests/fuzz/run $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+fuzz-programs:
 	$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang LINK= \
 		CFLAGS='-O1 -g -fno-omit-frame-pointer $(FUZZ_SAN) \
 		-fsanitize=fuzzer-no-link' \
 		$(FUZZ_TARGETS:%=$(BUILD)/fuzz/bin/fuzz_%)
-	tests/fuzz/run $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
-.PHONY: fuzz
+.PHONY: fuzz fuzz-programs
