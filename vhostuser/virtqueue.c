@@ -341,6 +341,12 @@ static void split_used(struct vu_queue *q, uint16_t head, uint32_t len)
 /** vu_split_push() - note a completed head; under lock */
 void vu_split_push(struct vu_queue *q, uint16_t head, uint32_t len)
 {
+	/*
+	 * Only where a front end makes heads in its in-flight table look free,
+	 * so that they come once more before they are published.
+	 */
+	if (q->nr_pending == VU_MAX_RING)
+		vu_split_publish(q);
 	split_used(q, head, len);
 	q->pending[q->nr_pending++] = head;
 }

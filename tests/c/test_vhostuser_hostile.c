@@ -7,7 +7,7 @@
  */
 
 #include "tests/c/vhostuser_rig.h"
-#include "vhostuser/internal.h"
+#include "vhostuser/ring.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -607,6 +607,28 @@ static void block_cut(void)
 	close(fd);
 }
 
+/* Heads that a front end's in-flight table gives back before they are done. */
+static void pushed_again(void)
+{
+	struct vu_queue *q = calloc(1, sizeof(*q));
+	struct vu_inflight *inflight = calloc(1, sizeof(*inflight));
+	struct vring_used_elem used[4];
+	uint16_t idx = 0, flags = 0;
+
+	CHECK(q && inflight);
+	q->num = 4;
+	q->inflight = inflight;
+	q->used_ring = used;
+	q->used_idx_mem = &idx;
+	q->avail_flags = &flags;
+	for (unsigned int i = 0; i < 3 * VU_MAX_RING; i++) {
+		vu_split_push(q, i % 4, 0);
+		CHECK(q->nr_pending <= VU_MAX_RING);
+	}
+	free(inflight);
+	free(q);
+}
+
 /* What nobody can mend kills, under the server's filter as well. */
 static void not_ours(void)
 {
@@ -648,6 +670,7 @@ int main(int argc, char **argv)
 		{ "rings cut", rings_cut },
 		{ "a block cut", block_cut },
 		{ "bus errors of others", not_ours },
+		{ "pushed again and again", pushed_again },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
