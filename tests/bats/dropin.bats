@@ -65,3 +65,32 @@ serves() {
 	ended 125
 	[ ! -e s ]
 }
+
+@test "a guest uses servers that others started: the C virtiofsd, and serve" {
+	local c=/usr/lib/qemu/virtiofsd k
+	[ -x $c ] && [ "$(id -u)" = 0 ] || skip "no virtiofsd in C, or not root"
+	for k in /boot/vmlinuz-*; do
+		[ -r "$k" ] || skip "no kernel in /boot that can be read"
+	done
+	echo host >src/from-host
+	$c --socket-path=c.sock -o "source=$PWD/src" >out 2>err </dev/null 3>&- &
+	foreign=$!
+	"$VMSHARE" serve --socket own.sock --share src:x >>out 2>>err </dev/null 3>&- &
+	server=$!
+	wait_for 10 test -S c.sock
+	wait_for 10 test -S own.sock
+	limit=300 v run --accel tcg --cpus 1 --timeout 4m \
+		--share-socket c.sock:theirs --share-socket own.sock:ours -- sh -c '
+		for tag in theirs ours; do
+			cat /mnt/$tag/from-host && echo $tag >/mnt/$tag/$tag
+		done; sync; cat /mnt/ours/theirs'
+	kill "$foreign" 2>/dev/null || true
+	ended 0
+	[ "$out" = "host
+host
+theirs" ] || fail "$out"
+	[ "$(cat src/theirs src/ours)" = "theirs
+ours" ]
+	kill -TERM $server
+	wait $server
+}

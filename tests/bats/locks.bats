@@ -33,8 +33,15 @@ wait
 [ "$(sqlite3 /mnt/auto/wal.db "select count(*) from t")" = $(($4 * 3)) ] &&
 	[ "$(sqlite3 /mnt/auto/wal.db "pragma integrity_check")" = ok ] &&
 	echo wal
+dd if=torture of=/mnt/writeback/copy bs=16 count=2000 2>/dev/null && sync &&
+	cmp -n 32000 torture /mnt/writeback/copy && echo written
 for mode in auto none; do cat /mnt/$mode/[fg]; done >/dev/null
 stat /mnt/always/f /mnt/always/g >/dev/null
+touch count.1
+until [ -e counted.1 ]; do sleep 0.1; done
+for i in $(seq 100); do [ -s /mnt/always/f ] && [ -s /mnt/always/g ]; done
+touch count.2
+until [ -e counted.2 ]; do sleep 0.1; done
 touch changing
 until [ -e changed ]; do :; done
 echo none $(cat /mnt/none/f /mnt/none/g)
@@ -57,14 +64,19 @@ setup_file() {
 	[ -x "$TORTURE" ] || export SKIP="tests/locks is not built"
 	[ -z "${SKIP:-}" ] || return 0
 	cd "$BATS_FILE_TMPDIR" || return 1
-	mkdir data auto none always
+	mkdir data auto none always writeback
+	# what stat finds, and no other machine's
+	export ALWAYS=always$$ WRITEBACK=writeback$$
 	cp "$TORTURE" data/torture
 	sqlite3 data/shared.db 'create table t(who, i)'
 	for d in auto none always; do echo old | tee $d/f >$d/g; done
 	boot 1 --share auto:auto,timeout=2s --share none:none,cache=none \
-		--share always:always,cache=always &
+		--share "always:$ALWAYS,mount=/mnt/always,cache=always" \
+		--share "writeback:$WRITEBACK,mount=/mnt/writeback,writeback" &
 	boot 2 &
 	on_host
+	count 1
+	count 2
 	change
 	wait
 }
@@ -90,6 +102,13 @@ on_host() {
 		sqlite3 -cmd '.timeout 60000' data/shared.db && echo sqlite >>host.out
 }
 
+count() { # NUMBER: what each share was asked until then
+	wait_for 300 test -e "data/count.$1" || return 0
+	"$VMSHARE" stat --json "$ALWAYS" >"always.$1"
+	"$VMSHARE" stat --json "$WRITEBACK" >"writeback.$1"
+	touch "data/counted.$1"
+}
+
 # Another size and another file: in its place, and over it.
 change() {
 	wait_for 300 test -e data/changing || return 0
@@ -104,6 +123,11 @@ change() {
 setup() {
 	may_run
 	cd "$BATS_FILE_TMPDIR" || return 1
+}
+
+# asked FILE OPERATION: how often
+asked() {
+	jq "[.[].operations[] | select(.name == \"$2\").count] | add // 0" "$1"
 }
 
 # said WORD: each of the two guests and the host
@@ -145,6 +169,21 @@ everyone() {
 	# Two seconds, and what a busy machine adds.
 	took=$(sed -n 's/^auto //p' guest1.out)
 	[ "$took" -le 6 ] || fail "took $took s"
+}
+
+@test "cache=always: names that are cached are not asked for" {
+	[ "$(asked always.1 LOOKUP)" -ge 2 ] || fail "$(cat always.1)"
+	for op in LOOKUP GETATTR; do
+		[ "$(asked always.1 $op)" = "$(asked always.2 $op)" ] ||
+			fail "$op: $(cat always.1 always.2)"
+	done
+}
+
+@test "writeback: writes are held back and merged, and all of them arrive" {
+	grep -qx written guest1.out || fail "$(cat guest1.out guest1.err)"
+	cmp -n 32000 data/torture writeback/copy
+	[ "$(asked writeback.2 WRITE)" -ge 1 ]
+	[ "$(asked writeback.2 WRITE)" -le 200 ] || fail "$(cat writeback.2)"
 }
 
 @test "cache=always: what is cached is not asked for" {
