@@ -327,6 +327,7 @@ struct stats_slot {
 struct stats {
 	uint32_t version;
 	uint32_t asked;		/* futex: how often to describe what runs */
+	uint32_t used;		/* slots that were ever taken, from the last */
 	uint32_t restarted;	/* times that another program took over, */
 	uint32_t refused;	/* or did not, */
 	char why[256];		/* the last time for this reason; a string */
@@ -334,7 +335,7 @@ struct stats {
 	struct stats_slot slot[STATS_SLOTS];
 };
 
-#define STATS_VERSION	2
+#define STATS_VERSION	3
 
 /**
  * stats_create() - a memfd with all counts at 0
@@ -354,13 +355,15 @@ void stats_ask(struct stats *stats);
 /* Another program took over: NULL; or did not, for that reason. */
 void stats_tell(struct stats *stats, const char *why);
 
+/* The first slot that was ever taken; those before were never touched. */
+unsigned int stats_first(const struct stats *stats);
 /**
  * stats_take() - a slot for a new writer
  * @taken:	which have one; the caller's, under its lock
  *
- * Return: its number, marked in @taken; 0 where all are taken.
+ * Return: it, marked in @taken; slot 0 where all are taken.
  */
-unsigned int stats_take(bool taken[STATS_SLOTS]);
+struct stats_slot *stats_take(struct stats *stats, bool taken[STATS_SLOTS]);
 
 /* Plain loads and stores for the one writer of a slot; @shared: several. */
 static inline void stats_add(uint64_t *n, uint64_t by, bool shared)

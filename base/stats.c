@@ -8,7 +8,8 @@
  * Each thread writes to a slot of its own with plain stores, so that counting
  * costs no cache line a second writer. A sum that is made meanwhile may miss
  * the request that ends just now, and never sees half a number: all are
- * 64-bit words.
+ * 64-bit words. Slots are taken from the last one down, and those that never
+ * were are not looked at either: each is a page of memory.
  *
  * The memfd is sealed against a change of its size, or else a reader could be
  * made to die of SIGBUS. What is in it may be anything where the server was
@@ -113,14 +114,24 @@ void stats_tell(struct stats *stats, const char *why)
 			   __ATOMIC_RELEASE);
 }
 
-unsigned int stats_take(bool taken[STATS_SLOTS])
+unsigned int stats_first(const struct stats *stats)
+{
+	uint32_t used = __atomic_load_n(&stats->used, __ATOMIC_RELAXED);
+
+	return used < STATS_SLOTS ? STATS_SLOTS - used : 0;
+}
+
+struct stats_slot *stats_take(struct stats *stats, bool taken[STATS_SLOTS])
 {
 	unsigned int i = STATS_SLOTS;
 
 	while (--i && taken[i])
 		;
 	taken[i] = true;
-	return i;
+	if (i < stats_first(stats))
+		__atomic_store_n(&stats->used, STATS_SLOTS - i,
+				 __ATOMIC_RELAXED);
+	return &stats->slot[i];
 }
 
 static uint64_t look(const uint64_t *n)
@@ -147,7 +158,7 @@ void stats_sum(const struct stats *stats, struct stats_slot *sum,
 {
 	memset(sum, 0, sizeof(*sum));
 	*running = 0;
-	for (unsigned int i = 0; i < STATS_SLOTS; i++) {
+	for (unsigned int i = stats_first(stats); i < STATS_SLOTS; i++) {
 		const struct stats_slot *s = &stats->slot[i];
 		int64_t began = __atomic_load_n(&s->began, __ATOMIC_RELAXED);
 

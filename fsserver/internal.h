@@ -161,10 +161,8 @@ void stats_end(struct fs *fs);		/* before the pool's end */
 static inline void stats_join(struct fs_worker *w, struct stats *stats,
 			      bool taken[STATS_SLOTS])
 {
-	unsigned int slot = stats_take(taken);
-
-	w->stats = stats ? &stats->slot[slot] : NULL;
-	w->stats_shared = slot == 0;
+	w->stats = stats ? stats_take(stats, taken) : NULL;
+	w->stats_shared = stats && w->stats == &stats->slot[0];
 }
 
 static inline void stats_leave(struct fs_worker *w, const struct stats *stats,

@@ -38,10 +38,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define LOCKS_VERSION	1
 #define MAX_SLOTS	65536u
+#define LIVE_SIZE	(MAX_SLOTS * sizeof(struct lock_live)) /* rarely used */
 #define BUCKETS		1024u
 #define NONE		UINT32_MAX
 #define WHOLE_FILE	((uint64_t)INT64_MAX)
@@ -631,9 +633,11 @@ int lock_open(struct fs *fs)
 	if (err)
 		return err;
 	l = calloc(1, sizeof(*l));
-	if (l)
-		l->live = calloc(MAX_SLOTS, sizeof(*l->live));
-	if (!l || !l->live) {
+	if (!l)
+		return -ENOMEM;
+	l->live = mmap(NULL, LIVE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (l->live == MAP_FAILED) {
 		free(l);
 		return -ENOMEM;
 	}
@@ -690,7 +694,7 @@ void lock_close(struct fs *fs)
 	if (!l)
 		return;
 	pthread_mutex_destroy(&l->lock);
-	free(l->live);
+	munmap(l->live, LIVE_SIZE);
 	free(l);
 	fs->locks = NULL;
 }

@@ -196,7 +196,7 @@ static void gauges_start(struct fs *fs)
 {
 	struct fd_cache *c = &fs->nodes->fds;
 
-	for (unsigned int i = 0; i < STATS_SLOTS; i++)
+	for (unsigned int i = stats_first(fs->stats); i < STATS_SLOTS; i++)
 		fs->stats->slot[i].began = 0;	/* a dead worker's */
 	stats_gauge(fs, STATS_THREADS, 0);
 	stats_gauge(fs, STATS_NODES, nodes_count(fs));

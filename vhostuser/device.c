@@ -117,17 +117,21 @@ static int adopt_state(struct vu_device *dev)
 int vu_open(struct vu_device **out, const struct vu_config *config)
 {
 	unsigned int n = config->request_queues + 1;
+	struct vu_queue_lists *lists;
 	struct vu_device *dev;
+	size_t queues;
 	int r;
 
 	if (n < 2 || n > CHAIN_MAX_QUEUES)
 		return -EINVAL;
 	/* Not calloc(): most of it is for rings that are never that large. */
-	dev = mmap(NULL, sizeof(*dev) + n * sizeof(dev->queue[0]),
-		   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	queues = sizeof(*dev) + n * sizeof(dev->queue[0]);
+	dev = mmap(NULL, queues + n * sizeof(*lists), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (dev == MAP_FAILED)
 		return -ENOMEM;
-	dev->size = sizeof(*dev) + n * sizeof(dev->queue[0]);
+	lists = (void *)((char *)dev + queues);
+	dev->size = queues + n * sizeof(*lists);
 	dev->config = *config;
 	dev->consumer_ctx = config->consumer_ctx;
 	dev->sock = dev->wake = dev->null = -1;
@@ -142,7 +146,7 @@ int vu_open(struct vu_device **out, const struct vu_config *config)
 	if (r == 0)
 		r = vu_bus_open();
 	for (unsigned int i = 0; i < n && r == 0; i++, dev->nr_queues++)
-		r = vu_queue_open(dev, i);
+		r = vu_queue_open(dev, i, &lists[i]);
 	if (r == 0 && dev->state->connected)
 		r = adopt_state(dev);
 	if (r < 0) {

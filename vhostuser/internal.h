@@ -351,6 +351,13 @@ struct vu_habit {
 	unsigned int left_out;		/* and was, since it last paid */
 };
 
+/* Of each queue, as large as a ring can be: apart, since most are not used. */
+struct vu_queue_lists {
+	struct vring_packed_desc scratch[VU_MAX_RING];
+	uint16_t again[VU_MAX_RING], pending[VU_MAX_RING];
+	uint16_t nodes[VU_MAX_RING], slots[VU_MAX_RING];
+};
+
 struct vu_queue {
 	struct vu_device *dev;
 	unsigned int index;
@@ -388,10 +395,10 @@ struct vu_queue {
 	bool gathering;			/* it slept to let FORGETs gather */
 	bool beside;			/* atomic; the driver runs beside us */
 	unsigned int nr_again, next_again;
-	uint16_t again[VU_MAX_RING];	/* heads to hand out once more */
+	uint16_t *again;		/* heads to hand out once more */
 	/* Packed ring: descriptors known to wait; a copied chain. */
 	unsigned int ahead;
-	struct vring_packed_desc scratch[VU_MAX_RING];
+	struct vring_packed_desc *scratch;
 
 	/* Under lock. */
 	_Alignas(64) pthread_mutex_t lock;
@@ -404,10 +411,10 @@ struct vu_queue {
 	unsigned int weight;		/* of what is pending */
 	int64_t first;			/* ns; when that began */
 	uint32_t done[2];		/* atomic; chains by parity */
-	uint16_t pending[VU_MAX_RING];	/* heads pushed, not published */
+	uint16_t *pending;		/* heads pushed, not published */
 	unsigned int nr_nodes;		/* packed: free nodes of saved */
-	uint16_t nodes[VU_MAX_RING];
-	uint16_t slots[VU_MAX_RING];	/* packed: descriptors of each id */
+	uint16_t *nodes;
+	uint16_t *slots;		/* packed: descriptors of each id */
 };
 
 /* Whether no more is to be taken from this ring. */
@@ -516,7 +523,8 @@ enum { WOKEN_BY_US, WOKEN_BY_KICK };	/* in a queue's epoll instance */
 int vu_wait(struct vu_queue *q);
 
 /* queue.c */
-int vu_queue_open(struct vu_device *dev, unsigned int q);
+int vu_queue_open(struct vu_device *dev, unsigned int q,
+		  struct vu_queue_lists *lists);
 void vu_queue_forget(struct vu_queue *q);
 void vu_queue_close(struct vu_queue *q);
 int vu_queue_try_start(struct vu_queue *q);

@@ -531,7 +531,8 @@ void vu_queue_forget(struct vu_queue *q)
 
 /* ---- open and close ---------------------------------------------------- */
 
-int vu_queue_open(struct vu_device *dev, unsigned int index)
+int vu_queue_open(struct vu_device *dev, unsigned int index,
+		  struct vu_queue_lists *lists)
 {
 	struct vu_queue *q = &dev->queue[index];
 	struct vu_progress_area *area;
@@ -542,6 +543,11 @@ int vu_queue_open(struct vu_device *dev, unsigned int index)
 	area = (void *)(dev->rings + index * VU_RING_STRIDE);
 	q->inflight = &area->inflight;
 	q->saved = area->saved;
+	q->scratch = lists->scratch;
+	q->again = lists->again;
+	q->pending = lists->pending;
+	q->nodes = lists->nodes;
+	q->slots = lists->slots;
 	q->epoll = q->wake = -1;
 	return -pthread_mutex_init(&q->lock, NULL);
 }

@@ -202,6 +202,7 @@ static void stats_read(void)
 {
 	static struct stats_slot sum;
 	const struct stats *seen = NULL;
+	bool taken[STATS_SLOTS] = { false };
 	struct stats *mine = NULL;
 	unsigned int running;
 	int fd = stats_create("vmshare-test", &mine);
@@ -214,15 +215,17 @@ static void stats_read(void)
 	CHECK_EQ(stats_bucket(1023), 9);
 	CHECK_EQ(stats_bucket(1024), 10);
 	CHECK_EQ(stats_bucket(INT64_MAX), STATS_BUCKETS - 1);
+	CHECK_EQ(stats_first(seen), STATS_SLOTS);
 	for (unsigned int i = 1; i < 100; i++) {
-		struct stats_op *op = &mine->slot[i].op[7];
+		struct stats_op *op = &stats_take(mine, taken)->op[7];
 
 		stats_add(&op->count, 1, i % 2);
 		stats_add(&op->bucket[stats_bucket(i < 90 ? 5000 : 70000)], 1,
 			  false);
 	}
-	mine->slot[5].began = 17;
-	mine->slot[6].began = 12;
+	CHECK_EQ(stats_first(seen), STATS_SLOTS - 99);
+	mine->slot[100].began = 17;
+	mine->slot[101].began = 12;
 	stats_sum(seen, &sum, &running);
 	CHECK_EQ(running, 2);
 	CHECK_EQ(sum.began, 12);
