@@ -152,7 +152,7 @@ static void open_server(struct field *f, unsigned int c)
 		failed = true;
 		return;
 	}
-	if (!r->handshake_us[c]) {
+	if (r->handshake_us[c] <= 0) {
 		r->handshake_us[c] = f->server[c].handshake_us;
 		r->pss_kib[c] = f->server[c].pss_kib;
 	}
@@ -299,7 +299,7 @@ static int run_dir(const struct options *o, struct report *r, const char *dir)
 	for (unsigned int c = 0; c < r->nr_servers; c++) {
 		double us = server_listen_time(r->name[c], tree.path);
 
-		if (us > 0 && (!r->listen_us[c] || us < r->listen_us[c]))
+		if (us > 0 && (r->listen_us[c] <= 0 || us < r->listen_us[c]))
 			r->listen_us[c] = us;
 	}
 	for (enum placement p = ONE_CPU; p < PLACEMENTS; p++) {
@@ -406,6 +406,7 @@ int main(int argc, char **argv)
 	struct sigaction act = { .sa_handler = on_signal };
 	struct report *r = &report;
 	char *servers = all;
+	unsigned int cpu[2];
 	int ret = 0;
 
 	if (parse(argc, argv, &o, &servers) < 0)
@@ -426,6 +427,11 @@ int main(int argc, char **argv)
 	for (unsigned int c = 0; c < r->nr_contenders; c++)
 		printf(" %15s", r->name[c]);
 	printf("\n");
+	getloadavg(&r->load, 1);
+	choose_cpus(cpu);
+	pin_self(cpu[0]);
+	for (int i = 0; i < 2; i++)
+		r->wake_us[i] = wake_cost(i);
 	for (unsigned int i = 0; i < o.nr_dirs && !interrupted; i++)
 		if (run_dir(&o, r, o.dir[i]) < 0)
 			failed = true;

@@ -91,6 +91,9 @@ int floor_open(struct link **link, enum floor_kind kind,
 	       const struct tree *tree, unsigned long cpus);
 void floor_close(struct link *link);
 
+/* CPU that a sleeper spends on being woken and answering, us; 0: unknown. */
+double wake_cost(bool process);
+
 /* ---- workloads ---------------------------------------------------------- */
 
 enum step { STEP_SEND, STEP_DONE, STEP_END };
@@ -208,6 +211,8 @@ struct report {
 	double listen_us[MAX_CONTENDERS];
 	double handshake_us[MAX_CONTENDERS];
 	double pss_kib[MAX_CONTENDERS];
+	double wake_us[2];		/* of a thread, of a process */
+	double load;			/* the machine's, before */
 	unsigned int rounds, ms;
 };
 

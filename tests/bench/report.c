@@ -260,7 +260,7 @@ static void write_tables(FILE *f, const struct report *r, bool detail)
 	}
 }
 
-static void write_machine(FILE *f)
+static void write_machine(FILE *f, const struct report *r)
 {
 	char line[256], *p, cpu[128] = "unknown";
 	FILE *info = fopen("/proc/cpuinfo", "re");
@@ -279,11 +279,12 @@ static void write_machine(FILE *f)
 		fclose(info);
 	uname(&u);
 	strftime(line, sizeof(line), "%Y-%m-%d", gmtime(&now));
-	fprintf(f, "Machine: %s, %ld CPUs, %.1f GiB, Linux %s, %s.\n", cpu,
+	fprintf(f, "Machine: %s, %ld CPUs, %.1f GiB, Linux %s, %s; load "
+		   "average before: %.2f.\n", cpu,
 		sysconf(_SC_NPROCESSORS_ONLN),
 		(double)sysconf(_SC_PHYS_PAGES) *
 			(double)sysconf(_SC_PAGESIZE) / (1 << 30),
-		u.release, line);
+		u.release, line, r->load);
 }
 
 static void write_starts(FILE *f, const struct report *r)
@@ -297,6 +298,58 @@ static void write_starts(FILE *f, const struct report *r)
 			r->pss_kib[c]);
 }
 
+static bool missed(const struct report *r, const struct row *row, bool cpu)
+{
+	int peer = cpu ? best_peer_cpu(r, row) : best_peer_ops(r, row);
+	const struct result *own = &row->median[0];
+
+	if (peer < 0 || !row->samples[0])
+		return false;
+	if (!cpu)
+		return own->ops_s < goal_ops(row) * row->median[peer].ops_s;
+	return goal_cpu(row) > 0 &&
+	       own->cpu_us > goal_cpu(row) * row->median[peer].cpu_us;
+}
+
+static void write_missed(FILE *f, const struct report *r, bool cpu)
+{
+	const char *sep = "";
+	char title[64];
+
+	for (unsigned int i = 0; i < r->nr_rows; i++) {
+		const struct row *row = &r->row[i];
+
+		if (!missed(r, row, cpu))
+			continue;
+		row_title(row, title, sizeof(title));
+		fprintf(f, "%s%s ×%u (%s, %s)", sep, title, row->depth,
+			row->fs, placement_name(row->placement));
+		sep = "; ";
+	}
+	fprintf(f, "%s\n", *sep ? "." : "none.");
+}
+
+static void write_bounds(FILE *f, const struct report *r)
+{
+	unsigned int rows[2] = { 0, 0 };
+
+	for (unsigned int i = 0; i < r->nr_rows; i++)
+		for (int cpu = 0; cpu < 2; cpu++)
+			rows[cpu] += missed(r, &r->row[i], cpu);
+	fprintf(f, "\n## Goals that were not reached\n\n"
+		   "Server CPU, %u of %u rows: ", rows[1], r->nr_rows);
+	write_missed(f, r, true);
+	fprintf(f, "\nThroughput, %u of %u rows: ", rows[0], r->nr_rows);
+	write_missed(f, r, false);
+	fprintf(f, "\nWhat bounds them. Depth 1: to be woken by an eventfd and "
+		   "to answer through one costs a process %.1f µs of CPU, "
+		   "without any work, and a thread, as in the floors, %.1f; "
+		   "every server is a process. Large reads and writes: the "
+		   "copy, which is all that \"bare\" does. readdirplus: a "
+		   "statx() of each entry, as in \"bare\". Two CPUs: waking "
+		   "one that idles.\n", r->wake_us[1], r->wake_us[0]);
+}
+
 int report_write(const struct report *r, const char *path)
 {
 	FILE *f = fopen(path, "we");
@@ -305,7 +358,7 @@ int report_write(const struct report *r, const char *path)
 		return -errno;
 	fprintf(f, "# Benchmark results\n\nWritten by `make bench`; see "
 		   "tests/bench. ");
-	write_machine(f);
+	write_machine(f, r);
 	fprintf(f, "Medians of %u rounds of %u ms, contenders in turn.\n\n"
 		   "\"bare\", \"ideal\" and \"batch\" are floors: the bare "
 		   "system calls, and the same behind two threads and two "
@@ -318,6 +371,7 @@ int report_write(const struct report *r, const char *path)
 	fprintf(f, "\n## Latency and notifications\n");
 	write_tables(f, r, true);
 	write_starts(f, r);
+	write_bounds(f, r);
 	if (fclose(f) != 0)
 		return -errno;
 	return 0;

@@ -3,15 +3,17 @@
 
 BENCH_OBJ := $(call room_obj,tests/bench)
 BENCH_DIRS ?= /dev/shm /var/tmp
+BENCH_ARGS ?=
 
 $(BUILD)/tests/bench/bench: $(BENCH_OBJ) $(call room_obj,tests/frontend)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
 bench: vmshare $(BUILD)/tests/bench/bench
 	$(BUILD)/tests/bench/bench $(addprefix --dir ,$(BENCH_DIRS)) \
-		--write tests/bench/RESULTS.md --chart tests/bench/chart.svg
+		--write tests/bench/RESULTS.md --chart tests/bench/chart.svg \
+		$(BENCH_ARGS)
 
 bench-quick: vmshare $(BUILD)/tests/bench/bench
-	$(BUILD)/tests/bench/bench --quick
+	$(BUILD)/tests/bench/bench --quick $(BENCH_ARGS)
 
 .PHONY: bench bench-quick
