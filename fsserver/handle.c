@@ -227,7 +227,8 @@ int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	handle = mem;
-	for (uint32_t slot = 1; slot < handle->node; slot++)
+	for (uint32_t slot = 1;
+	     slot < handle->node && slot < size / sizeof(*handle); slot++)
 		if (handle[slot].ref)
 			mark(ctx, handle[slot].fd);
 	return 0;
@@ -278,13 +279,16 @@ static int adopt(struct fs *fs)
 	struct fs_handles *t = fs->handles;
 	uint32_t top = t->mem[0].node;
 
+	if (top > t->dirs_size / sizeof(*t->dirs))
+		return -EPROTO;
 	t->gen = t->mem[0].pad;
 	for (uint32_t slot = 1; slot < top; slot++) {
 		struct fs_handle *h = &t->mem[slot];
 
 		if (!h->ref)
 			continue;
-		if (slab_claim(t->slab, 1, slot) < 0)
+		if (h->node >= fs->nodes->top ||
+		    slab_claim(t->slab, 1, slot) < 0)
 			return -EPROTO;
 		h->ref = (h->ref & ~NODE_PINS) | 1;
 		node_hold(fs, node_at(fs, h->node));

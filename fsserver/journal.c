@@ -498,7 +498,8 @@ int journal_open(struct fs *fs)
 		return -EPROTO;
 	fs->journal = noting = mem;
 	c = &fs->journal->change;
-	if (c->entry > fs->queues * CHAIN_MAX_DESC)
+	if (c->entry > fs->queues * CHAIN_MAX_DESC ||
+	    (c->entry && c->slot >= fs->nodes->top))
 		return -EPROTO;
 	if (c->entry)
 		change_apply(fs, c);

@@ -103,14 +103,16 @@ bool names_equal(const struct fs_name *name, uint32_t parent, const char *text)
 	       strncmp(name->text, text, name->len + 1u) == 0;
 }
 
+uint32_t names_sane(const struct fs_names *names, uint32_t index)
+{
+	return index < names->units - name_class(NAME_MAX) ? index : 0;
+}
+
 int names_claim(struct fs_names *names, uint32_t index)
 {
-	const struct fs_name *name;
+	const struct fs_name *name = names_at(names, index);
 
-	if (index >= names->units - name_class(NAME_MAX))
-		return -EINVAL;
-	name = names_at(names, index);
-	if (name->text[name->len] != 0)
+	if (!names_sane(names, index) || name->text[name->len] != 0)
 		return -EINVAL;
 	return slab_claim(names->slab, name_class(name->len), index);
 }

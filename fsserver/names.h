@@ -25,6 +25,8 @@ struct fs_name *names_at(const struct fs_names *names, uint32_t index);
 uint32_t names_add(struct fs_names *names, uint32_t parent, const char *text);
 void names_free(struct fs_names *names, uint32_t index);
 bool names_equal(const struct fs_name *name, uint32_t parent, const char *text);
+/* Rebuilding: the index if one can be there, else 0. */
+uint32_t names_sane(const struct fs_names *names, uint32_t index);
 /* Rebuilding: the name is in use. -EINVAL when it makes no sense. */
 int names_claim(struct fs_names *names, uint32_t index);
 

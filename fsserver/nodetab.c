@@ -491,7 +491,7 @@ static int adopt(struct fs_nodes *t)
 {
 	uint64_t top = t->mem[0].key.mnt;
 
-	if (top > MAX_SLOTS)
+	if (top > t->buckets_size / sizeof(*t->buckets))
 		return -EPROTO;
 	t->gen = t->mem[0].key.ino;
 	for (uint32_t slot = 0; slot < top; slot++)
@@ -510,7 +510,7 @@ static int adopt(struct fs_nodes *t)
 		n->cached = 0;
 		n->kept = 0;
 		n->hash = node_key_hash(&n->key);
-		while (*link) {
+		while ((*link = names_sane(t->names, *link))) {
 			struct fs_name *name = names_at(t->names, *link);
 
 			/* It died while it gave a directory a new one. */
@@ -663,7 +663,7 @@ void nodes_settle(struct fs *fs)
 int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
 {
 	const struct fs_node *node;
-	uint64_t size = 0, top;
+	uint64_t size = 0;
 	void *mem;
 	int err = arena_region(arena, ARENA_NODES, NODES_VERSION, &size, &mem,
 			       NULL);
@@ -671,8 +671,8 @@ int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	node = mem;
-	top = node->key.mnt;
-	for (uint64_t slot = NODE_ROOT; slot < top; slot++)
+	for (uint64_t slot = NODE_ROOT;
+	     slot < node->key.mnt && slot < size / sizeof(*node); slot++)
 		if (node[slot].ref)
 			mark(ctx, node[slot].fd);
 	return 0;

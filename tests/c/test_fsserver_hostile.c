@@ -11,6 +11,7 @@
 #include "fsserver_rig.h"
 
 #include <sys/inotify.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 static struct rig r;
@@ -504,6 +505,70 @@ static void test_swapped_name(void)
 	rig_stop(&r);
 }
 
+/* ---- a successor's inheritance ------------------------------------------ */
+
+/* In a child of a child: an arena with one word spoilt. Returns wait status. */
+static int open_spoilt(enum arena_id id, size_t word)
+{
+	struct fs_setup setup = {
+		.options = &r.options,
+		.place = &r.place,
+		.arena = r.arena,
+		.ops = &rig_ops,
+		.queues = 2,
+	};
+	uint64_t size = 0;
+	int status;
+	void *mem;
+	pid_t pid;
+
+	if (arena_region(r.arena, id, 1, &size, &mem, NULL))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		uint32_t *spoilt = (uint32_t *)mem + word, was = *spoilt;
+
+		alarm(20);
+		*spoilt = was ^ 0xfffffff0;
+		status = fs_open(&r.fs, &setup);
+		*spoilt = was;	/* the memory is shared */
+		_exit(status != 0);
+	}
+	return waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+/* What a worker left that was not itself any more: no index is believed. */
+static void test_spoilt_arena(void)
+{
+	static const struct {
+		enum arena_id id;
+		size_t words;
+	} parts[] = {
+		{ ARENA_NODES, 100 }, { ARENA_NAMES, 40 },
+		{ ARENA_HANDLES, 24 }, { ARENA_JOURNAL, 64 },
+	};
+	uint64_t node, fh;
+	int bad = 0;
+
+	rig_prepare(&r);
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &fh), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", &node), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		for (size_t word = 0; word < parts[i].words; word++) {
+			int status = open_spoilt(parts[i].id, word);
+
+			if (WIFEXITED(status))
+				continue;
+			printf("# word %zu of region %d: status %#x\n", word,
+			       (int)parts[i].id, (unsigned int)status);
+			bad++;
+		}
+	}
+	CHECK_EQ(bad, 0);
+	rig_stop(&r);
+}
+
 /* ---- file systems below ------------------------------------------------- */
 
 static void test_proc_inside(void)
@@ -554,6 +619,7 @@ static const struct check_case cases[] = {
 	{ "noise", test_noise },
 	{ "less memory than was said", test_lack_of_memory },
 	{ "another file under the name", test_swapped_name },
+	{ "a spoilt arena", test_spoilt_arena },
 	{ "proc is never crossed into", test_proc_inside },
 };
 
