@@ -41,7 +41,7 @@ static struct posix_acl_xattr_entry *find(struct acl_list l, uint16_t tag)
 {
 	for (size_t i = 0; i < l.nr; i++)
 		if (le16toh(l.e[i].e_tag) == tag)
-			return &l.e[i];
+			return l.e + i;
 	return NULL;
 }
 

@@ -236,7 +236,7 @@ static void mapped_nonsense(void)
 	/* A guest's symlink by attribute, a short one, an unknown type. */
 	const uint32_t link[4] = { 1, 2, htole32(S_IFLNK | 0777), 0 };
 	const uint32_t none[4] = { 1, 2, htole32(0777), 0 };
-	char path[128];
+	char path[128] = "";
 	uint64_t node;
 	int fd;
 
