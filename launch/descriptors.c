@@ -128,10 +128,11 @@ static int message_send(int sock, const void *data, size_t len, const int *fds,
 	if (nr) {
 		memset(&c, 0, sizeof(c));
 		m.msg_hdr.msg_control = &c;
-		m.msg_hdr.msg_controllen = CMSG_SPACE(nr * sizeof(int));
+		m.msg_hdr.msg_controllen =
+			(socklen_t)CMSG_SPACE(nr * sizeof(int));
 		c.head.cmsg_level = SOL_SOCKET;
 		c.head.cmsg_type = SCM_RIGHTS;
-		c.head.cmsg_len = CMSG_LEN(nr * sizeof(int));
+		c.head.cmsg_len = (socklen_t)CMSG_LEN(nr * sizeof(int));
 		memcpy(CMSG_DATA(&c.head), fds, nr * sizeof(int));
 	}
 	do
@@ -151,7 +152,7 @@ static int message_receive(int sock, void *data, size_t len, int *fds,
 	union control c = {.head = {0}};
 	struct mmsghdr m = {.msg_hdr = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c,
-		.msg_controllen = CMSG_SPACE(*nr * sizeof(int)),
+		.msg_controllen = (socklen_t)CMSG_SPACE(*nr * sizeof(int)),
 	}};
 	unsigned int room = *nr;
 	long r;
