@@ -48,9 +48,10 @@ check-rooms: $(filter-out $(C_OUTSIDE) $(C_SKIP:%=check-c-%),$(C_SUITES))
 SANITIZE   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
 	TAPDIR=$(TAPDIR) C_PREFIX=$(1)- LINK= \
 	CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$(2)'
-# Those that kill, fork or count take minutes so: run them by hand.
-ASAN_SLOW := crash fsserver_nodes guest_streams seccomp share supervise told \
-	vhostuser vhostuser_crash
+# Those that kill, fork or count take minutes so, or count its memory too: run
+# them by hand.
+ASAN_SLOW := crash fsserver_nodes guest_streams seccomp share supervise table \
+	told vhostuser vhostuser_crash
 check-asan: ## the same under the address and undefined behaviour sanitizers
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
@@ -58,7 +59,7 @@ check-asan: ## the same under the address and undefined behaviour sanitizers
 		C_SKIP='$(ASAN_SLOW)' check-rooms
 # Its run time lives through no clone() of a namespace, no filter of system
 # calls, and no second process that goes on with the locks of a killed one.
-TSAN_NOT  := confine crash seccomp vhostuser_crash
+TSAN_NOT  := confine crash seccomp table vhostuser_crash
 check-tsan: ## the same under the thread sanitizer
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
 		$(call SANITIZE,tsan,thread) \
@@ -86,10 +87,14 @@ $(BATS_SUITES): check-%: tests/bats/%.bats $(BIN)
 	@TMPDIR=$${VMSHARE_TEST_TMP:-/var/tmp} \
 		$(call suite,$*,1500,bats --tap $<)
 
+check-filesystems: $(addprefix $(BUILD)/tests/test_,fsserver fsserver_data \
+	fsserver_nodes owner acl lock)
+check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
+
 # What has been seen green in one go on the machine of CI: guests first, they
 # take longest. check-more has what has not yet, or not since its last change:
 # a suite moves up from there when it was.
-CI_BATS   := matrix diskless posix rootless locks cli refused dropin
+CI_BATS   := matrix libvirt diskless posix rootless locks cli refused dropin
 check-all: $(CI_BATS:%=check-%) check-c check-asan check-lint check-build
 
 MORE_BATS := $(filter-out $(CI_BATS),$(BATS))
