@@ -243,12 +243,26 @@ in_terminal() {
 	nothing_left
 }
 
-@test "--pidfile and --ready-fd" {
-	start --pidfile pid --ready-fd 7 7>ready
+@test "--pidfile, --ready-fd, and what systemd is told" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	python3 - >notified <<-'END' &
+		import socket
+		note = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		note.bind("notify")
+		note.settimeout(300)
+		for n in range(2):
+		    print(note.recv(1000).decode(), flush=True)
+	END
+	listener=$!
+	wait_for 10 test -S notify
+	NOTIFY_SOCKET=$PWD/notify start --pidfile pid --ready-fd 7 7>ready
 	wait_for 120 is_up
 	[ "$(cat pid)" = $parent ]
 	wait_for 5 test -s ready
+	wait_for 5 grep -qx READY=1 notified
 	kill -TERM $parent
 	ends_with 143
 	[ ! -e pid ]
+	wait $listener
+	[ "$(cat notified)" = $'READY=1\nSTOPPING=1\nEXIT_STATUS=143' ]
 }

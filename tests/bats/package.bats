@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # First contact: README's transcript is what `make demo` prints, its examples
-# are commands that are understood, and the Debian package installs, works and
-# goes away in a Debian that has nothing else.
+# and the manual's are commands that are understood, and the Debian package
+# installs, works and goes away in a Debian that has nothing else.
 
 load helper
 
@@ -44,6 +44,27 @@ setup() {
 		esac
 		[ "$status" = 0 ] || fail "$line: $err"
 	done <examples
+}
+
+@test "the manual's examples are understood" {
+	local line n=0
+	truncate -s 1M disk.img
+	mkdir -p src data debian
+	# The file is that of CONFIGURATION.
+	sed -n '/^# ci.conf/,/^\.Ed/p' "$top/vmshare.1" | grep -v '^\.Ed' >ci.conf
+	sed -i '/^memory-type/d; s,^dir = ..,dir = src,' ci.conf
+	sed -n '/^\.Sh EXAMPLES/,/^\.Sh/s/^\.Dl vmshare //p' "$top/vmshare.1" |
+		sed 's/\\-/-/g; s,~/src,src,g; s,/srv/,,g' >examples
+	while read -r line; do
+		n=$((n + 1))
+		# shellcheck disable=SC2086 # the shell's words
+		v check ${line#* }
+		case $line in
+		*hugepages*) [ "$status" = 0 ] || says "huge pages" ;;
+		*) [ "$status" = 0 ] || fail "$line: $err" ;;
+		esac
+	done <examples
+	[ $n = 5 ] || fail "$n examples: $(cat examples)"
 }
 
 @test "the Debian package installs, works and goes away" {

@@ -29,8 +29,11 @@ teardown() {
 
 # hand: QEMU by hand with ./s as the ctl share
 hand() {
-	timeout 300 "${hand_qemu[@]}" -machine q35,memory-backend=m \
-		-object "${backend:-memory-backend-memfd,share=on},id=m,size=512M" \
+	local memory=(-machine q35)
+	[ "${backend:=memory-backend-memfd,share=on}" = none ] ||
+		memory=(-machine "q35,memory-backend=m"
+			-object "$backend,id=m,size=512M")
+	timeout 300 "${hand_qemu[@]}" "${memory[@]}" \
 		-drive "file=$disk,format=raw,if=virtio,snapshot=on" \
 		-chardev "socket,id=c,path=${socket:-s}" \
 		-device vhost-user-fs-pci,chardev=c,tag=ctl,queue-size=1024 \
@@ -98,7 +101,12 @@ exchanged() {
 
 @test "by systemd's descriptor, with READY=1 to its notify socket" {
 	command -v python3 >/dev/null || skip "python3 is not installed"
-	python3 - "$VMSHARE" >notified 2>served.err <<-'END'
+	# As the manual's unit has it.
+	unit=$(sed -n 's/^ExecStart=//p' "$top/vmshare.1")
+	[ "$unit" = "/usr/bin/vmshare serve --share /srv/%i:%i" ]
+	unit=${unit#* }
+	python3 - "$VMSHARE" "${unit//'/srv/%i:%i'/ctl:ctl}" \
+		>notified 2>served.err <<-'END'
 		import os, signal, socket, subprocess, sys
 		note = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 		note.bind("notify")
@@ -111,7 +119,7 @@ exchanged() {
 		    os.dup2(s.fileno(), 3)
 		    os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()),
 		                      NOTIFY_SOCKET=os.getcwd() + "/notify")
-		    os.execv(sys.argv[1], ["vmshare", "serve", "--share", "ctl:ctl"])
+		    os.execv(sys.argv[1], ["vmshare"] + sys.argv[2].split())
 		print(note.recv(1000).decode(), flush=True)
 		os.kill(pid, signal.SIGTERM)
 		print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
@@ -143,7 +151,7 @@ exchanged() {
 
 @test "memory that is not shared is named within seconds" {
 	local backend
-	for backend in memory-backend-memfd,share=off memory-backend-ram; do
+	for backend in memory-backend-memfd,share=off memory-backend-ram none; do
 		serve --socket s --share ctl:ctl
 		wait_for 10 test -S s
 		hand &
