@@ -108,8 +108,9 @@ static int bind_path(const struct config *c, int sock,
 		     struct guardian *guardian)
 {
 	struct sockaddr_un addr = {0};
-	mode_t mask;
 	int dir = -1, err;
+	bool bound = false;
+	mode_t mask;
 
 	err = socket_address(c->socket_path, &addr, &dir);
 	if (!err)
@@ -121,11 +122,14 @@ static int bind_path(const struct config *c, int sock,
 		if (bind(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 			err = -errno;
 		umask(mask);
+		bound = !err;
 	}
 	if (!err && c->socket_group)
 		err = give_to_group(&addr, c->socket_group);
 	if (!err && listen(sock, 1) < 0)
 		err = -errno;
+	if (err && bound)
+		unlink(addr.sun_path);
 	if (dir >= 0)
 		close(dir);
 	return err;

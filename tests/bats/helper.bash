@@ -122,15 +122,16 @@ mark() {
 	mkdir -p "$TMPDIR"
 	huge_before=
 }
-marked() { # pids of what still runs
-	local p
+marked() { # pids of what still runs; no process for each that does
+	local p comm
 	for p in /proc/[0-9]*; do
-		case $(tr -d '\0' <"$p/comm" 2>/dev/null) in
+		read -r comm <"$p/comm" || continue
+		case $comm in
 		*vmshare*|*qemu*) ;;
 		*) continue ;;
 		esac
-		if tr '\0' '\n' <"$p/environ" 2>/dev/null |
-			grep -qxF "VMSHARE_TEST_MARK=$VMSHARE_TEST_MARK"; then
+		if grep -qzxF "VMSHARE_TEST_MARK=$VMSHARE_TEST_MARK" \
+			"$p/environ"; then
 			echo "${p#/proc/}"
 		fi
 	done 2>/dev/null

@@ -321,6 +321,105 @@ setup() {
 	refused 125 "ci.conf:2: unknown key 'args' in [qemu] (did you mean 'arg'?)" - run -c ci.conf
 }
 
+@test "values: out of range, empty, too many" {
+	local list
+	refused 125 "--cpus 999: must be a number from 1 to 255" - run -p 999 disk.img
+	refused 125 "--timeout 0s: out of range" - run -t 0s disk.img
+	refused 125 "--memory-type hugepages=3M: page size must be a power of two, as in 2M or 1G" \
+		- run --memory-type hugepages=3M disk.img
+	refused 125 "--append: must not be empty" - run --append '' disk.img
+	refused 125 "--kernel: must not be empty" - run --kernel '' disk.img
+	refused 125 "--env : must be NAME[=VALUE]" - run --env '' -- true
+	refused 125 "--numa cpus=x: cpus x: must be a range such as 0-1" - \
+		run --numa cpus=x disk.img
+	list=$(printf -- '--disk disk.img %.0s' $(seq 17))
+	# shellcheck disable=SC2086 # words
+	refused 125 "--disk disk.img: at most 16 disks" - run $list
+	list=$(printf -- '--share src:t%s ' $(seq 17))
+	# shellcheck disable=SC2086
+	refused 125 "at most 16 shares" - run $list disk.img
+	list=$(printf -- '--numa memory=64M %.0s' $(seq 9))
+	# shellcheck disable=SC2086
+	refused 125 "--numa: at most 8 nodes" - run $list disk.img
+}
+
+@test "what excludes each other" {
+	: >k
+	refused 125 "a COMMAND and --initrd exclude each other: it is started by vmshare's own initrd" \
+		- run --initrd k --kernel k -- true
+	refused 125 "--dry-run: this guest boots from memory that only a run makes; nothing could be pasted" \
+		"give a disk, or --kernel and --initrd" run --dry-run
+	refused 125 "--firmware: --kernel is booted without" - \
+		run --firmware uefi --kernel k --initrd k
+	refused 125 "--firmware bios: aarch64 has none" - \
+		run --arch aarch64 --firmware bios disk.img
+	refused 125 "share 'vmshare-root': that tag is the guest's root" - \
+		run --share src:vmshare-root
+	printf '%s\n' '[share a]' 'dir = src' 'socket = /x' >ci.conf
+	refused 125 "ci.conf:1: share 'a': dir and socket exclude each other" - \
+		run -c ci.conf disk.img
+	printf '%s\n' '[vm x]' 'memory = 1G' >ci.conf
+	refused 125 "ci.conf:1: [vm x]: takes no name" - run -c ci.conf disk.img
+	printf '[vm]\nmemory = 1\0G\n' >ci.conf
+	refused 125 "ci.conf:2: has a NUL byte" - run -c ci.conf disk.img
+}
+
+@test "sockets of others: missing, no socket; a port that is taken" {
+	: >plain
+	refused 125 "share 'x': $PWD/plain: is not a socket" - \
+		run --accel tcg --share-socket "$PWD/plain:x" disk.img
+	refused 125 "share 'x': $PWD/none: no such socket" "start its server first" \
+		run --accel tcg --share-socket "$PWD/none:x" disk.img
+	refused 125 "--socket s: no such directory or group 'no-such-group'" - \
+		serve --share src --socket s --socket-group no-such-group
+	[ ! -e s ]
+	v check --accel tcg --share src:s,queue-size=4 disk.img
+	ended 0
+	says "share 's': queue-size 4: Linux guests need 8 or more"
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	python3 -c 'import socket, time
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+print(s.getsockname()[1], flush=True)
+time.sleep(60)' >port &
+	wait_for 10 test -s port
+	refused 125 "--forward: port $(cat port) of 127.0.0.1: Address already in use" \
+		- run --accel tcg --forward "tcp:$(cat port):22" disk.img
+	kill $!
+}
+
+@test "called as virtiofsd: what can't be honoured is refused by name" {
+	q() {
+		local text=$1
+		shift
+		refused 125 "$text" - "$@"
+	}
+	q "-o cache metadata: vmshare has only auto, always and never" \
+		-o cache=metadata --fd 3
+	q "--cache metadata: vmshare has only auto, always and never" \
+		--shared-dir src --cache metadata --fd 3
+	q "give --socket-path PATH or --fd N" --shared-dir src
+	q "no directory given (--shared-dir DIR or -o source=DIR)" --fd 3
+	q "--socket-path and --fd exclude each other" \
+		--shared-dir src --fd 3 --socket-path s
+	q "--socket-group: needs --socket-path" --shared-dir src --fd 3 --socket-group x
+	q "--uid-map x: must be :GUEST:HOST:COUNT:" --shared-dir src --fd 3 --uid-map=x
+	q "--translate-uid squash-host:0:1:2: vmshare translates with map:GUEST:HOST:COUNT only" \
+		--shared-dir src --fd 3 --translate-uid squash-host:0:1:2
+	q "--security-label: vmshare does not label new files for the guest" \
+		--shared-dir src --fd 3 --security-label
+	q "--log-level chatty: unknown level" --shared-dir src --fd 3 --log-level chatty
+	q "--inode-file-handles maybe: must be never or prefer" \
+		--shared-dir src --fd 3 --inode-file-handles maybe
+}
+
+@test "help, version, completion: words they do not know" {
+	refused 125 "version takes no arguments: 'x'" - version x
+	refused 125 "no help for 'x'" - help x
+	refused 125 "completion: bash, zsh or fish is wanted" - completion
+}
+
 @test "check tells all findings at once, and run the first of them" {
 	v check -s "$PWD/gone" -m 8T --memory-type hugepages \
 		--qemu "$PWD/none" --kernel "$PWD/nokernel" gone.img
