@@ -106,7 +106,8 @@ struct lane {
 	unsigned int id;
 	unsigned int queue;
 	unsigned int state;	/* 0 at the start of each operation */
-	int expect;		/* the answer that is right */
+	int expect;		/* the answer that is right, or: */
+#define EXPECT_ANY 1		/* the step looks at it */
 	uint64_t started;	/* ns; the operation */
 	uint64_t seed;
 	uint64_t node, fh, off;
