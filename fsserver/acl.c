@@ -53,6 +53,18 @@ static struct posix_acl_xattr_entry *find_group(struct acl_list l)
 	return mask ? mask : find(l, ACL_GROUP_OBJ);
 }
 
+/* A list that was checked has all three; none is no permission. */
+static uint32_t get(const struct posix_acl_xattr_entry *e)
+{
+	return e ? le16toh(e->e_perm) : 0;
+}
+
+static void put(struct posix_acl_xattr_entry *e, uint32_t perm)
+{
+	if (e)
+		e->e_perm = htole16(perm & RWX);
+}
+
 int acl_check(void *acl, size_t size)
 {
 	static const uint16_t order[] = {
@@ -87,9 +99,8 @@ uint32_t acl_mode(void *acl, size_t size)
 {
 	struct acl_list l = entries(acl, size);
 
-	return (uint32_t)le16toh(find(l, ACL_USER_OBJ)->e_perm) << 6 |
-	       (uint32_t)le16toh(find_group(l)->e_perm) << 3 |
-	       le16toh(find(l, ACL_OTHER)->e_perm);
+	return get(find(l, ACL_USER_OBJ)) << 6 | get(find_group(l)) << 3 |
+	       get(find(l, ACL_OTHER));
 }
 
 bool acl_is_mode(void *acl, size_t size)
@@ -101,9 +112,9 @@ void acl_chmod(void *acl, size_t size, uint32_t mode)
 {
 	struct acl_list l = entries(acl, size);
 
-	find(l, ACL_USER_OBJ)->e_perm = htole16(mode >> 6 & RWX);
-	find_group(l)->e_perm = htole16(mode >> 3 & RWX);
-	find(l, ACL_OTHER)->e_perm = htole16(mode & RWX);
+	put(find(l, ACL_USER_OBJ), mode >> 6);
+	put(find_group(l), mode >> 3);
+	put(find(l, ACL_OTHER), mode);
 }
 
 uint32_t acl_inherit(void *acl, size_t size, uint32_t mode)

@@ -279,7 +279,7 @@ static int adopt(struct fs *fs)
 	struct fs_handles *t = fs->handles;
 	uint32_t top = t->mem[0].node;
 
-	if (top > t->dirs_size / sizeof(*t->dirs))
+	if (top > t->dirs_size / sizeof(struct fs_dir *))
 		return -EPROTO;
 	t->gen = t->mem[0].pad;
 	for (uint32_t slot = 1; slot < top; slot++) {
