@@ -37,20 +37,20 @@ static struct acl_list entries(void *acl, size_t size)
 	};
 }
 
-static struct posix_acl_xattr_entry *find(struct acl_list l, uint16_t tag)
+/* The first entry of that kind, or @other: a checked list has an owner's. */
+static struct posix_acl_xattr_entry *find(struct acl_list l, uint16_t tag,
+					  struct posix_acl_xattr_entry *other)
 {
 	for (size_t i = 0; i < l.nr; i++)
 		if (le16toh(l.e[i].e_tag) == tag)
 			return l.e + i;
-	return NULL;
+	return other;
 }
 
 /* The entry that the mode's group bits stand for. */
 static struct posix_acl_xattr_entry *find_group(struct acl_list l)
 {
-	struct posix_acl_xattr_entry *mask = find(l, ACL_MASK);
-
-	return mask ? mask : find(l, ACL_GROUP_OBJ);
+	return find(l, ACL_MASK, find(l, ACL_GROUP_OBJ, l.e));
 }
 
 /* A list that was checked has all three; none is no permission. */
@@ -99,8 +99,8 @@ uint32_t acl_mode(void *acl, size_t size)
 {
 	struct acl_list l = entries(acl, size);
 
-	return get(find(l, ACL_USER_OBJ)) << 6 | get(find_group(l)) << 3 |
-	       get(find(l, ACL_OTHER));
+	return get(find(l, ACL_USER_OBJ, l.e)) << 6 | get(find_group(l)) << 3 |
+	       get(find(l, ACL_OTHER, l.e));
 }
 
 bool acl_is_mode(void *acl, size_t size)
@@ -112,9 +112,9 @@ void acl_chmod(void *acl, size_t size, uint32_t mode)
 {
 	struct acl_list l = entries(acl, size);
 
-	put(find(l, ACL_USER_OBJ), mode >> 6);
+	put(find(l, ACL_USER_OBJ, l.e), mode >> 6);
 	put(find_group(l), mode >> 3);
-	put(find(l, ACL_OTHER), mode);
+	put(find(l, ACL_OTHER, l.e), mode);
 }
 
 uint32_t acl_inherit(void *acl, size_t size, uint32_t mode)
