@@ -18,7 +18,15 @@
 
 #define TAIL_LINES	12
 
-void outcome_share(const struct share *share)
+/* Emulated guests are slow: it may still come. */
+void outcome_waiting(const struct share *share, int seconds)
+{
+	log_note("the guest has not set up share '%s' in %d s: it boots "
+		 "slowly, or its kernel lacks CONFIG_VIRTIO_FS",
+		 share->config->tag, seconds);
+}
+
+static void outcome_share(const struct share *share)
 {
 	const char *tag = share->config->tag;
 

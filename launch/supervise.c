@@ -390,7 +390,8 @@ static void run_timers(struct run *r)
 	if (passed(&r->driver_check, now)) {
 		for (unsigned int i = 0; i < r->s->nr_shares; i++)
 			if (!r->s->shares[i].driver)
-				outcome_share(&r->s->shares[i]);
+				outcome_waiting(&r->s->shares[i],
+						DRIVER_MS / 1000);
 	}
 	if (passed(&r->left_deadline, now) && !r->qemu_gone) {
 		log_error("QEMU left a file server but goes on; ending it");

@@ -212,9 +212,12 @@ struct run {
 	char last_words[256];
 };
 
-/* Warn of a share that the guest has no driver for, or never mounted. */
-void outcome_share(const struct share *share);
-/* The same for all, at the end, where it means something. */
+/* Tell of a share that the guest has set up no driver for in @seconds. */
+void outcome_waiting(const struct share *share, int seconds);
+/*
+ * At the end, where it means something: warn of shares that the guest had no
+ * driver for, or never mounted.
+ */
 void outcome_shares(const struct run *r);
 /**
  * outcome_status() - how the run ended, in words and as an exit status

@@ -125,9 +125,10 @@ child() { # NAME: the newest process of this run by that name
 }
 
 @test "a guest without the driver is told from one that did not mount" {
-	limit=120 v run "${guest_options[@]}" --timeout 4s --qemu-arg -S \
+	limit=120 v run "${guest_options[@]}" --timeout 62s --qemu-arg -S \
 		--share "$PWD/ctl:ctl" "$disk"
 	ended 124
+	says "the guest has not set up share 'ctl' in 60 s"
 	says "the guest never set up share 'ctl'"
 	mkdir other
 	job ctl <<<true
