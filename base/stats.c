@@ -80,7 +80,7 @@ static int map_stats(int fd, int prot, struct stats **stats)
 
 int stats_attach(int fd, const struct stats **stats)
 {
-	struct stats *s;
+	struct stats *s = NULL;
 	int err = map_stats(fd, PROT_READ, &s);
 
 	if (!err)

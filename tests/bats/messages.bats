@@ -86,7 +86,8 @@ setup() {
 			compopt() { :; }; _vmshare; echo "${COMPREPLY[*]}"' \
 			- "$@" <out
 	}
-	[ "$(offers vmshare r)" = run ]
+	[ "$(offers vmshare ru)" = run ]
+	[ "$(offers vmshare res)" = restart ]
 	[ "$(offers vmshare run --epheme)" = --ephemeral ]
 	[ "$(offers vmshare run --accel k)" = kvm ]
 	[ "$(offers vmshare run --share sr)" = src ]
