@@ -200,11 +200,26 @@ static bool is_listening(int sock)
 	       on;
 }
 
+/* What serve_wait() looks at: from here on none of them ends the process. */
+static void block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, set, NULL);
+}
+
 int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
 		 enum serve_how *how)
 {
 	int status = EXIT_REFUSED;
+	sigset_t set;
 
+	/* Whoever sees the socket may send one. */
+	block_signals(&set);
 	if (c->listen_fd >= 0)
 		status = take_fd(c->listen_fd, "--fd", fd);
 	else if (c->socket_path)
@@ -304,20 +319,6 @@ static void on_event(void *ctx, struct share *share, char event)
 	}
 }
 
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigaddset(&set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 /* Poll until the end: an exit status. */
 static int wait_loop(struct serving *s, const struct config *c,
 		     struct share *share, int signals)
@@ -357,9 +358,12 @@ static int wait_loop(struct serving *s, const struct config *c,
 int serve_wait(const struct config *c, struct share *share,
 	       struct guardian *guardian)
 {
+	int signals, status = EXIT_REFUSED;
 	struct serving s;
-	int signals = open_signals(), status = EXIT_REFUSED;
+	sigset_t set;
 
+	block_signals(&set);
+	signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
 		log_error("can't receive signals: %m");
 	else if (report_open(&s.report, c, guardian) == 0) {

@@ -613,10 +613,11 @@ static void pushed_again(void)
 	struct vu_queue *q = calloc(1, sizeof(*q));
 	struct vu_inflight *inflight = calloc(1, sizeof(*inflight));
 	struct vring_used_elem used[4];
-	uint16_t idx = 0, flags = 0;
+	uint16_t pending[VU_MAX_RING], idx = 0, flags = 0;
 
 	CHECK(q && inflight);
 	q->num = 4;
+	q->pending = pending;
 	q->inflight = inflight;
 	q->used_ring = used;
 	q->used_idx_mem = &idx;
