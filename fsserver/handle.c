@@ -18,6 +18,7 @@
 #include "fsserver/nodetab.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -213,6 +214,40 @@ void handle_undo(struct fs *fs, uint64_t fh)
 		return;
 	release(fs, h);
 	handle_unpin(fs, h);
+}
+
+/*
+ * Pins tell a handle from a free slot, so each is pinned for a look. That is
+ * for a file without a name whose descriptor found no place: seldom, and then
+ * the table is as small as the budget.
+ */
+int handles_open_node(struct fs *fs, const struct fs_node *node)
+{
+	struct fs_handles *t = fs->handles;
+	uint32_t top = __atomic_load_n(&t->top, __ATOMIC_ACQUIRE);
+	char path[PROC_PATH_SIZE];
+	int fd = -ESTALE;
+
+	if (fs->place.proc < 0)
+		return fd;
+	for (uint32_t slot = 1; slot < top && fd == -ESTALE; slot++) {
+		struct fs_handle *h = &t->mem[slot];
+
+		if (!handle_pin(h, handle_ref(h) & ~NODE_PINS))
+			continue;
+		if (h->node == node->slot) {
+			proc_path(path, h->fd);
+			do {
+				fd = openat(fs->place.proc, path,
+					    O_PATH | O_CLOEXEC);
+				if (fd < 0)
+					fd = -errno;
+			} while ((fd == -EMFILE || fd == -ENFILE) &&
+				 fdcache_shrink(fs));
+		}
+		handle_unpin(fs, h);
+	}
+	return fd;
 }
 
 int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),

@@ -39,6 +39,8 @@ int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 	       uint32_t flags, uint64_t *fh);
 /* A handle that the guest never heard of, if there is such a one. */
 void handle_undo(struct fs *fs, uint64_t fh);
+/* A node by what the guest has it open by: an O_PATH descriptor, or -ESTALE. */
+int handles_open_node(struct fs *fs, const struct fs_node *node);
 int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
 		 void *ctx);
 /* The first call of all ends it: true. The caller has it pinned. */

@@ -18,6 +18,7 @@
  */
 
 #include "fsserver/byhandle.h"
+#include "fsserver/handle.h"
 #include "fsserver/nodetab.h"
 
 #include <errno.h>
@@ -152,8 +153,10 @@ static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
 /* Open @node where no name leads to it any more; its descriptor. */
 static int open_unnamed(struct fs *fs, struct fs_node *node)
 {
-	int fd = byhandle_open(fs, node);
+	int fd = handles_open_node(fs, node);
 
+	if (fd == -ESTALE)
+		fd = byhandle_open(fs, node);
 	return fd < 0 ? fd : install(fs, node, fd);
 }
 

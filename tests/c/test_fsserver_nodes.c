@@ -164,6 +164,42 @@ static void test_enfile(void)
 	rig_stop(&r);
 }
 
+/* As many as may be open, all without a name: each is found by its handle. */
+static void test_unlinked(void)
+{
+	struct fuse_setattr_in in = { .valid = FATTR_MODE, .mode = 0640 };
+	uint64_t node[100], fh[100], dir;
+	struct fuse_attr attr;
+	unsigned int n;
+	char name[32];
+
+	CHECK_EQ(up(100), 0);
+	for (n = 0; n < 100; n++) {
+		snprintf(name, sizeof(name), "f%u", n);
+		if (rig_create(&r, 1, name, O_RDWR, &node[n], &fh[n]))
+			break;
+	}
+	CHECK(n > 50 && n < 100);
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, name), 0);
+	}
+	evict_all();
+	for (unsigned int i = 0; i < n; i++) {
+		CHECK_EQ(rig_getattr(&r, node[i], &attr), 0);
+		CHECK_EQ(attr.nlink, 0);
+		CHECK_EQ(rig_setattr(&r, node[i], &in), 0);
+		CHECK_EQ(rig_getattr(&r, node[i], &attr), 0);
+		CHECK_EQ(attr.mode, S_IFREG | 0640);
+	}
+	/* And what has a name is looked up and removed as ever. */
+	CHECK_EQ(rig_mkdir(&r, 1, "d", &dir), 0);
+	CHECK_EQ(rig_remove(&r, FUSE_RMDIR, 1, "d"), 0);
+	for (unsigned int i = 0; i < n; i++)
+		CHECK_EQ(rig_release(&r, node[i], fh[i]), 0);
+	rig_stop(&r);
+}
+
 static void test_inode_limit(void)
 {
 	uint64_t node[300];
@@ -175,12 +211,19 @@ static void test_inode_limit(void)
 	for (int i = 0; i < 300; i++) {
 		snprintf(name, sizeof(name), "d%d", i);
 		CHECK_EQ(rig_mkdir(&r, 1, name, &node[i]), 0);
+		CHECK_EQ(rig_getattr(&r, node[i < 7 ? 0 : 7], NULL), 0);
 	}
 	CHECK(nodes_count(r.fs) <= 101);
+	/* What was just made is known, and so is what was used all along. */
 	CHECK_EQ(rig_getattr(&r, node[299], NULL), 0);
-	CHECK_EQ(rig_getattr(&r, node[0], NULL), -ESTALE);
+	CHECK_EQ(rig_getattr(&r, node[7], NULL), 0);
+	for (int i = 0; i < 7; i++)
+		CHECK_EQ(rig_getattr(&r, node[i], NULL), -ESTALE);
 	/* The guest looks up its path again, and has it. */
 	node[0] = rig_node(&r, 1, "d0");
+	CHECK_EQ(rig_getattr(&r, node[0], NULL), 0);
+	/* A FORGET of what was forgotten is none of what came instead. */
+	rig_forget(&r, node[1], 1);
 	CHECK_EQ(rig_getattr(&r, node[0], NULL), 0);
 	rig_stop(&r);
 }
@@ -209,11 +252,15 @@ static void test_evicted(void)
 	CHECK_EQ(rig_rename(&r, 1, "a", 1, "z", 0), 0);
 	evict_all();
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
-	/* The host does: stale, until the path is looked up again. */
+	/* The host does: what is open is found, */
 	evict_all();
 	CHECK_EQ(renameat(r.dirfd, "z/b", r.dirfd, "b"), 0);
-	CHECK_EQ(rig_getattr(&r, f, &attr), -ESTALE);
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
+	/* else it is stale until the path is looked up again. */
+	CHECK_EQ(rig_release(&r, f, fh), 0);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), -ESTALE);
 	CHECK_EQ(rig_node(&r, 1, "b"), b);
 	evict_all();
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
@@ -673,6 +720,7 @@ static void test_adopted(void)
 static const struct check_case cases[] = {
 	{ "find 200,000 files with 64 descriptors", test_find },
 	{ "ENFILE only for what is open", test_enfile },
+	{ "as many without a name as are open", test_unlinked },
 	{ "inode-limit", test_inode_limit },
 	{ "evicted nodes", test_evicted },
 	{ "found by handle", test_by_handle },
