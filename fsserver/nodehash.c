@@ -4,7 +4,7 @@
  * it is found. The index grows and shrinks by one bucket at a time (linear
  * hashing), so that no request pays for all nodes at once. It is private and
  * made anew by each worker. All of it is called with the table's lock, except
- * what only compares.
+ * what only compares, and node_rekey(), which takes it.
  */
 
 #include "fsserver/nodetab.h"
@@ -139,4 +139,16 @@ struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
 		slot = n->chain;
 	}
 	return NULL;
+}
+
+void node_rekey(struct fs *fs, struct fs_node *node, const struct statx *stx)
+{
+	struct fs_nodes *t = fs->nodes;
+
+	pthread_mutex_lock(&t->lock);
+	node_hash_del(t, node);
+	node_key(&node->key, stx);
+	node->hash = node_key_hash(&node->key);
+	node_hash_add(t, node);
+	pthread_mutex_unlock(&t->lock);
 }

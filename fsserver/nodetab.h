@@ -34,7 +34,7 @@ struct node_key {
 struct fs_node {
 	uint64_t ref;		/* atomic */
 	uint64_t lookups;	/* atomic; the guest's references */
-	struct node_key key;	/* constant */
+	struct node_key key;	/* constant, but for node_rekey() */
 	int32_t fd;		/* atomic; O_PATH, or -1 */
 	uint32_t names;		/* list; table lock */
 	uint32_t slot;		/* constant */
@@ -135,6 +135,9 @@ void node_hash_add(struct fs_nodes *t, struct fs_node *node);
 void node_hash_del(struct fs_nodes *t, struct fs_node *node);
 struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
 			       uint32_t hash);
+
+/* Takes it: the pinned node's file was replaced, by the server itself. */
+void node_rekey(struct fs *fs, struct fs_node *node, const struct statx *stx);
 
 /* ---- fdcache.c ---- */
 

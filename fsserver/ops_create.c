@@ -18,6 +18,7 @@
 #include "fsserver/acl.h"
 #include "fsserver/journal.h"
 #include "fsserver/ops.h"
+#include "fsserver/owner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,6 +158,8 @@ int op_symlink(struct fs_worker *w)
 	struct fuse_entry_out entry;
 	char *target = w->scratch;
 	int dirfd = create_dir(w), err;
+	size_t len = w->body_len - 1;
+	uint32_t type;
 
 	if (dirfd < 0)
 		return dirfd;
@@ -164,15 +167,22 @@ int op_symlink(struct fs_worker *w)
 		return -ENAMETOOLONG;
 	if (w->body_len < 1 ||
 	    iov_read(&w->readable, target, w->body_len) != w->body_len ||
-	    target[w->body_len - 1] != '\0')
+	    target[len] != '\0')
 		return -EINVAL;
 	if (target[0] == '\0')
 		return -ENOENT;
-	err = create_begin(w, dirfd, S_IFLNK);
+	err = maplink_type(w, dirfd, &type);
+	if (!err)
+		err = create_begin(w, dirfd, type);
 	if (!err) {
-		if (symlinkat(target, dirfd, w->name[0]) < 0)
+		if (S_ISREG(type))
+			err = maplink_make(w, dirfd, w->name[0], target, len,
+					   false);
+		else if (symlinkat(target, dirfd, w->name[0]) < 0)
 			err = -errno;
 		create_end(w, err);
+	} else if (err == MADE && S_ISREG(type)) {
+		err = maplink_make(w, dirfd, w->name[0], target, len, true);
 	}
 	if (err >= 0)
 		err = created(w, dirfd, S_IFLNK | 0777, 0, &entry, NULL);

@@ -15,6 +15,7 @@
 
 #include "fsserver/journal.h"
 #include "fsserver/ops.h"
+#include "fsserver/owner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,12 +140,14 @@ int op_readlink(struct fs_worker *w)
 
 	if (fd < 0)
 		return fd;
-	if (!S_ISLNK(node_type(w->node)))
-		return -EINVAL;
-	len = readlinkat(fd, "", w->scratch, PATH_MAX);
-	if (len < 0)
-		return -errno;
-	return reply_put(w, w->scratch, (size_t)len);
+	if (S_ISLNK(node_type(w->node))) {
+		len = readlinkat(fd, "", w->scratch, PATH_MAX);
+		if (len < 0)
+			len = -errno;
+	} else {
+		len = maplink_read(w, w->node);
+	}
+	return len < 0 ? (int)len : reply_put(w, w->scratch, (size_t)len);
 }
 
 /* ---- removing ----------------------------------------------------------- */

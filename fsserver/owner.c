@@ -13,9 +13,7 @@
  *		OWNER_XATTR; on the host the file is its caller's, with mode
  *		0700 (directories, and what any may execute) or 0600. Device
  *		nodes, fifos and sockets are empty regular files there.
- *		Symlinks can't have that attribute: they are symlinks, shown as
- *		the guest's root's; their owner can't be changed, which is no
- *		error. Files without it (made on the host) are shown as squash
+ *		Symlinks are maplink.c's. Files without the attribute (made on the host) are shown as squash
  *		would. Access is the guest's kernel's to check, as always.
  *
  * Of a mapped file the set-id bits, and a mapped security.capability, have to
@@ -30,6 +28,8 @@
  * and is not followed.
  */
 
+#include "fsserver/owner.h"
+
 #include "fsserver/acl.h"
 #include "fsserver/nodetab.h"
 #include "fsserver/ops.h"
@@ -38,6 +38,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -49,11 +50,6 @@
 /* The attribute's value; little endian. */
 struct owner_disk {
 	uint32_t uid, gid, mode, rdev;
-};
-
-struct owner {
-	uint32_t uid, gid, mode;
-	uint32_t rdev_major, rdev_minor;
 };
 
 #define XATTR_PATH_SIZE (PROC_PATH_SIZE + NAME_MAX + 2)
@@ -144,7 +140,7 @@ static ssize_t get_disk(int dirfd, const char *name, struct owner_disk *disk)
 	return n < 0 ? -errno : n;
 }
 
-static int owner_write(int dirfd, const char *name, const struct owner *o)
+int owner_write(int dirfd, const char *name, const struct owner *o)
 {
 	struct owner_disk disk = {
 		htole32(o->uid), htole32(o->gid), htole32(o->mode),
@@ -168,21 +164,22 @@ bool fs_made_mapped(const char *dir)
 	       (ssize_t)sizeof(struct owner_disk);
 }
 
-/* Whether the attribute may call a file of this type on the host so. */
-static bool type_fits(uint32_t host, uint32_t guest)
+/* Whether the attribute may call a file of this kind on the host so. */
+static bool type_fits(const struct statx *stx, uint32_t guest)
 {
+	uint32_t host = stx->stx_mode & S_IFMT;
+
 	if (host == guest)
 		return true;
+	if (guest == S_IFLNK)		/* what is in it is a target */
+		return host == S_IFREG && stx->stx_size > 0 &&
+		       stx->stx_size < PATH_MAX;
 	return host == S_IFREG && (guest == S_IFCHR || guest == S_IFBLK ||
 				   guest == S_IFIFO || guest == S_IFSOCK);
 }
 
-/*
- * What the guest shall see of a file whose host attributes are @stx.
- * Return: 0; the attribute may be missing, or be somebody else's nonsense.
- */
-static int owner_read(const struct fs *fs, int dirfd, const char *name,
-		      const struct statx *stx, struct owner *o)
+int owner_read(const struct fs *fs, int dirfd, const char *name,
+	       const struct statx *stx, struct owner *o)
 {
 	struct statx shown = *stx;
 	struct owner_disk disk;
@@ -200,8 +197,7 @@ static int owner_read(const struct fs *fs, int dirfd, const char *name,
 	if (n < 0)
 		return (int)n;
 	mode = le32toh(disk.mode);
-	if (n != sizeof(disk) ||
-	    !type_fits(stx->stx_mode & S_IFMT, mode & S_IFMT))
+	if (n != sizeof(disk) || !type_fits(stx, mode & S_IFMT))
 		return 0;
 	rdev = le32toh(disk.rdev);
 	o->uid = le32toh(disk.uid);
@@ -284,8 +280,9 @@ static int acl_write(struct fs_worker *w, int dirfd, const char *name,
 		return err;
 	xattr_path(path, dirfd, name);
 	if (!strcmp(list, ACL_ACCESS) && acl_is_mode(w->scratch, size)) {
-		ret = name[0] ? lremovexattr(path, host) :
-				removexattr(path, host);
+		if (name[0])		/* is new, and has none */
+			return 0;
+		ret = removexattr(path, host);
 		return ret && errno != ENODATA ? -errno : 0;
 	}
 	if (name[0])
@@ -345,29 +342,38 @@ static void inherit_group(const struct fs_worker *w, const struct owner *dir,
 		o->mode &= ~(uint32_t)S_ISGID;
 }
 
+int owner_inherit(struct fs_worker *w, int fd, struct owner *o)
+{
+	struct owner dir;
+	struct statx stx;
+	int err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
+
+	if (!err)
+		err = owner_read(w->fs, fd, "", &stx, &dir);
+	if (!err)
+		inherit_group(w, &dir, o);
+	return err;
+}
+
 int owner_created(struct fs_worker *w, int dirfd, const char *name,
 		  uint32_t mode, uint64_t rdev)
 {
 	struct owner o = { w->in.uid, w->in.gid, mode, major(rdev),
 			   minor(rdev) };
-	struct owner dir;
-	struct statx stx;
 	int fd, err;
 
-	if (w->fs->options.access != FS_ACCESS_MAPPED || S_ISLNK(mode))
+	if (w->fs->options.access != FS_ACCESS_MAPPED)
 		return 0;
 	fd = node_fd(w, w->node);	/* the directory, always */
 	if (fd < 0)
 		return fd;
-	err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
-	if (err)
-		return err;
-	err = owner_read(w->fs, fd, "", &stx, &dir);
-	if (err)
-		return err;
-	inherit_group(w, &dir, &o);
-	err = acl_hand_on(w, fd, dirfd, name, &o.mode);
-	return err ? err : owner_write(dirfd, name, &o);
+	err = owner_inherit(w, fd, &o);
+	if (!err && !S_ISLNK(mode))
+		err = acl_hand_on(w, fd, dirfd, name, &o.mode);
+	if (!err)
+		err = owner_write(dirfd, name, &o);
+	/* A real symlink has no attribute: it is root's. */
+	return S_ISLNK(mode) && err == -EPERM ? 0 : err;
 }
 
 /* ---- changing ----------------------------------------------------------- */
@@ -482,14 +488,19 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 	struct owner o;
 	int err;
 
-	if (S_ISLNK(node_type(node)))
-		return valid & FATTR_MODE ? -EOPNOTSUPP : 0;
 	err = fs_statx(fd, "", STATX_BASIC_STATS, &stx);
 	if (err)
 		return err;
 	err = owner_read(w->fs, fd, "", &stx, &o);
 	if (err)
 		return err;
+	if (S_ISLNK(o.mode) && valid & FATTR_MODE)
+		return -EOPNOTSUPP;
+	if (S_ISLNK(stx.stx_mode)) {
+		o.uid = valid & FATTR_UID ? want->uid : o.uid;
+		o.gid = valid & FATTR_GID ? want->gid : o.gid;
+		return maplink_give(w, node, &o);
+	}
 	if (chowns(valid)) {
 		if (!S_ISDIR(o.mode)) {
 			o.mode = without_setid(o.mode);

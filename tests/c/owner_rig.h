@@ -48,19 +48,28 @@ static inline int make_node(const char *name, uint32_t mode, uint32_t rdev,
 	return err;
 }
 
-static inline int make_link(const char *name, const char *target,
+static inline int make_link(const char *name, const char *target, uint32_t id,
 			    uint64_t *node)
 {
 	const struct fuse_entry_out *entry;
 	int err;
 
 	rq(&rig, FUSE_SYMLINK, FUSE_ROOT_ID);
+	rq_caller(&rig, id, id);
 	rq_str(&rig, name);
 	rq_str(&rig, target);
 	err = rq_run(&rig);
 	entry = rq_reply(&rig);
 	*node = err ? 0 : entry->nodeid;
 	return err;
+}
+
+/* Whether it is a symlink to @target, as whoever asks. */
+static inline bool links_to(uint64_t node, const char *target)
+{
+	rq(&rig, FUSE_READLINK, node);
+	return !rq_run(&rig) && rig.out_len == strlen(target) &&
+	       !memcmp(rq_reply(&rig), target, rig.out_len);
 }
 
 static inline int write_as(uint64_t node, uint64_t fh, uint32_t flags)

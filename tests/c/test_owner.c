@@ -8,6 +8,10 @@
 
 #include "tests/c/owner_rig.h"
 
+#include "fsserver/nodetab.h"
+
+#include <dirent.h>
+#include <limits.h>
 #include <sys/sysmacros.h>
 
 /* ---- squash ------------------------------------------------------------- */
@@ -137,14 +141,101 @@ static void mapped_types(void)
 		CHECK_EQ(on_host(name).st_mode, S_IFREG | 0600);
 		CHECK_EQ(on_host(name).st_size, 0);
 	}
-	/* A symlink is one; its owner is root and stays so, silently. */
-	CHECK_EQ(make_link("l", "n0", &node), 0);
-	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 5, 6), 0);
-	attr = attr_of(node);
-	CHECK_EQ(attr.mode & S_IFMT, S_IFLNK);
-	CHECK_EQ(attr.uid, 0);
-	CHECK_EQ(set_attr(node, FATTR_MODE, 0600, 0, 0), -EOPNOTSUPP);
+	rig_stop(&rig);
+}
+
+/* Root's is one on the host, any other's a file with its target. */
+static void mapped_symlinks(void)
+{
+	struct fuse_attr attr;
+	uint64_t node, other;
+	char target[64] = "";
+
+	CHECK_EQ(up(FS_ACCESS_MAPPED), 0);
+	CHECK_EQ(make_link("l", "n0", 0, &node), 0);
 	CHECK_EQ(on_host("l").st_mode & S_IFMT, S_IFLNK);
+	CHECK_EQ(attr_of(node).mode, S_IFLNK | 0777);
+	CHECK_EQ(attr_of(node).uid, 0);
+	CHECK(links_to(node, "n0"));
+	CHECK_EQ(set_attr(node, FATTR_MODE, 0600, 0, 0), -EOPNOTSUPP);
+	CHECK_EQ(set_attr(node, FATTR_UID, 0, 0, 0), 0);
+	CHECK_EQ(on_host("l").st_mode & S_IFMT, S_IFLNK);
+
+	CHECK_EQ(make_link("u", "../elsewhere", 5, &node), 0);
+	CHECK_EQ(on_host("u").st_mode, S_IFREG | 0600);
+	CHECK_EQ(on_host("u").st_size, 12);
+	attr = attr_of(node);
+	CHECK_EQ(attr.mode, S_IFLNK | 0777);
+	CHECK_EQ(attr.uid, 5);
+	CHECK_EQ(attr.gid, 5);
+	CHECK_EQ(attr.size, 12);
+	CHECK(links_to(node, "../elsewhere"));
+	CHECK_EQ(set_attr(node, FATTR_MODE, 0600, 0, 0), -EOPNOTSUPP);
+	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 0, 0), 0);
+	CHECK_EQ(attr_of(node).uid, 0);
+	CHECK(links_to(node, "../elsewhere"));
+	CHECK_EQ(set_xattr(node, "trusted.x", "1"), 0);
+	CHECK_EQ(make_link("u", "again", 5, &other), -EEXIST);
+	/* What is a file for the guest is no symlink. */
+	CHECK_EQ(make_node("f", S_IFREG | 0600, 0, 5, 5, &other), 0);
+	CHECK(!links_to(other, ""));
+	/* The host's caller may cut it short or fill it. */
+	snprintf(target, sizeof(target), "%s/u", rig.dir);
+	CHECK_EQ(truncate(target, 0), 0);
+	CHECK_EQ(attr_of(node).mode & S_IFMT, S_IFREG);
+	CHECK_EQ(truncate(target, PATH_MAX), 0);
+	CHECK(!links_to(node, ""));
+	CHECK_EQ(attr_of(node).mode & S_IFMT, S_IFREG);
+	rig_stop(&rig);
+}
+
+static int names_in(const char *path)
+{
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	for (struct dirent *d; dir && (d = readdir(dir));)
+		n += d->d_name[0] != '.' || strlen(d->d_name) > 2;
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* One that root gives away stays what the guest knows. */
+static void mapped_symlink_given(void)
+{
+	struct timespec times[2] = { { .tv_sec = 5 }, { .tv_sec = 6 } };
+	struct fuse_attr attr;
+	uint64_t node;
+
+	CHECK_EQ(up(FS_ACCESS_MAPPED), 0);
+	CHECK_EQ(make_link("l", "target", 0, &node), 0);
+	CHECK_EQ(utimensat(rig.dirfd, "l", times, AT_SYMLINK_NOFOLLOW), 0);
+	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 5, 6), 0);
+	CHECK_EQ(on_host("l").st_mode, S_IFREG | 0600);
+	for (int i = 0; i < 2; i++) {
+		attr = attr_of(node);
+		CHECK_EQ(attr.mode, S_IFLNK | 0777);
+		CHECK_EQ(attr.uid, 5);
+		CHECK_EQ(attr.gid, 6);
+		CHECK_EQ(attr.size, 6);
+		CHECK_EQ(attr.nlink, 1);
+		CHECK_EQ(attr.mtime, 6);
+		CHECK(links_to(node, "target"));
+		CHECK_EQ(rig_node(&rig, FUSE_ROOT_ID, "l"), node);
+		while (fdcache_shrink(rig.fs))
+			;
+	}
+	CHECK_EQ(set_attr(node, FATTR_UID, 0, 7, 0), 0);
+	CHECK_EQ(attr_of(node).uid, 7);
+	CHECK_EQ(rig_remove(&rig, FUSE_UNLINK, FUSE_ROOT_ID, "l"), 0);
+	CHECK_EQ(attr_of(node).nlink, 0);
+	/* One with two names stays root's, and no error. */
+	CHECK_EQ(make_link("m", "target", 0, &node), 0);
+	CHECK_EQ(linkat(rig.dirfd, "m", rig.dirfd, "n", 0), 0);
+	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 5, 6), 0);
+	CHECK_EQ(attr_of(node).uid, 0);
+	CHECK_EQ(names_in(rig.dir), 2);
 	rig_stop(&rig);
 }
 
@@ -410,6 +501,8 @@ ROOT(unnamed)
 BOTH(xattr_unreadable)
 BOTH(mapped)
 BOTH(mapped_types)
+BOTH(mapped_symlinks)
+BOTH(mapped_symlink_given)
 BOTH(mapped_setgid_dir)
 BOTH(chown_of_neither)
 BOTH(mapped_killpriv)
@@ -428,6 +521,8 @@ int main(int argc, char **argv)
 		{ "xattr_unreadable", test_xattr_unreadable },
 		{ "mapped", test_mapped },
 		{ "mapped_types", test_mapped_types },
+		{ "mapped_symlinks", test_mapped_symlinks },
+		{ "mapped_symlink_given", test_mapped_symlink_given },
 		{ "mapped_setgid_dir", test_mapped_setgid_dir },
 		{ "chown_of_neither", test_chown_of_neither },
 		{ "mapped_killpriv", test_mapped_killpriv },
