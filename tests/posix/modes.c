@@ -118,6 +118,20 @@ static void setid_data(void)
 	IS("fallocate by a user clears them", mode_of("fa"), 0777);
 	become_root();
 	close(fd);
+	fd = setid_file("ph", 06777);
+	become(USER_B, GROUP_B, 0);
+	must("fallocate", fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+					FALLOC_FL_KEEP_SIZE, 0, 4096));
+	IS("a hole by a user clears them", mode_of("ph"), 0777);
+	become_root();
+	close(fd);
+	fd = setid_file("cp", 06777);
+	become(USER_B, GROUP_B, 0);
+	must("copy_file_range", copy_file_range(fd, NULL, fd, &(loff_t){ 100 },
+						4, 0));
+	IS("a copy by a user clears them", mode_of("cp"), 0777);
+	become_root();
+	close(fd);
 	fd = setid_file("m", 02666);
 	become(USER_B, GROUP_B, 0);
 	must("write", pwrite(fd, "x", 1, 0));
@@ -182,6 +196,16 @@ void group_sticky(void)
 	must("chown", chown("s", USER_B, GROUP_B));
 	become(USER_B, GROUP_B, 0);
 	WORKS("the directory's owner may", unlink("s/a"));
+	must("symlink", symlink("x", "s/l"));
+	must("mkfifo", mkfifo("s/p", 0600));
+	become(USER_A, GROUP_A, 0);
+	FAILS("unlink of another's symlink", EPERM, unlink("s/l"));
+	FAILS("and of its fifo", EPERM, unlink("s/p"));
+	must("symlink", symlink("x", "s/own"));
+	must("mkfifo", mkfifo("s/pipe", 0600));
+	WORKS("rename of one's own symlink", rename("s/own", "s/own2"));
+	WORKS("unlink of one's own symlink", unlink("s/own2"));
+	WORKS("unlink of one's own fifo", unlink("s/pipe"));
 	become_root();
 	IS("the bit", mode_of("s"), 01777);
 }
@@ -219,6 +243,46 @@ void group_inherit(void)
 	IS("of a symlink too", stat_of("n/l").st_uid, USER_A);
 }
 
+/* What unpacking an archive does to symlinks, as a user and as root. */
+static void owner_symlinks(void)
+{
+	struct timespec t[2] = { { .tv_sec = 5 }, { .tv_sec = 6 } };
+	char target[16] = "";
+	struct stat st;
+
+	make_dir("open", 0777);
+	become(USER_A, GROUP_A, GROUP_X);
+	must("symlink", symlink("../f", "open/l"));
+	WORKS("a user sets its symlink's times",
+	      utimensat(AT_FDCWD, "open/l", t, AT_SYMLINK_NOFOLLOW));
+	IS("to these", stat_of("open/l").st_mtim.tv_sec, 6);
+	WORKS("gives it to a group of its own",
+	      lchown("open/l", (uid_t)-1, GROUP_X));
+	FAILS("and not to somebody else", EPERM,
+	      lchown("open/l", USER_B, (gid_t)-1));
+	FAILS("chmod of a symlink", EOPNOTSUPP,
+	      fchmodat(AT_FDCWD, "open/l", 0600, AT_SYMLINK_NOFOLLOW));
+	must("link", link("open/l", "open/l2"));
+	must("rename", rename("open/l2", "open/l3"));
+	become(USER_B, GROUP_B, 0);
+	IS("anybody reads it", readlink("open/l3", target, 15), 4);
+	case_text("its target", target, "../f");
+	WORKS("and follows it", stat("open/l3", &st));
+	FAILS("another sets its times", EPERM,
+	      utimensat(AT_FDCWD, "open/l", t, AT_SYMLINK_NOFOLLOW));
+	become_root();
+	st = stat_of("open/l3");
+	IS("it is a symlink", st.st_mode, S_IFLNK | 0777);
+	IS("of that size", st.st_size, 4);
+	IS("with two names", st.st_nlink, 2);
+	IS("of its user", st.st_uid, USER_A);
+	IS("and that group", st.st_gid, GROUP_X);
+	WORKS("root gives it away", lchown("open/l", USER_B, GROUP_B));
+	IS("by each name", stat_of("open/l3").st_uid, USER_B);
+	WORKS("root takes it", lchown("open/l", 0, 0));
+	IS("by each name of it", stat_of("open/l3").st_uid, 0);
+}
+
 void group_owner(void)
 {
 	int fd = make_file("f", 0644);
@@ -253,6 +317,7 @@ void group_owner(void)
 	become(USER_B, GROUP_B, 0);
 	FAILS("nor another's", EPERM, chown("f", USER_B, (gid_t)-1));
 	become_root();
+	owner_symlinks();
 	must("unlink", unlink("f"));
 	WORKS("fchown of what was removed", fchown(fd, 5, 6));
 	must("fstat", fstat(fd, &st));

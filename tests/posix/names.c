@@ -180,6 +180,7 @@ void group_link(void)
 {
 	char path[4096];
 	struct stat st;
+	int fd;
 
 	put_file("a", 0644, "a");
 	make_dir("d", 0755);
@@ -202,6 +203,16 @@ void group_link(void)
 	case_text("keeps the data", text_of("b"), "a");
 	must("chmod", chmod("b", 0600));
 	IS("one mode for all names", mode_of("t"), 0600);
+	fd = open("b", O_RDWR | O_CLOEXEC);
+	must("open", fd);
+	put_file("over", 0644, "x");
+	must("rename", rename("over", "t"));
+	IS("a rename over one name counts down", stat_of("b").st_nlink, 1);
+	must("unlink", unlink("b"));
+	must("fstat", fstat(fd, &st));
+	IS("none are left of what is open", st.st_nlink, 0);
+	close(fd);
+	put_file("b", 0644, "a");
 	snprintf(path, sizeof(path), "%s/posix-link", elsewhere);
 	FAILS("link to another file system", EXDEV, link("b", path));
 	FAILS("rename to another file system", EXDEV, rename("b", path));

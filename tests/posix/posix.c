@@ -36,6 +36,7 @@ static const struct {
 	{ "rename", group_rename },
 	{ "link", group_link },
 	{ "path", group_path },
+	{ "paths", group_paths },
 	{ "mode", group_mode },
 	{ "setid", group_setid },
 	{ "sticky", group_sticky },

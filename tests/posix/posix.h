@@ -72,6 +72,7 @@ void group_remove(void);
 void group_rename(void);
 void group_link(void);
 void group_path(void);
+void group_paths(void);
 void group_mode(void);
 void group_setid(void);
 void group_sticky(void);

@@ -7,7 +7,24 @@
 
 #include <linux/falloc.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/xattr.h>
+
+static void copy_times(int fd)
+{
+	int from = open("d/file", O_RDONLY | O_CLOEXEC);
+	char *map;
+
+	must("open", from);
+	TIMES("copy_file_range", "g", "mc",
+	      did(copy_file_range(from, NULL, fd, NULL, 10, 0)));
+	close(from);
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must("mmap", map == MAP_FAILED ? -1 : 0);
+	TIMES("write to a mapping", "g", "mc",
+	      (map[0] = 'm', did(msync(map, 4096, MS_SYNC))));
+	munmap(map, 4096);
+}
 
 static void file_times(void)
 {
@@ -36,6 +53,13 @@ static void file_times(void)
 	      did(setxattr("g", "user.x", "1", 1, 0)));
 	TIMES("removexattr", "g", "c", did(removexattr("g", "user.x")));
 	TIMES("stat", "g", "", (void)stat_of("g"));
+	must("link", link("g", "g2"));
+	put_file("over", 0600, "x");
+	TIMES("rename over another link", "g", "c", did(rename("over", "g2")));
+	TIMES("rename to itself", "g", "", did(rename("g", "g")));
+	TIMES("a chmod that fails", "g", "",
+	      did(chmod("g/none", 0600)));
+	copy_times(fd);
 	TIMES("open", "g", "", (void)text_of("d/file"));
 	TIMES("open and truncate", "g", "mc",
 	      did(close(open("g", O_WRONLY | O_TRUNC))));
@@ -53,6 +77,7 @@ void group_times(void)
 	TIMES("directory: create", "d", "mc",
 	      did(close(make_file("d/new", 0644))));
 	TIMES("directory: mkdir", "d", "mc", did(mkdir("d/sub", 0755)));
+	TIMES("directory: mknod", "d", "mc", did(mkfifo("d/fifo", 0600)));
 	TIMES("directory: symlink", "d", "mc", did(symlink("x", "d/l")));
 	TIMES("directory: link", "d", "mc", did(link("g", "d/g")));
 	TIMES("directory: rename in it", "d", "mc",

@@ -149,6 +149,14 @@ static int open_close(const char *path, int flags)
 static void acl_default(void)
 {
 	struct acl acl = acl_of(7, USER_A, 7, 5, 7, 0), got;
+	struct {
+		struct posix_acl_xattr_header head;
+		struct posix_acl_xattr_entry e[3];
+	} small = {
+		{ POSIX_ACL_XATTR_VERSION },
+		{ { ACL_USER_OBJ, 6, NO_ID }, { ACL_GROUP_OBJ, 4, NO_ID },
+		  { ACL_OTHER, 0, NO_ID } },
+	};
 
 	make_dir("d", 0755);
 	WORKS("set a default list",
@@ -169,6 +177,18 @@ static void acl_default(void)
 	become(USER_B, GROUP_B, 0);
 	FAILS("another may not", EACCES, open_close("d/f", O_RDONLY));
 	become_root();
+	/* A list of three says what a mode says, and is one all the same. */
+	WORKS("a default list that is a mode",
+	      setxattr("d", DEFAULT, &small, sizeof(small), 0));
+	umask(077);
+	must("create", open_close("d/small", O_CREAT | O_WRONLY | O_EXCL));
+	must("mkdir", mkdir("d/smalldir", 0777));
+	umask(0);
+	IS("a file gets that mode", mode_of("d/small"), 0640);
+	FAILS("and no list", ENODATA,
+	      getxattr("d/small", ACCESS, &got, sizeof(got)));
+	IS("a directory gets the list", getxattr("d/smalldir", DEFAULT, NULL, 0),
+	   sizeof(small));
 	WORKS("remove the default list", removexattr("d", DEFAULT));
 	FAILS("a default list of a file", EACCES,
 	      setxattr("d/f", DEFAULT, &acl, sizeof(acl), 0));
