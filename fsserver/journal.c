@@ -402,7 +402,7 @@ static bool body_is_at(struct fs_worker *w, int fd, uint64_t offset,
 		size_t want = size < COMPARE ? size : COMPARE;
 		struct iovec v = { there, want };
 
-		/* Not pread(): the filter has but one way to read at a place. */
+		/* Not pread(): the filter has one way to read at a place. */
 		if (iov_read(&body, here, want) != want ||
 		    preadv2(fd, &v, 1, (off_t)offset, 0) != (ssize_t)want ||
 		    memcmp(here, there, want) != 0)

@@ -13,8 +13,9 @@
  *		OWNER_XATTR; on the host the file is its caller's, with mode
  *		0700 (directories, and what any may execute) or 0600. Device
  *		nodes, fifos and sockets are empty regular files there.
- *		Symlinks are maplink.c's. Files without the attribute (made on the host) are shown as squash
- *		would. Access is the guest's kernel's to check, as always.
+ *		Symlinks are maplink.c's. Files without the attribute (made on
+ *		the host) are shown as squash would. Access is the guest's
+ *		kernel's to check, as always.
  *
  * Of a mapped file the set-id bits, and a mapped security.capability, have to
  * be cleared here where the kernel would for a real one: owner_will_write() and

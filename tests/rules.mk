@@ -50,7 +50,7 @@ SANITIZE   = $(MAKE) --no-print-directory BUILD=$(BUILD)/$(1) \
 	CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=$(2)'
 # Those that kill, fork or count take minutes so, or count its memory too: run
 # them by hand.
-ASAN_SLOW := crash fsserver_nodes guest_streams seccomp share supervise table \
+ASAN_SLOW := crash fsserver_bounds guest_streams seccomp share supervise table \
 	told vhostuser vhostuser_crash
 check-asan: ## the same under the address and undefined behaviour sanitizers
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 \

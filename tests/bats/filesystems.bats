@@ -21,10 +21,10 @@ setup() {
 	mkdir mnt below
 }
 
-# image_of MKFS ARG...: ./image, large enough for 200,000 files
+# image_of MKFS ARG...: ./image
 image_of() {
 	command -v "$1" >/dev/null || skip "no $1"
-	truncate -s 4G image
+	truncate -s 1G image
 	"$@" image >/dev/null
 }
 
@@ -42,12 +42,12 @@ on() {
 }
 
 @test "ext4" {
-	image_of mkfs.ext4 -q -F -N 400000
+	image_of mkfs.ext4 -q -F
 	on "mount -o loop image mnt"
 }
 
 @test "ext4 with small inodes, which have no birth times" {
-	image_of mkfs.ext4 -q -F -N 400000 -I 128 2>/dev/null
+	image_of mkfs.ext4 -q -F -I 128 2>/dev/null
 	# nor times with fractions of a second, which the others look at
 	programs=(fsserver_nodes)
 	on "mount -o loop image mnt" 13

@@ -229,7 +229,7 @@ static const struct {
 	  true },
 };
 
-/* Root's, but for what a user has to have in order to get as far as the path. */
+/* Root's, but for what a user has to have to get as far as the path. */
 static void scene(void)
 {
 	memset(long_name, 'n', 256);

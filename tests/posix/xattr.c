@@ -187,8 +187,8 @@ static void acl_default(void)
 	IS("a file gets that mode", mode_of("d/small"), 0640);
 	FAILS("and no list", ENODATA,
 	      getxattr("d/small", ACCESS, &got, sizeof(got)));
-	IS("a directory gets the list", getxattr("d/smalldir", DEFAULT, NULL, 0),
-	   sizeof(small));
+	IS("a directory gets the list",
+	   getxattr("d/smalldir", DEFAULT, NULL, 0), sizeof(small));
 	WORKS("remove the default list", removexattr("d", DEFAULT));
 	FAILS("a default list of a file", EACCES,
 	      setxattr("d/f", DEFAULT, &acl, sizeof(acl), 0));
