@@ -8,7 +8,9 @@
  *
  * Each is done twenty times between two lookups of names that are not there
  * and can be found in the trace. A server that waits on anything more, reads
- * its kick descriptor or copies data shows as a call more.
+ * its kick descriptor or copies data shows as a call more, in each of three
+ * rounds. What happens once, such as the start of a thread that a busy
+ * machine delayed, spoils one.
  */
 
 #include "tests/c/check.h"
@@ -21,6 +23,7 @@
 
 #define TIMES	20
 #define READ	(128u << 10)
+#define ROUNDS	3
 #define MAX_NAMES 16
 
 static char top[64], trace[96];
@@ -71,10 +74,12 @@ static int set_up(void)
 	return err ? err : fe_fuse_init(fe, 0);
 }
 
-static void mark(const char *name)
+static void mark(const char *what, int round)
 {
 	struct fuse_entry_out e;
+	char name[32];
 
+	snprintf(name, sizeof(name), "mark-%s-%d", what, round);
 	CHECK_EQ(fe_lookup(fe, FUSE_ROOT_ID, name, &e), 0);
 	CHECK_EQ(e.nodeid, 0);
 }
@@ -103,17 +108,25 @@ static void pause_between(void)
 	usleep(20000);
 }
 
-/* Count what the trace has from the call that saw @from until that of @to. */
+/*
+ * Count what the trace has from the call that saw @from until that of @to.
+ * The process that was started, the first in it, is left out: it reads that
+ * the share is mounted when it gets to it, on a busy machine between marks.
+ */
 static void read_trace(const char *from, const char *to)
 {
 	FILE *f = fopen(trace, "re");
 	bool on = false, end = false;
 	char line[1024];
+	long first = 0;
 
 	memset(calls, 0, sizeof(calls));
 	while (f && !end && fgets(line, sizeof(line), f)) {
+		long pid = strtol(line, NULL, 10);
+
+		first = first ? first : pid;
 		end = on && strstr(line, to);
-		if (on && !end && strchr(line, ' '))
+		if (on && !end && pid != first && strchr(line, ' '))
 			count(line);
 		on |= strstr(line, from) != NULL;
 	}
@@ -125,7 +138,7 @@ static void read_trace(const char *from, const char *to)
 /* strace is no child of ours, and may end after the server. */
 static void await_trace(void)
 {
-	for (int i = 0; i < 100 && in_top("grep -q mark-end trace"); i++)
+	for (int i = 0; i < 100 && in_top("grep -q mark-end-2 trace"); i++)
 		usleep(50000);
 }
 
@@ -142,22 +155,35 @@ static int times(const char *name)
  * mark before has one too. Fewer is no fault: a front end that sees a reply
  * before it sleeps needs no write, a thread that was never asleep no wait.
  */
-static void expect(const char *call)
+static bool is_just(const char *call)
 {
 	int waits = times("epoll_wait") + times("epoll_pwait");
 	int writes = times("write"), all = 0;
 
 	for (int i = 0; i < MAX_NAMES; i++)
 		all += calls[i].count;
-	CHECK_EQ(times(call), TIMES);
-	CHECK(waits <= TIMES + 2);
-	CHECK(writes <= TIMES + 1);
-	CHECK_EQ(all, waits + times(call) + writes);
-	for (int i = 0; check_failed && calls[i].count; i++)
-		printf("# %s: %d\n", calls[i].name, calls[i].count);
+	return times(call) == TIMES && all == waits + TIMES + writes &&
+	       waits <= TIMES + 2 && writes <= TIMES + 1;
 }
 
-static void ask(void)
+static void expect(const char *what, const char *next, const char *call)
+{
+	char from[32], to[32];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		snprintf(from, sizeof(from), "mark-%s-%d", what, round);
+		snprintf(to, sizeof(to), "mark-%s-%d", next, round);
+		read_trace(from, to);
+		if (check_failed || is_just(call))
+			return;
+	}
+	for (int i = 0; i < MAX_NAMES && calls[i].count; i++)
+		printf("# %s: %d\n", calls[i].name, calls[i].count);
+	printf("# in the last of %d rounds of %d %ss\n", ROUNDS, TIMES, what);
+	check_failed = 1;
+}
+
+static void ask(int round)
 {
 	struct fuse_attr_out attr;
 	struct fuse_entry_out e;
@@ -169,22 +195,23 @@ static void ask(void)
 	/* What is asked for again is opened, once. */
 	for (int i = 0; i < 2; i++)
 		CHECK_EQ(fe_getattr(fe, e.nodeid, &attr), 0);
-	mark("mark-getattr");
+	mark("getattr", round);
 	for (int i = 0; i < TIMES; i++) {
 		pause_between();
 		CHECK_EQ(fe_getattr(fe, e.nodeid, &attr), 0);
 	}
-	mark("mark-read");
+	mark("read", round);
 	for (int i = 0; i < TIMES; i++) {
 		pause_between();
 		CHECK_EQ(fe_read(fe, e.nodeid, fh, 0, buf, READ), READ);
 	}
-	mark("mark-lookup");
+	mark("lookup", round);
 	for (int i = 0; i < TIMES; i++) {
 		pause_between();
 		CHECK_EQ(fe_lookup(fe, FUSE_ROOT_ID, "f", &e), 0);
 	}
-	mark("mark-end");
+	mark("end", round);
+	CHECK_EQ(fe_release(fe, e.nodeid, fh), 0);
 }
 
 static void test_calls(void)
@@ -195,18 +222,15 @@ static void test_calls(void)
 		SKIP("strace is not installed");
 	err = set_up();
 	CHECK_EQ(err, 0);
-	if (!err)
-		ask();
+	for (int round = 0; !err && !check_failed && round < ROUNDS; round++)
+		ask(round);
 	fe_close(fe);
 	CHECK_EQ(fe_server_stop(&server), 0);
 	if (!err) {
 		await_trace();
-		read_trace("mark-getattr", "mark-read");
-		expect("statx");
-		read_trace("mark-read", "mark-lookup");
-		expect("preadv2");
-		read_trace("mark-lookup", "mark-end");
-		expect("statx");
+		expect("getattr", "read", "statx");
+		expect("read", "lookup", "preadv2");
+		expect("lookup", "end", "statx");
 	}
 	if (top[0] && !in_top("rm -rf share trace"))
 		rmdir(top);
