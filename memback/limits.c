@@ -175,6 +175,19 @@ static void huge_hint(char *hint, size_t size, uint64_t page, uint64_t needed,
 			 : "");
 }
 
+/* Control groups name the size by its largest unit: 1GB, 2MB, 64KB. */
+static void huge_group_file(char *buf, size_t size, uint64_t page,
+			    const char *what)
+{
+	static const char units[] = "KMG";
+	unsigned int unit = 0;
+
+	for (page >>= 10; page >= 1024 && units[unit + 1]; page >>= 10)
+		unit++;
+	snprintf(buf, size, "hugetlb.%" PRIu64 "%cB.%s", page, units[unit],
+		 what);
+}
+
 /* hugetlb.SIZE.max of our control group and of those above it. */
 static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 			    char *where, size_t where_size);
@@ -211,10 +224,8 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 		    " total)",
 		    want.buf, needed, one.buf, usable, pool.total);
 	}
-	snprintf(max, sizeof(max), "hugetlb.%s.max",
-		 page >= UINT64_C(1) << 30 ? "1GB" : "2MB");
-	snprintf(current, sizeof(current), "hugetlb.%s.current",
-		 page >= UINT64_C(1) << 30 ? "1GB" : "2MB");
+	huge_group_file(max, sizeof(max), page, "max");
+	huge_group_file(current, sizeof(current), page, "current");
 	left = cgroup_free(max, current, group, sizeof(group));
 	if (left < needed * page)
 		add(r, true, "",

@@ -136,6 +136,22 @@ static void huge_pages_of_a_group(void)
 		  "98 MiB of guest memory in huge pages is "
 		  "more than control group /a allows (96 MiB left of "
 		  "hugetlb.2MB.max)");
+	/* Sizes of 64-bit Arm, and the largest here. */
+	put_pool("hugepages-64kB", 4096, 4096, 0, 0);
+	put_pool("hugepages-32768kB", 16, 16, 0, 0);
+	put_pool("hugepages-1048576kB", 1, 1, 0, 0);
+	put("cgroup/a/hugetlb.64KB.max", "0\n");
+	put("cgroup/a/hugetlb.32MB.max", "0\n");
+	put("cgroup/a/hugetlb.1GB.max", "0\n");
+	spec.page_size = 64 * 1024;
+	CHECK_EQ(mem_check(&spec, MIB, problems), 1);
+	CHECK(strstr(problems[0].text, "hugetlb.64KB.max"));
+	spec.page_size = 32 * MIB;
+	CHECK_EQ(mem_check(&spec, 32 * MIB, problems), 1);
+	CHECK(strstr(problems[0].text, "hugetlb.32MB.max"));
+	spec.page_size = GIB;
+	CHECK_EQ(mem_check(&spec, GIB, problems), 1);
+	CHECK(strstr(problems[0].text, "hugetlb.1GB.max"));
 }
 
 static void more_than_the_host(void)
