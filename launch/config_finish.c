@@ -208,12 +208,12 @@ static int finish_node_memory(struct cfg_parser *p)
 	c->memory = round_up(c->memory, unit);
 	format_size(a, sizeof(a), sum);
 	format_size(b, sizeof(b), c->memory);
-	if (without ? sum >= c->memory : sum != c->memory)
+	if (!without && sum != c->memory)
 		return cfg_fail(p,
 				"numa: the nodes' memory is %s, the "
 				"guest's %s",
 				a, b);
-	left = c->memory - sum;
+	left = sum < c->memory ? c->memory - sum : 0;
 	if (without && left / unit < without)
 		return cfg_fail(p, "numa: %s is too little for %u more nodes",
 				format_size(b, sizeof(b), left), without);

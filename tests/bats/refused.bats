@@ -167,6 +167,10 @@ setup() {
 @test "NUMA: nodes that do not fit the guest" {
 	refused 125 "numa: the nodes' memory is 1 GiB, the guest's 512 MiB" - \
 		run -m 512M --numa memory=512M --numa memory=512M disk.img
+	refused 125 "numa: 2 MiB is too little for 2 more nodes" - \
+		run -m 64M --numa memory=62M --numa '' --numa '' disk.img
+	refused 125 "numa: 0 bytes is too little for 1 more nodes" - \
+		run -m 64M --numa memory=64M --numa '' disk.img
 	refused 125 "numa node 0: there is no processor 7 of 2" - \
 		run -p 2 --numa cpus=0-7 disk.img
 	refused 125 "numa: processor 0 is in nodes 0 and 1" - \
