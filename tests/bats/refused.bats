@@ -271,6 +271,9 @@ setup() {
 	local long
 	refused 125 "serve: needs one --share, not 0" "start one 'vmshare serve'" \
 		serve --socket s
+	printf '%s\n' '[share x]' 'socket = /x' >x.conf
+	refused 125 "serve: share 'x' has another server" - \
+		serve -c x.conf --socket s
 	refused 125 "serve: where should it listen?" "give --socket PATH or --fd N" \
 		serve -s src
 	refused 125 "--socket and --fd exclude each other" - \
@@ -368,6 +371,32 @@ setup() {
 	refused 125 "ci.conf:2: has a NUL byte" - run -c ci.conf disk.img
 }
 
+@test "more disks and shares than a machine has room for" {
+	local i words=
+	for i in $(seq 15); do
+		cp disk.img disk$i.img
+		words+=" --disk disk$i.img --share src:t$i"
+	done
+	# shellcheck disable=SC2086 # words
+	refused 125 "15 disks and 15 shares: the machine has room for 28 in all" - \
+		run --accel tcg $words
+}
+
+@test "a directory that can't be written to is told of before" {
+	v check --accel tcg --share /proc/sys:t disk.img
+	ended 0
+	says "share 't': /proc/sys: not writable for uid $(id -u), so the guest can't create files there"
+	says "add ro to say that this is meant"
+}
+
+@test "stdout that is full" {
+	status=0
+	"$VMSHARE" help >/dev/full 2>err || status=$?
+	err=$(cat err)
+	ended 125
+	says "can't write to stdout: No space left on device"
+}
+
 @test "sockets of others: missing, no socket; a port that is taken" {
 	: >plain
 	refused 125 "share 'x': $PWD/plain: is not a socket" - \
@@ -421,6 +450,9 @@ time.sleep(60)' >port &
 @test "help, version, completion: words they do not know" {
 	refused 125 "version takes no arguments: 'x'" - version x
 	refused 125 "no help for 'x'" - help x
+	refused 125 "stat: no share 'none-such' is running" "'vmshare ps' lists what runs" \
+		stat none-such
+	refused 125 "--fd 0: not a socket" - serve -s src --fd 0
 	refused 125 "completion: bash, zsh or fish is wanted" - completion
 }
 
