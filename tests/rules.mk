@@ -94,7 +94,8 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 # What has been seen green in one go on the machine of CI: guests first, they
 # take longest. check-more has what has not yet, or not since its last change:
 # a suite moves up from there when it was.
-CI_BATS   := matrix libvirt diskless posix rootless locks cli refused dropin
+CI_BATS   := matrix libvirt diskless posix rootless locks filesystems cli refused \
+	dropin
 check-all: $(CI_BATS:%=check-%) check-c check-asan check-lint check-build
 
 MORE_BATS := $(filter-out $(CI_BATS),$(BATS))
