@@ -12,6 +12,8 @@
 #include "fsserver/nodetab.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 static struct rig r;
@@ -242,6 +244,72 @@ static void test_deep(void)
 	CHECK_EQ(nodes_count(r.fs), DEPTH + 1);
 	rig_forget(&r, parent, 1);
 	CHECK_EQ(nodes_count(r.fs), 1);
+	rig_stop(&r);
+}
+
+/* Other file systems below, before and after the guest looked there. */
+static void mount_points(void)
+{
+	uint64_t m, f, d, g, over, b, bound;
+	struct fuse_attr attr;
+	char path[128], from[128];
+
+	CHECK_EQ(rig_mkdir(&r, 1, "m", NULL), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", &d), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "b", NULL), 0);
+	CHECK_EQ(rig_file(&r, "d/g", "covered"), 0);
+	g = rig_node(&r, d, "g");
+	snprintf(path, sizeof(path), "%s/m", r.dir);
+	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
+	CHECK_EQ(rig_file(&r, "m/f", "text"), 0);
+	m = rig_node(&r, 1, "m");
+	f = rig_node(&r, m, "f");
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
+	CHECK_EQ(attr.size, 4);
+	/* Mounted over a directory that is known: another, and back again. */
+	snprintf(path, sizeof(path), "%s/d", r.dir);
+	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, g, &attr), -ESTALE);
+	over = rig_node(&r, 1, "d");
+	CHECK(over && over != d);
+	CHECK_EQ(rig_node(&r, over, "g"), 0);
+	evict_all();
+	CHECK_EQ(umount2(path, MNT_DETACH), 0);
+	CHECK_EQ(rig_getattr(&r, over, &attr), -ESTALE);
+	CHECK_EQ(rig_getattr(&r, g, &attr), 0);
+	CHECK_EQ(attr.size, 7);
+	/* The same directory once more, at another place. */
+	snprintf(from, sizeof(from), "%s/d", r.dir);
+	snprintf(path, sizeof(path), "%s/b", r.dir);
+	CHECK_EQ(mount(from, path, NULL, MS_BIND, NULL), 0);
+	b = rig_node(&r, 1, "b");
+	bound = rig_node(&r, b, "g");
+	CHECK(bound && b != d);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, bound, &attr), 0);
+	CHECK_EQ(attr.size, 7);
+	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, b, "g"), 0);
+	evict_all();
+	CHECK_EQ(rig_getattr(&r, bound, &attr), 0);
+	CHECK_EQ(attr.nlink, 0);
+}
+
+static void test_mount_points(void)
+{
+	static const char *const points[] = { "b", "d", "m" };
+	char path[128];
+
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		SKIP("needs root to mount");
+	CHECK_EQ(up(0), 0);
+	mount_points();
+	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+		snprintf(path, sizeof(path), "%s/%s", r.dir, points[i]);
+		umount2(path, MNT_DETACH);
+	}
 	rig_stop(&r);
 }
 
@@ -526,6 +594,7 @@ static const struct check_case cases[] = {
 	{ "hard links", test_links },
 	{ "replaced by the host", test_replaced },
 	{ "a thousand directories deep", test_deep },
+	{ "mount points", test_mount_points },
 	{ "a tree turned inside out", test_inside_out },
 	{ "forged numbers", test_forged },
 	{ "forget too much", test_forget_too_much },
