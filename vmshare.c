@@ -57,24 +57,6 @@ static int word_index(const char *word, const char *const *list, int otherwise)
 
 _Static_assert(ID_RANGES_MAX <= FS_MAX_IDRANGES, "what config takes fits");
 
-/* "guest:host:count[,...]" */
-static unsigned int id_map(const char *text, struct fs_idrange *map)
-{
-	unsigned int n = 0;
-
-	while (text && *text && n < ID_RANGES_MAX) {
-		struct fs_idrange *r = &map[n];
-		int used = 0;
-
-		if (sscanf(text, "%u:%u:%u%n", &r->guest, &r->host, &r->count,
-			   &used) != 3)
-			break;
-		n++;
-		text += used + (text[used] == ',');
-	}
-	return n;
-}
-
 static const char *const access_words[] = {"passthrough", "squash", "mapped",
 					   NULL};
 
@@ -91,8 +73,8 @@ static void set_owners(struct fs_options *o, const struct share_config *sc)
 			   &o->squash_gid) == 1)
 			o->squash_gid = o->squash_uid;
 	}
-	o->nr_uid_map = id_map(sc->uid_map, o->uid_map);
-	o->nr_gid_map = id_map(sc->gid_map, o->gid_map);
+	o->nr_uid_map = fs_idmap_parse(sc->uid_map, o->uid_map);
+	o->nr_gid_map = fs_idmap_parse(sc->gid_map, o->gid_map);
 }
 
 /* The words were checked by config_parse(). */

@@ -29,6 +29,8 @@ int confine_open_dir(struct confining *c);
 
 /** ns_needed() - whether the options ask for namespaces at all */
 bool ns_needed(const struct fs_options *o);
+/** ns_maps_ids() - whether there are ranges that newuidmap(1) has to map */
+bool ns_maps_ids(const struct fs_options *o);
 
 /** ns_fork() - fs_fork() where namespaces are wanted, or to be joined */
 pid_t ns_fork(const struct fs_options *o);

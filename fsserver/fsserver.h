@@ -18,9 +18,24 @@ enum fs_sandbox {
 	FS_SANDBOX_NONE,	/* openat2 and name checks alone */
 };
 
-/* One range of an id map: guest ids [guest, guest + count) are host ids. */
+/*
+ * How guest ids [guest, guest + count) and host ids [host, host + count) are
+ * to each other. All but the first leave ids alone that they do not name, and
+ * need no user namespace.
+ */
+enum fs_idkind {
+	FS_ID_RANGE,		/* each other; no id has another place */
+	FS_ID_MAP,		/* each other */
+	FS_ID_GUEST,		/* the guest's become the host's */
+	FS_ID_HOST,		/* the host's become the guest's */
+	FS_ID_SQUASH_GUEST,	/* the guest's all become @host */
+	FS_ID_SQUASH_HOST,	/* the host's all become @guest */
+	FS_ID_FORBID_GUEST,	/* the guest's are EPERM */
+};
+
 struct fs_idrange {
 	uint32_t guest, host, count;
+	enum fs_idkind kind;
 };
 
 #define FS_MAX_IDRANGES 16
@@ -73,6 +88,9 @@ struct fs_options {
 };
 
 void fs_options_init(struct fs_options *o);
+/* "[kind:]guest:host:count[,...]", which is in order; or NULL. Return: how
+ * many ranges are in @map, which has room for FS_MAX_IDRANGES. */
+unsigned int fs_idmap_parse(const char *text, struct fs_idrange *map);
 /* Whether a guest made this directory in a share with access=mapped. */
 bool fs_made_mapped(const char *dir);
 

@@ -310,11 +310,19 @@ void cred_leave(struct fs_worker *w);
 int cred_drop_fsetid(struct fs_worker *w);
 void cred_restore_fsetid(struct fs_worker *w);
 
-/* ---- owner.c: access=passthrough|squash|mapped -------------------------- */
+/* ---- idmap.c ------------------------------------------------------------ */
 
-/* Ids through uid-map= and gid-map=; -EOVERFLOW for one that has no place. */
+/* Ids through uid-map= and gid-map=; -EOVERFLOW for one that has no place,
+ * -EPERM for one that is forbidden. */
 int owner_uid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host);
 int owner_gid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host);
+uint32_t owner_uid_to_guest(const struct fs *fs, uint32_t host);
+uint32_t owner_gid_to_guest(const struct fs *fs, uint32_t host);
+/* The ids of an access control list, to the host's (@host) or back. */
+int owner_map_acl(const struct fs *fs, void *acl, size_t size, bool host);
+
+/* ---- owner.c: access=passthrough|squash|mapped -------------------------- */
+
 /* Host attributes as the guest shall see them; @fd and @name as in statx(). */
 int owner_show(struct fs_worker *w, int dirfd, const char *name,
 	       struct statx *stx);

@@ -119,9 +119,24 @@ static int map_self_here(uid_t uid, gid_t gid)
 static bool covers(const struct fs_idrange *map, unsigned int nr, uint32_t id)
 {
 	for (unsigned int i = 0; i < nr; i++)
-		if (id - map[i].host < map[i].count)
+		if (map[i].kind == FS_ID_RANGE &&
+		    id - map[i].host < map[i].count)
 			return true;
 	return false;
+}
+
+static bool has_ranges(const struct fs_idrange *map, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		if (map[i].kind == FS_ID_RANGE)
+			return true;
+	return false;
+}
+
+bool ns_maps_ids(const struct fs_options *o)
+{
+	return has_ranges(o->uid_map, o->nr_uid_map) ||
+	       has_ranges(o->gid_map, o->nr_gid_map);
 }
 
 /* Run newuidmap(1) or newgidmap(1): "PID inner outer count" ... */
@@ -130,7 +145,7 @@ static int run_newidmap(const char *tool, pid_t target, uint32_t own,
 {
 	char text[2 + 3 * (FS_MAX_IDRANGES + 1)][12];
 	char *argv[3 + 3 * (FS_MAX_IDRANGES + 1)];
-	const struct fs_idrange self = { own, own, 1 };
+	const struct fs_idrange self = { own, own, 1, FS_ID_RANGE };
 	unsigned int n = 0;
 	int status;
 	pid_t pid;
@@ -143,8 +158,8 @@ static int run_newidmap(const char *tool, pid_t target, uint32_t own,
 		const struct fs_idrange *r = i < nr ? &map[i] : &self;
 		const uint32_t part[3] = { r->host, r->host, r->count };
 
-		if (i == nr && covers(map, nr, own))
-			break;
+		if (i == nr ? covers(map, nr, own) : r->kind != FS_ID_RANGE)
+			continue;
 		for (int k = 0; k < 3; k++, n++) {
 			snprintf(text[n], sizeof(text[n]), "%u", part[k]);
 			argv[n] = text[n];
@@ -272,7 +287,7 @@ static pid_t join_fork(const struct fs_join *join)
 pid_t ns_fork(const struct fs_options *o)
 {
 	unsigned long flags = CLONE_NEWPID;
-	bool ranges = o->nr_uid_map || o->nr_gid_map;
+	bool ranges = ns_maps_ids(o);
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	int sync[2], err;

@@ -109,6 +109,8 @@ int op_setxattr(struct fs_worker *w)
 	if (flags & ~(XATTR_CREATE | XATTR_REPLACE))
 		return -EINVAL;
 	err = owner_xattr_to_host(w, w->name[0], host, true);
+	if (!err && xattr_is_acl(host))
+		err = owner_map_acl(w->fs, w->scratch, in->size, true);
 	if (!err)
 		err = xattr_begin(w, &f);
 	if (err)
@@ -152,6 +154,9 @@ int op_getxattr(struct fs_worker *w)
 			len = getxattr(f.path, host, w->scratch, room);
 		if (len < 0)
 			err = -errno;
+		else if (room && xattr_is_acl(host))
+			err = owner_map_acl(w->fs, w->scratch, (size_t)len,
+					    false);
 		xattr_end(&f);
 	}
 	/*

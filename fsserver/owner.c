@@ -57,46 +57,6 @@ struct owner_disk {
 
 /* ---- ids ---------------------------------------------------------------- */
 
-static int to_host(const struct fs_idrange *map, unsigned int nr,
-		   uint32_t guest, uint32_t *host)
-{
-	if (guest == UINT32_MAX)	/* "no change" to the kernel */
-		return -EOVERFLOW;
-	*host = guest;
-	if (!nr)
-		return 0;
-	for (unsigned int i = 0; i < nr; i++) {
-		if (guest - map[i].guest >= map[i].count)
-			continue;
-		*host = map[i].host + (guest - map[i].guest);
-		return 0;
-	}
-	return -EOVERFLOW;
-}
-
-static uint32_t to_guest(const struct fs_idrange *map, unsigned int nr,
-			 uint32_t host)
-{
-	if (!nr)
-		return host;
-	for (unsigned int i = 0; i < nr; i++)
-		if (host - map[i].host < map[i].count)
-			return map[i].guest + (host - map[i].host);
-	return NOBODY;
-}
-
-int owner_uid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host)
-{
-	return to_host(fs->options.uid_map, fs->options.nr_uid_map, guest,
-		       host);
-}
-
-int owner_gid_to_host(const struct fs *fs, uint32_t guest, uint32_t *host)
-{
-	return to_host(fs->options.gid_map, fs->options.nr_gid_map, guest,
-		       host);
-}
-
 /* The server's own ids are root's, for the guest; so are those of nobody. */
 static void show_squashed(const struct fs *fs, struct statx *stx)
 {
@@ -221,10 +181,8 @@ int owner_show(struct fs_worker *w, int dirfd, const char *name,
 
 	switch (opt->access) {
 	case FS_ACCESS_PASSTHROUGH:
-		stx->stx_uid = to_guest(opt->uid_map, opt->nr_uid_map,
-					stx->stx_uid);
-		stx->stx_gid = to_guest(opt->gid_map, opt->nr_gid_map,
-					stx->stx_gid);
+		stx->stx_uid = owner_uid_to_guest(fs, stx->stx_uid);
+		stx->stx_gid = owner_gid_to_guest(fs, stx->stx_gid);
 		break;
 	case FS_ACCESS_SQUASH:
 		show_squashed(fs, stx);
@@ -411,8 +369,8 @@ static int set_passthrough(struct fs_worker *w, int fd, uint32_t valid,
 		err = owner_uid_to_host(w->fs, uid, &host_uid);
 	if (!err && valid & FATTR_GID)
 		err = owner_gid_to_host(w->fs, gid, &host_gid);
-	if (err)
-		return -EINVAL;		/* as chown(2) of an unmapped id */
+	if (err)		/* as chown(2) of an unmapped id */
+		return err == -EPERM ? err : -EINVAL;
 	return fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH) ? -errno : 0;
 }
 

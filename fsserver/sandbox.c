@@ -215,7 +215,7 @@ static int check_options(struct confining *c)
 		return confine_fail(c, EPERM,
 				    "access=passthrough needs root, or "
 				    "uid-map= with ranges of /etc/subuid");
-	if (!root && (o->nr_uid_map || o->nr_gid_map) && !ns_needed(o))
+	if (!root && ns_maps_ids(o) && !ns_needed(o))
 		return confine_fail(c, EPERM, "uid-map= and gid-map= need "
 				    "sandbox=namespace for an ordinary user");
 	if ((o->nr_uid_map || o->nr_gid_map) &&

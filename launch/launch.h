@@ -43,7 +43,7 @@ struct share_config {
 	bool submounts;
 	const char *access;		/* passthrough, squash, mapped; NULL */
 	const char *squash;		/* UID[:GID] or NULL */
-	const char *uid_map, *gid_map;	/* guest:host:count[,...] or NULL */
+	const char *uid_map, *gid_map;	/* [kind:]guest:host:count[,...] */
 	const char *sandbox;		/* auto, namespace, chroot, none */
 	const char *seccomp;		/* kill, log, none */
 	const char *xattr_map;

@@ -571,6 +571,24 @@ int opt_squash(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	return store(p, key, base, value);
 }
 
+/* A range, of one of the kinds that virtiofsd has too. */
+bool opt_is_map(const char *text)
+{
+	static const struct {
+		const char *name;
+		unsigned int numbers;
+	} kinds[] = {
+		{"map:", 3}, {"guest:", 3}, {"host:", 3}, {"squash-guest:", 3},
+		{"squash-host:", 3}, {"forbid-guest:", 2}, {"", 3},
+	};
+	size_t i = 0;
+
+	while (strncmp(text, kinds[i].name, strlen(kinds[i].name)) != 0)
+		i++;
+	return is_id_list(text + strlen(kinds[i].name), kinds[i].numbers,
+			  kinds[i].numbers);
+}
+
 /* Ranges add up: "0:1000:1" and "1:100000:65536" become one list. */
 int opt_map(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	    const char *value)
@@ -580,7 +598,7 @@ int opt_map(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	char *text;
 	int err;
 
-	if (!is_id_list(value, 3, 3))
+	if (!opt_is_map(value))
 		return cfg_fail(p, "%s %s: must be %s", key->name, value,
 				key->arg);
 	if (!*map)

@@ -181,15 +181,15 @@ static int take_map(struct vfs_parse *v, const char *name, const char *value)
 	return set(v, strstr(name, "uid") ? "uid-map" : "gid-map", text);
 }
 
+/* TYPE:FROM:TO:COUNT, which is a kind of range here, too. */
 static int take_translate(struct vfs_parse *v, const char *name,
 			  const char *value)
 {
-	if (strncmp(value, "map:", 4) != 0)
+	if (!opt_is_map(value) || (value[0] >= '0' && value[0] <= '9'))
 		return cfg_fail(&v->p,
-				"%s %s: vmshare translates with "
-				"map:GUEST:HOST:COUNT only",
-				name, value);
-	return set(v, strstr(name, "uid") ? "uid-map" : "gid-map", value + 4);
+				"%s %s: must be TYPE:FROM:TO:COUNT", name,
+				value);
+	return set(v, strstr(name, "uid") ? "uid-map" : "gid-map", value);
 }
 
 static int take_log_level(struct vfs_parse *v, const char *name,

@@ -438,8 +438,8 @@ time.sleep(60)' >port &
 		--shared-dir src --fd 3 --socket-path s
 	q "--socket-group: needs --socket-path" --shared-dir src --fd 3 --socket-group x
 	q "--uid-map x: must be :GUEST:HOST:COUNT:" --shared-dir src --fd 3 --uid-map=x
-	q "--translate-uid squash-host:0:1:2: vmshare translates with map:GUEST:HOST:COUNT only" \
-		--shared-dir src --fd 3 --translate-uid squash-host:0:1:2
+	q "--translate-uid 0:1:2: must be TYPE:FROM:TO:COUNT" \
+		--shared-dir src --fd 3 --translate-uid 0:1:2
 	q "--security-label: vmshare does not label new files for the guest" \
 		--shared-dir src --fd 3 --security-label
 	q "--log-level chatty: unknown level" --shared-dir src --fd 3 --log-level chatty

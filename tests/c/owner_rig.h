@@ -82,15 +82,21 @@ static inline int write_as(uint64_t node, uint64_t fh, uint32_t flags)
 	return rq_run(&rig);
 }
 
-static inline int set_xattr(uint64_t node, const char *name, const char *value)
+static inline int set_xattr_to(uint64_t node, const char *name,
+			       const void *value, size_t size)
 {
-	struct fuse_setxattr_in in = { .size = (uint32_t)strlen(value) };
+	struct fuse_setxattr_in in = { .size = (uint32_t)size };
 
 	rq(&rig, FUSE_SETXATTR, node);
 	rq_put(&rig, &in, sizeof(in));
 	rq_str(&rig, name);
-	rq_put(&rig, value, strlen(value));
+	rq_put(&rig, value, size);
 	return rq_run(&rig);
+}
+
+static inline int set_xattr(uint64_t node, const char *name, const char *value)
+{
+	return set_xattr_to(node, name, value, strlen(value));
 }
 
 /* Its length, or -errno. */

@@ -254,7 +254,8 @@ static void share_mistakes(void)
 	REFUSED("run -s /a:vmshare-root", "that tag is the guest's root");
 	REFUSED("run -s /a:t,squash=0,access=mapped d", "squash contradicts "
 							"access=mapped");
-	REFUSED("run -s /a:t,uid-map=1:2 d", "must be GUEST:HOST:COUNT");
+	REFUSED("run -s /a:t,uid-map=1:2 d",
+		"must be [KIND:]GUEST:HOST:COUNT");
 	CHECK_EQ(parse("run -s /a:t" FOUR_MAPS FOUR_MAPS FOUR_MAPS FOUR_MAPS
 		       " d"), 0);
 	REFUSED("run -s /a:t" FOUR_MAPS FOUR_MAPS FOUR_MAPS FOUR_MAPS

@@ -561,7 +561,7 @@ static void test_messages(void)
 	play(&s);
 	CHECK_EQ(report.err, -EPERM);
 	CHECK(strstr(report.why, "access=passthrough needs root"));
-	s.o.uid_map[0] = (struct fs_idrange){ 0, USER, 1 };
+	s.o.uid_map[0] = (struct fs_idrange){ 0, USER, 1, FS_ID_RANGE };
 	s.o.nr_uid_map = 1;
 	play(&s);
 	CHECK(report.err == -ENOENT || report.err == -EPERM || !report.err);

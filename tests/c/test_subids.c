@@ -3,7 +3,8 @@
 /*
  * access=passthrough without root: an ordinary user who was given a range of
  * ids (/etc/subuid, newuidmap) shares them with a guest by uid-map= and
- * gid-map=. The machine's own /etc is left alone: the server's has an overlay.
+ * gid-map=, or who makes all of the guest's ids its own. The machine's own /etc
+ * is left alone: the server's has an overlay.
  */
 
 #include "attack_rig.h"
@@ -106,11 +107,46 @@ static void test_not_given(void)
 	shut();
 }
 
+/* What rootless callers of virtiofsd give: needs no range, no newuidmap. */
+static void squashed(void)
+{
+	struct fuse_entry_out e;
+	struct fuse_attr_out a;
+
+	CHECK_EQ(make_place(true), 0);
+	CHECK_EQ(serve("access=passthrough,"
+		       "uid-map=squash-guest:0:" USER ":4294967295,"
+		       "uid-map=host:" USER ":0:1,"
+		       "gid-map=squash-guest:0:" USER ":4294967295,"
+		       "gid-map=host:" USER ":0:1", NULL), 0);
+	fe->uid = 5;
+	fe->gid = 6;
+	CHECK_EQ(fe_mknod(fe, ROOT, "f", S_IFREG | 0600, 0, &e), 0);
+	CHECK_EQ(e.attr.uid, 0);
+	CHECK_EQ(e.attr.gid, 0);
+	CHECK_EQ(on_host("f").st_uid, atoi(USER));
+	fe->uid = fe->gid = 0;
+	CHECK_EQ(fe_chown(fe, e.nodeid, 33, 44), 0);
+	CHECK_EQ(fe_getattr(fe, e.nodeid, &a), 0);
+	CHECK_EQ(a.attr.uid, 0);
+	CHECK_EQ(on_host("f").st_gid, atoi(USER));
+	CHECK(unharmed());
+}
+
+static void test_squashed(void)
+{
+	if (geteuid())
+		SKIP("needs root to become somebody else");
+	squashed();
+	shut();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "ranges of /etc/subuid", test_ranges },
 		{ "ids of others", test_not_given },
+		{ "translations without ranges", test_squashed },
 	};
 
 	return check_main(cases, ARRAY_LEN(cases), argc, argv);

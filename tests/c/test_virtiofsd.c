@@ -100,7 +100,7 @@ static void separate_options(void)
 	CHECK(!s->submounts && s->inode_handles && s->posix_acl && s->xattr);
 	CHECK(s->writeback && s->noatime && s->direct_io && s->allow_root);
 	CHECK_STR(s->seccomp, "kill");
-	CHECK_STR(s->uid_map, "0:1000:1");
+	CHECK_STR(s->uid_map, "map:0:1000:1");
 	CHECK_STR(s->xattr_map, ":map::user.v.:");
 	CHECK_STR(c.socket_group, "kvm");
 	CHECK_STR(s->tag, "t");
@@ -168,14 +168,17 @@ static const char *const rust[] = {
 	"--killpriv-v2", "--no-killpriv-v2", "--readonly",
 	"--uid-map=:0:1000:1:", "--gid-map=|0|1000|1|",
 	"--translate-uid map:0:1000:1", "--translate-gid=map:0:1000:1",
+	"--translate-uid squash-guest:0:1000:4294967295",
+	"--translate-uid=squash-host:1000:0:1", "--translate-gid guest:0:1:1",
+	"--translate-gid=host:1000:0:1", "--translate-uid forbid-guest:0:999",
 	"--preserve-noatime", "--log-level debug", "--log-level=off",
 	"--log-level=warn", "--log-level=trace", "--syslog", "-d", "-f",
 };
 static const char *const refused_rust[] = {
 	"--modcaps=+sys_admin", "--security-label", "--security-label=always",
 	"--cache=metadata", "--inode-file-handles=mandatory",
-	"--translate-uid squash-guest:0:1000:1", "--translate-gid guest:0:1:1",
-	"--translate-uid=forbid-guest:0:1", "--migration-mode=find-paths",
+	"--translate-uid 0:1000:1", "--translate-uid=squash-guest:0:1000",
+	"--translate-gid=forbid-guest:0:1:1", "--migration-mode=find-paths",
 	"--migration-mode=file-handles", "--migration-on-error=abort",
 	"--migration-verify-handles", "--migration-confirm-paths",
 };
