@@ -219,6 +219,8 @@ void group_map(void)
 	must("pwrite", pwrite(fd, "W", 1, 2));
 	IS("a write is the mapping's", shared[2], 'W');
 	WORKS("msync", msync(shared, 8192, MS_SYNC));
+	TIMES("a shared write changes times", "f", "mc",
+	      (shared[3] = 'T', did(msync(shared, 8192, MS_SYNC))));
 	IS("the size stays", stat_of("f").st_size, 8);
 	must("ftruncate", ftruncate(fd, 2));
 	must("ftruncate", ftruncate(fd, 8));

@@ -272,4 +272,7 @@ void group_paths(void)
 	}
 	IS("nothing has come of all that", access("target", F_OK), -1);
 	IS("and nothing has gone", stat_of("source").st_nlink, 1);
+	/* Whoever takes the directory away may be no root. */
+	must("chmod", chmod("noexec", 0755));
+	must("chmod", chmod("closed", 0755));
 }

@@ -7,23 +7,16 @@
 
 #include <linux/falloc.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/xattr.h>
 
 static void copy_times(int fd)
 {
 	int from = open("d/file", O_RDONLY | O_CLOEXEC);
-	char *map;
 
 	must("open", from);
 	TIMES("copy_file_range", "g", "mc",
 	      did(copy_file_range(from, NULL, fd, NULL, 10, 0)));
 	close(from);
-	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	must("mmap", map == MAP_FAILED ? -1 : 0);
-	TIMES("write to a mapping", "g", "mc",
-	      (map[0] = 'm', did(msync(map, 4096, MS_SYNC))));
-	munmap(map, 4096);
 }
 
 static void file_times(void)
