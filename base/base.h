@@ -168,7 +168,7 @@ struct chain {
 	uint16_t head;		/* descriptor index (buffer id if packed) */
 	uint32_t epoch;		/* ring set-up this chain belongs to */
 	void *map;		/* memory map reference, owned by the ring */
-	uint16_t nr_desc;	/* ring slots to give back (packed rings) */
+	uint16_t nr_desc;	/* ring slots that it holds */
 	bool again;		/* an earlier worker had taken it as well */
 };
 

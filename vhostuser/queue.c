@@ -190,6 +190,11 @@ static unsigned int ops_pending(void *ctx, unsigned int index)
 	return again + (uint16_t)(q->shadow_avail - q->last_avail);
 }
 
+static unsigned int ops_size(void *ctx, unsigned int index)
+{
+	return vu_load(&queue_of(ctx, index)->num);
+}
+
 static int ops_wait(void *ctx, unsigned int index)
 {
 	ops_flush(ctx, index);
@@ -200,6 +205,7 @@ const struct chain_ops vu_chain_ops = {
 	.wait = ops_wait,
 	.pop = ops_pop,
 	.pending = ops_pending,
+	.size = ops_size,
 	.push = ops_push,
 	.flush = ops_flush,
 };

@@ -176,6 +176,7 @@ static const char *split_walk(struct vu_queue *q, struct vu_build *b,
 			return "a descriptor is out of range";
 		if (seen++ == q->num)
 			return "a chain is a loop";
+		b->chain->nr_desc = (uint16_t)seen;
 		load_desc(&q->desc[i], &d);
 		flags = le16toh(d.flags);
 		if (flags & VRING_DESC_F_INDIRECT) {

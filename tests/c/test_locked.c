@@ -11,6 +11,10 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
+#define RING	1024u
+#define MANY	1000u
+#define MOST	768u		/* that may wait in one ring */
+
 static uint64_t node, fh;
 
 /* A lock on the file's first byte, in the name of @owner. */
@@ -21,14 +25,14 @@ static int lock(uint64_t owner, uint32_t type, bool flock)
 	return fe_setlk(fe, node, fh, owner, &lk, false, flock);
 }
 
-static int lock_wait(uint64_t owner, struct fe_req **req)
+static int lock_wait(unsigned int q, uint64_t owner, struct fe_req **req)
 {
 	struct fuse_lk_in in = {
 		.fh = fh, .owner = owner, .lk = { .type = F_WRLCK, .pid = 1 },
 	};
 	struct fe_call call = {
 		.opcode = FUSE_SETLKW, .nodeid = node,
-		.in = { { &in, sizeof(in) } }, .q = 1,
+		.in = { { &in, sizeof(in) } }, .q = q,
 	};
 
 	return fe_call_start(fe, &call, req);
@@ -83,10 +87,12 @@ static void hold(void)
 	CHECK_EQ(lock(1, F_WRLCK, true), 0);
 }
 
-static int again(void)
+static int again(unsigned int ring, bool direct, bool packed)
 {
-	struct fe_opts opts = { .path = server.path, .queues = 2,
-				.timeout_ms = 60000 };
+	struct fe_opts opts = {
+		.path = server.path, .queues = 2, .ring_size = ring,
+		.no_indirect = direct, .packed = packed, .timeout_ms = 60000,
+	};
 	int err;
 
 	fe_close(fe);
@@ -124,7 +130,7 @@ static void resetting(void)
 	hold();
 	if (check_failed)
 		return;
-	CHECK_EQ(lock_wait(7, &req), 0);
+	CHECK_EQ(lock_wait(1, 7, &req), 0);
 	CHECK_EQ(fe_stop(fe), 0);
 	CHECK_EQ(fe_reset_device(fe), 0);
 	CHECK(host_can_soon());
@@ -138,11 +144,11 @@ static void disconnecting(void)
 	hold();
 	if (check_failed)
 		return;
-	CHECK_EQ(lock_wait(7, &req), 0);
+	CHECK_EQ(lock_wait(1, 7, &req), 0);
 	fe_close(fe);
 	fe = NULL;
 	CHECK(host_can_soon());
-	CHECK_EQ(again(), 0);
+	CHECK_EQ(again(0, false, false), 0);
 	CHECK_EQ(open_good(), 0);
 	CHECK_EQ(lock(3, F_WRLCK, false), 0);
 }
@@ -155,7 +161,7 @@ static void stopping(void)
 	hold();
 	if (check_failed)
 		return;
-	CHECK_EQ(lock_wait(7, &req), 0);
+	CHECK_EQ(lock_wait(1, 7, &req), 0);
 	/* Others are served meanwhile. */
 	CHECK_EQ(lock(8, F_WRLCK, false), -EAGAIN);
 	CHECK_EQ(fe_stop(fe), 0);
@@ -168,6 +174,85 @@ static void stopping(void)
 	CHECK_EQ(fe_flush(fe, node, fh, 7), 0);
 	CHECK_EQ(lock(8, F_WRLCK, false), 0);
 	fe_req_free(req);
+}
+
+/* Collect what is done; a lock that was got is let go for the next. */
+static void take_turns(struct fe_req **req, uint64_t first, unsigned int nr,
+		       unsigned int *got, unsigned int *refused)
+{
+	struct fe_req *done[64];
+
+	fe_poll(fe, 1, done, 64);
+	fe_poll(fe, 2, done, 64);
+	for (unsigned int i = 0; i < nr; i++) {
+		if (!req[i] || !req[i]->done)
+			continue;
+		if (!req[i]->error) {
+			CHECK_EQ(fe_flush(fe, node, fh, first + i), 0);
+			++*got;
+		} else {
+			CHECK_EQ(req[i]->error, -ENOLCK);
+			++*refused;
+		}
+		fe_req_free(req[i]);
+		req[i] = NULL;
+	}
+}
+
+/* A thousand in two rings; more than three quarters of one are refused. */
+static void crowding(void)
+{
+	static struct fe_req *req[MANY + 32];
+	unsigned int got = 0, refused = 0, nr = 0;
+
+	CHECK_EQ(again(RING, false, false), 0);
+	CHECK_EQ(open_good(), 0);
+	CHECK_EQ(lock(1, F_WRLCK, false), 0);
+	for (; nr < MOST + 32; nr++)
+		CHECK_EQ(lock_wait(1, 100 + nr, &req[nr]), 0);
+	for (int i = 0; i < 2000 && refused < 32; i++, usleep(5000))
+		take_turns(req, 100, nr, &got, &refused);
+	CHECK_EQ(refused, 32);
+	for (; nr < MANY + 32; nr++)
+		CHECK_EQ(lock_wait(2, 100 + nr, &req[nr]), 0);
+	/* Both rings go on with what does not wait. */
+	CHECK_EQ(lock(2, F_WRLCK, false), -EAGAIN);
+	CHECK_EQ(got, 0);
+	CHECK_EQ(fe_flush(fe, node, fh, 1), 0);
+	for (int i = 0; i < 20000 && got < MANY && !check_failed; i++)
+		take_turns(req, 100, nr, &got, &refused), usleep(1000);
+	CHECK_EQ(got, MANY);
+	CHECK_EQ(refused, 32);
+	CHECK(host_can());
+}
+
+/* Without indirect tables each waits with as many slots as its chain has. */
+static void crowd_directly(bool packed)
+{
+	struct fe_req *req[40] = { NULL };
+	unsigned int got = 0, refused = 0, nr;
+
+	CHECK_EQ(again(128, true, packed), 0);
+	CHECK_EQ(open_good(), 0);
+	CHECK_EQ(lock(1, F_WRLCK, false), 0);
+	for (nr = 0; nr < 40; nr++)
+		CHECK_EQ(lock_wait(1, 100 + nr, &req[nr]), 0);
+	for (int i = 0; i < 2000 && refused < 8; i++, usleep(5000))
+		take_turns(req, 100, nr, &got, &refused);
+	/* 32 chains of three: three quarters of 128. */
+	CHECK_EQ(lock(2, F_WRLCK, false), -EAGAIN);
+	CHECK_EQ(fe_flush(fe, node, fh, 1), 0);
+	for (int i = 0; i < 20000 && got < 32 && !check_failed; i++)
+		take_turns(req, 100, nr, &got, &refused), usleep(1000);
+	CHECK_EQ(got, 32);
+	CHECK_EQ(refused, 8);
+}
+
+static void crowding_direct(void)
+{
+	crowd_directly(false);
+	if (!check_failed)
+		crowd_directly(true);
 }
 
 static void in_place(void (*run)(void))
@@ -187,6 +272,8 @@ static void in_place(void (*run)(void))
 
 #define CASE(name) static void test_##name(void) { in_place(name); }
 CASE(closing)
+CASE(crowding)
+CASE(crowding_direct)
 CASE(unmounting)
 CASE(resetting)
 CASE(disconnecting)
@@ -200,6 +287,9 @@ int main(int argc, char **argv)
 		{ "go with the device", test_resetting },
 		{ "go with the connection", test_disconnecting },
 		{ "wait while the ring stops", test_stopping },
+		{ "a thousand wait for one", test_crowding },
+		{ "who waits leaves room without indirect tables",
+		  test_crowding_direct },
 	};
 
 	return check_main(cases, ARRAY_LEN(cases), argc, argv);
