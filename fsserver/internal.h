@@ -281,6 +281,7 @@ void fd_uncharge(struct fs *fs);
 
 /* ---- lock.c: POSIX and flock locks -------------------------------------- */
 
+struct flock;
 int lock_open(struct fs *fs);	/* sets fs->locks */
 int lock_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx);
 void lock_close(struct fs *fs);
@@ -291,9 +292,15 @@ int lock_setlk(struct fs_worker *w);	/* SETLK and SETLKW, POSIX and flock */
 void lock_flush(struct fs_worker *w, uint64_t owner);
 /* RELEASE: the last close of an open file, before its descriptor closes. */
 void lock_release(struct fs_worker *w, struct fs_handle *handle,
-		  uint64_t owner, uint32_t release_flags);
+		  const struct fuse_release_in *in);
 /* Reset, DESTROY, a new INIT: no lock of that guest stays. */
 void lock_drop_all(struct fs *fs);
+/*
+ * Call @see for each OFD lock that @fd has, until it returns not 0; overwrites
+ * w->scratch. Return: what @see returned last, or -errno.
+ */
+int locks_of(struct fs_worker *w, int fd,
+	     int (*see)(void *ctx, struct flock *held), void *ctx);
 
 /* ---- cred.c: whose name an operation acts in ---------------------------- */
 

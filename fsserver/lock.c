@@ -5,8 +5,11 @@
  * POSIX locks belong to an owner (a process of the guest) and a file: each such
  * pair gets an open file description of its own, whose OFD locks are the
  * owner's. It is opened at the owner's first lock on the file and closed when
- * the owner closes the file (FLUSH). flock locks belong to an open file of the
- * guest, which has its open file description in its handle already.
+ * the owner closes the file (FLUSH). The guest's own OFD locks look the same,
+ * but their owner is an open file and no FLUSH ever names it: what was locked
+ * last through a handle goes with that handle at the latest (a process has
+ * flushed by then). flock locks belong to an open file of the guest, which has
+ * its open file description in its handle already.
  *
  * Descriptors are listed in the arena (a slot each, used by index), so that the
  * locks of a crashed worker are its successor's; a slot is published by its
@@ -41,7 +44,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LOCKS_VERSION	1
+#define LOCKS_VERSION	2
 #define MAX_SLOTS	65536u
 #define LIVE_SIZE	(MAX_SLOTS * sizeof(struct lock_live)) /* rarely used */
 #define BUCKETS		1024u
@@ -52,6 +55,7 @@
 struct lock_slot {		/* in the arena */
 	uint64_t node;		/* the guest's node id and owner: the key */
 	uint64_t owner;
+	uint64_t fh;		/* the guest's, through which it locked last */
 	int32_t fd;
 	uint32_t pid;		/* in the guest, who locked last */
 	uint16_t used;
@@ -182,62 +186,7 @@ static void slot_drop(struct fs *fs, uint32_t i)
 	l->live[i].dead = true;
 }
 
-/* ---- what a descriptor holds -------------------------------------------- */
-
-/*
- * One "lock:" line of fdinfo. Return: whether it is one of an OFD lock.
- *
- *   lock:  1: OFDLCK ADVISORY  WRITE -1 08:01:4711 0 EOF
- */
-static bool parse_held(const char *line, struct flock *held)
-{
-	char kind[8], type[8], end[24];
-	long long start;
-
-	if (sscanf(line, "lock: %*d: %7s %*s %7s %*d %*s %lld %23s", kind, type,
-		   &start, end) != 4 || strcmp(kind, "OFDLCK") != 0)
-		return false;
-	*held = (struct flock){
-		.l_type = strcmp(type, "WRITE") ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = start,
-	};
-	if (strcmp(end, "EOF") != 0)
-		held->l_len = strtoll(end, NULL, 10) - start + 1;
-	return true;
-}
-
-/*
- * Call @see for each lock that @fd has, until it returns not 0.
- * Return: what it returned last, or -errno.
- */
-static int each_held(struct fs_worker *w, int fd,
-		     int (*see)(void *ctx, struct flock *held), void *ctx)
-{
-	char path[40], *line, *next;
-	struct flock held;
-	size_t len = 0;
-	ssize_t n;
-	int info, ret = 0;
-
-	snprintf(path, sizeof(path), "self/fdinfo/%d", fd);
-	info = openat(w->fs->place.proc, path, O_RDONLY | O_CLOEXEC);
-	if (info < 0)
-		return -errno;
-	while (len < FS_SCRATCH - 1 &&
-	       (n = read(info, w->scratch + len, FS_SCRATCH - 1 - len)) > 0)
-		len += (size_t)n;
-	close(info);
-	w->scratch[len] = '\0';
-	for (line = w->scratch; line && !ret; line = next) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		if (parse_held(line, &held))
-			ret = see(ctx, &held);
-	}
-	return ret;
-}
+/* ---- cycles ------------------------------------------------------------- */
 
 static bool overlap(const struct flock *a, const struct flock *b)
 {
@@ -247,12 +196,34 @@ static bool overlap(const struct flock *a, const struct flock *b)
 	       (!b->l_len || a->l_start < b->l_start + b->l_len);
 }
 
+struct conflict {
+	struct flock want;
+	unsigned int seen;
+};
+
 static int see_conflict(void *ctx, struct flock *held)
 {
-	return overlap(ctx, held);
+	struct conflict *c = ctx;
+
+	c->seen++;
+	return overlap(&c->want, held);
 }
 
-/* ---- cycles ------------------------------------------------------------- */
+/*
+ * Whether a lock of slot @i is in the way of @want. One that has none is not
+ * asked again: many owners may have had their turn. Called with the lock.
+ */
+static bool in_the_way(struct fs_worker *w, uint32_t i,
+		       const struct flock *want)
+{
+	struct fs_locks *l = w->fs->locks;
+	struct conflict c = { .want = *want };
+	int ret = locks_of(w, l->slots[i].fd, see_conflict, &c);
+
+	if (!ret && !c.seen && !l->live[i].users)
+		l->slots[i].held = false;
+	return ret == 1;
+}
 
 /*
  * Whether what @wait wants is held by @target's owner, or by one who waits for
@@ -263,7 +234,6 @@ static bool find_deadlock(struct fs_worker *w, struct waiter *wait,
 {
 	struct fs_locks *l = w->fs->locks;
 	uint64_t node = l->slots[wait->slot].node;
-	struct flock want = wait->want;
 
 	if (depth == MAX_DEPTH)
 		return false;
@@ -272,7 +242,7 @@ static bool find_deadlock(struct fs_worker *w, struct waiter *wait,
 		const struct lock_slot *s = &l->slots[i];
 
 		if (s->node != node || i == wait->slot || !s->held ||
-		    each_held(w, s->fd, see_conflict, &want) != 1)
+		    !in_the_way(w, i, &wait->want))
 			continue;
 		if (s->owner == target)
 			return true;
@@ -314,7 +284,7 @@ static int slot_upgrade(struct fs_worker *w, uint32_t i)
 	t.fd = node_open(w, w->node, O_RDWR);
 	if (t.fd < 0)
 		return t.fd;
-	if (s->held && each_held(w, s->fd, see_transfer, &t) < 0 && !t.err)
+	if (s->held && locks_of(w, s->fd, see_transfer, &t) < 0 && !t.err)
 		t.err = -ENOLCK;
 	/* In place: the slot's number stays, whoever uses it. */
 	if (!t.err && dup3(t.fd, s->fd, O_CLOEXEC) < 0)
@@ -382,6 +352,7 @@ static int slot_get(struct fs_worker *w, const struct fuse_lk_in *in,
 		err = slot_upgrade(w, i);
 	if (!err) {
 		l->slots[i].pid = in->lk.pid;
+		l->slots[i].fh = in->fh;
 		l->live[i].users++;
 		*slot = i;
 	}
@@ -595,13 +566,27 @@ void lock_flush(struct fs_worker *w, uint64_t owner)
 }
 
 void lock_release(struct fs_worker *w, struct fs_handle *handle,
-		  uint64_t owner, uint32_t release_flags)
+		  const struct fuse_release_in *in)
 {
+	struct fs_locks *l = w->fs->locks;
+	uint64_t node = node_id(w->node);
+	uint32_t i, next;
+
 	/* A raw RELEASE without FLUSH; a kernel has flushed by now. */
-	lock_flush(w, owner);
+	lock_flush(w, in->lock_owner);
 	/* The handle may live on for a while in another request. */
-	if (release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
+	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		flock(handle_fd(handle), LOCK_UN);
+	if (!__atomic_load_n(&l->count, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&l->lock);
+	for (i = *bucket(l, node); i != NONE; i = next) {
+		next = l->live[i].next;
+		if (l->slots[i].node == node && l->slots[i].fh == in->fh &&
+		    !l->live[i].dead)
+			slot_drop(w->fs, i);
+	}
+	pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- the table as a whole ----------------------------------------------- */
@@ -656,7 +641,7 @@ int lock_open(struct fs *fs)
 		if (l->slots[i].used) {
 			if (fd_charge(fs) < 0)
 				err = -EMFILE;
-			/* Said too late, perhaps; each_held() will tell. */
+			/* Said too late, perhaps; locks_of() will tell. */
 			l->slots[i].held = true;
 			slot_link(l, i);
 			continue;

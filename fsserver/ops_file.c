@@ -166,7 +166,7 @@ int op_release(struct fs_worker *w)
 		return err;
 	journal_intent(w);
 	if (w->fs->locks)
-		lock_release(w, handle, in->lock_owner, in->release_flags);
+		lock_release(w, handle, in);
 	handle_release(w, handle);
 	handle_put(w, handle);
 	return 0;

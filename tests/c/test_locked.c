@@ -114,6 +114,36 @@ static void closing(void)
 	CHECK(host_can());
 }
 
+/*
+ * What a guest's F_OFD_SETLK takes: the owner is an open file, which no FLUSH
+ * ever names.
+ */
+static void closing_the_last(void)
+{
+	uint64_t other;
+
+	hold();
+	if (check_failed)
+		return;
+	CHECK_EQ(lock(1, F_UNLCK, true), 0);
+	CHECK_EQ(fe_open(fe, node, O_RDWR, &other), 0);
+	CHECK_EQ(fe_flush(fe, node, fh, 55), 0);
+	CHECK_EQ(fe_release(fe, node, other), 0);
+	CHECK(!host_can());
+	CHECK_EQ(fe_release(fe, node, fh), 0);
+	CHECK(host_can());
+	/* One who has locked through another file since keeps what he has. */
+	CHECK_EQ(open_good(), 0);
+	other = fh;
+	CHECK_EQ(lock(3, F_WRLCK, false), 0);
+	CHECK_EQ(open_good(), 0);
+	CHECK_EQ(lock(3, F_WRLCK, false), 0);
+	CHECK_EQ(fe_release(fe, node, other), 0);
+	CHECK(!host_can());
+	CHECK_EQ(fe_release(fe, node, fh), 0);
+	CHECK(host_can());
+}
+
 static void unmounting(void)
 {
 	hold();
@@ -272,6 +302,7 @@ static void in_place(void (*run)(void))
 
 #define CASE(name) static void test_##name(void) { in_place(name); }
 CASE(closing)
+CASE(closing_the_last)
 CASE(crowding)
 CASE(crowding_direct)
 CASE(unmounting)
@@ -283,6 +314,8 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "go with the file", test_closing },
+		{ "of an open file go with its last close",
+		  test_closing_the_last },
 		{ "go with the mount", test_unmounting },
 		{ "go with the device", test_resetting },
 		{ "go with the connection", test_disconnecting },
