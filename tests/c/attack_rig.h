@@ -131,18 +131,23 @@ static inline void shut(void)
 	top[0] = '\0';
 }
 
-/* Run @attack in every mode; it tells what failed by check_failed. */
-static inline void in_all_modes(void (*attack)(void))
+/*
+ * Run @attack in every mode, with @more options; it tells what failed by
+ * check_failed.
+ */
+static inline void in_all_modes_with(void (*attack)(void), const char *more)
 {
 	for (size_t i = 0; i < ARRAY_LEN(modes) && !check_failed; i++) {
 		const struct mode *m = mode = &modes[i];
+		char options[128];
 		int err;
 
 		if (!m->user && geteuid())
 			continue;
+		snprintf(options, sizeof(options), "%s%s", m->options, more);
 		err = make_place(m->user);
 		if (!err)
-			err = serve(m->options, NULL);
+			err = serve(options, NULL);
 		if (err) {
 			printf("# %s: does not serve: %d\n", m->name, err);
 			check_failed = 1;
@@ -157,6 +162,11 @@ static inline void in_all_modes(void (*attack)(void))
 			printf("# %s\n", m->name);
 		shut();
 	}
+}
+
+static inline void in_all_modes(void (*attack)(void))
+{
+	in_all_modes_with(attack, "");
 }
 
 #endif

@@ -505,6 +505,38 @@ static void test_swapped_name(void)
 	rig_stop(&r);
 }
 
+/* ---- the second layer ---------------------------------------------------- */
+
+/* Names that the first would have let through: the kernel refuses them. */
+static void test_kernel_refuses(void)
+{
+	static const char *const names[] = {
+		"..", "../x", "/etc/passwd", "out", "out/passwd", "d/up",
+		"d/../..", "d/../../x", "d/magic",
+	};
+	int fd;
+
+	rig_prepare(&r);
+	CHECK_EQ(mkdirat(r.dirfd, "d", 0755), 0);
+	CHECK_EQ(symlinkat("/etc", r.dirfd, "out"), 0);
+	CHECK_EQ(symlinkat("../..", r.dirfd, "d/up"), 0);
+	CHECK_EQ(symlinkat("/proc/self/fd/0", r.dirfd, "d/magic"), 0);
+	CHECK_EQ(rig_up(&r), 0);
+	if (!r.fs->nodes->openat2)
+		SKIP("no openat2(2)");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = fs_openat(r.fs, r.fs->place.root, names[i],
+			       O_PATH | O_CLOEXEC, 0);
+		if (fd >= 0)
+			printf("# %s was opened\n", names[i]);
+		CHECK(fd == -ESTALE || fd == -ELOOP);
+	}
+	fd = fs_openat(r.fs, r.fs->place.root, "d", O_PATH | O_CLOEXEC, 0);
+	CHECK(fd >= 0);
+	close(fd);
+	rig_stop(&r);
+}
+
 /* ---- a successor's inheritance ------------------------------------------ */
 
 /* In a child of a child: an arena with one word spoilt. Returns wait status. */
@@ -619,6 +651,7 @@ static const struct check_case cases[] = {
 	{ "noise", test_noise },
 	{ "less memory than was said", test_lack_of_memory },
 	{ "another file under the name", test_swapped_name },
+	{ "the kernel refuses to leave", test_kernel_refuses },
 	{ "a spoilt arena", test_spoilt_arena },
 	{ "proc is never crossed into", test_proc_inside },
 };
