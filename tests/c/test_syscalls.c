@@ -11,7 +11,11 @@
 
 #include "attack_rig.h"
 
+#include <linux/elf.h>
 #include <linux/falloc.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -436,11 +440,113 @@ static void none_unused(void)
 			       unseen[i].why);
 }
 
+/* ---- a server that was taken over --------------------------------------- */
+
+/* The youngest child of the youngest child: the worker, after the keeper. */
+static pid_t worker_of(pid_t pid)
+{
+	char path[64], line[64] = "", *at = line;
+	pid_t child, last = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	f = fopen(path, "re");
+	if (f && !fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	if (f)
+		fclose(f);
+	while ((child = (pid_t)strtol(at, &at, 10)) > 0)
+		last = child;
+	return last ? worker_of(last) : pid;
+}
+
+/* At a stop at the entry of a system call: let it be another. */
+static int make_call(pid_t tid, int nr)
+{
+#if defined(__x86_64__)
+	return (int)ptrace(PTRACE_POKEUSER, tid,
+			   offsetof(struct user_regs_struct, orig_rax), nr);
+#else
+	struct iovec iov = { &nr, sizeof(nr) };
+
+	return (int)ptrace(PTRACE_SETREGSET, tid, NT_ARM_SYSTEM_CALL, &iov);
+#endif
+}
+
+/* The next system call of @tid's is socket(2), as if a guest had got that far;
+ * ptrace(2) comes before the filter. */
+static int take_over(pid_t tid)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD) ||
+	    ptrace(PTRACE_INTERRUPT, tid, 0, 0) ||
+	    waitpid(tid, &status, __WALL) != tid)
+		return -errno;
+	do {
+		if (ptrace(PTRACE_SYSCALL, tid, 0, 0) ||
+		    waitpid(tid, &status, __WALL) != tid)
+			return -errno;
+		if (!WIFSTOPPED(status))
+			return -ECHILD;
+	} while (WSTOPSIG(status) != (SIGTRAP | 0x80));
+	if (make_call(tid, SYS_socket) || ptrace(PTRACE_DETACH, tid, 0, 0))
+		return -errno;
+	return 0;
+}
+
+/* A child that is to end by itself; it stays for others to wait for. */
+static bool ended(pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	for (int i = 0; i < 1000 && !info.si_pid; i++) {
+		if (waitid(P_PID, (id_t)pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT))
+			return false;
+		usleep(10000);
+	}
+	return info.si_pid == pid;
+}
+
+static void ends_the_share(void)
+{
+	struct fuse_attr_out a;
+	char log[128];
+	pid_t worker;
+
+	CHECK_EQ(make_place(false), 0);
+	snprintf(log, sizeof(log), "%s/log", top);
+	setenv("FE_SERVER_LOG", log, 1);
+	once = false;
+	CHECK_EQ(serve("rw", NULL), 0);
+	worker = worker_of(server.pid);
+	CHECK(worker != server.pid);
+	CHECK_EQ(take_over(worker), 0);
+	/* Not even a server that is not told to end with its connection. */
+	for (int i = 0; i < 500 && !fe_getattr(fe, ROOT, &a); i++)
+		usleep(10000);
+	CHECK_EQ(fe_getattr(fe, ROOT, &a), -ECONNRESET);
+	CHECK(ended(server.pid));
+	CHECK(!sh("grep -q 'error: the file server made the system call "
+		  "socket, number [0-9]*, which it never needs' log"));
+	CHECK_EQ(sh("test $(wc -l <log) = 1"), 0);
+}
+
+static void test_ends_the_share(void)
+{
+	if (geteuid())
+		SKIP("needs root");
+	ends_the_share();
+	shut();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "no system call is missing", none_missing },
 		{ "none is listed and unused", none_unused },
+		{ "any other ends the share", test_ends_the_share },
 	};
 
 	return check_main(cases, ARRAY_LEN(cases), argc, argv);
