@@ -122,42 +122,62 @@ static int send_bad(const struct bad_message *m, uint32_t flags)
 static const struct bad_message no_table = { VHU_SET_INFLIGHT_FD, 24, 1,
 					      { 0 } };
 
-static void messages_refused(void)
+/* Whether the message that was sent is answered, and with a refusal. */
+static bool is_refused(uint32_t request)
 {
-	const struct fe_opts o = { .ring_size = 32, .queues = 2,
-				   .pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK |
-					      VHU_PF_RESET_DEVICE |
-					      VHU_PF_INFLIGHT_SHMFD |
-					      VHU_PF_MEM_SLOTS };
-	int before = open_fds(), idle;
 	struct vhu_hdr hdr;
 	uint64_t value;
-	size_t size;
+	size_t size = sizeof(value);
 
-	CHECK_EQ(rig_open(&rig, 2), 0);
-	CHECK_EQ(rig_connect(&rig, &o), 0);
-	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
-	idle = open_fds();
+	return fe_recv(rig.fe, &hdr, &value, &size, NULL) >= 0 && value &&
+	       hdr.request == request;
+}
+
+static const struct fe_opts with_acks = {
+	.ring_size = 32, .queues = 2,
+	.pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK | VHU_PF_RESET_DEVICE |
+		   VHU_PF_INFLIGHT_SHMFD | VHU_PF_MEM_SLOTS,
+};
+
+/* @echo: while the rings run */
+static void refuse_all(bool echo)
+{
+	int idle = open_fds();
+
 	for (unsigned int i = 0; i < ARRAY_SIZE(refused); i++) {
 		const struct bad_message *m = &refused[i];
 
 		CHECK_EQ(send_bad(m, VHU_NEED_REPLY), 0);
-		size = sizeof(value);
-		if (fe_recv(rig.fe, &hdr, &value, &size, NULL) < 0 || !value ||
-		    hdr.request != m->request) {
+		if (!is_refused(m->request)) {
 			printf("# message %u of the table\n", i);
 			CHECK(false);
 		}
-		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+		if (echo)
+			CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
 		RIG_UNTIL(open_fds() == idle);
 	}
+}
+
+static void messages_refused(void)
+{
+	int before = open_fds(), idle;
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	CHECK_EQ(rig_connect(&rig, &with_acks), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+	refuse_all(true);
+	CHECK(!check_failed);
+	/* Not because a ring runs, either. */
+	CHECK_EQ(fe_stop(rig.fe), 0);
+	refuse_all(false);
+	CHECK(!check_failed);
+	CHECK_EQ(fe_start(rig.fe), 0);
+	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
 	/* An in-flight table that is none does not stay either. */
 	CHECK_EQ(fe_stop(rig.fe), 0);
 	idle = open_fds();
 	CHECK_EQ(send_bad(&no_table, VHU_NEED_REPLY), 0);
-	size = sizeof(value);
-	CHECK_EQ(fe_recv(rig.fe, &hdr, &value, &size, NULL), 0);
-	CHECK(value != 0);
+	CHECK(is_refused(VHU_SET_INFLIGHT_FD));
 	RIG_UNTIL(open_fds() == idle);
 	/* One word each, but not without end. */
 	CHECK(RIG_GET(rig.events[VU_EVENT_PROTOCOL]) >= 1);
@@ -165,6 +185,65 @@ static void messages_refused(void)
 	CHECK_EQ(rig_hang_up(&rig), 0);
 	rig_close(&rig);
 	CHECK_EQ(open_fds(), before);
+}
+
+/* Memory that is none, as a whole table and, where it is one, by itself. */
+static void memory_refused(void)
+{
+	const uint64_t huge = UINT64_MAX - 4095, mib = 1 << 20;
+	uint64_t end;
+	int fds[2], idle;
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	CHECK_EQ(rig_connect(&rig, &with_acks), 0);
+	fds[0] = fds[1] = rig.fe->region[0].fd;
+	end = (uint64_t)lseek(fds[0], 0, SEEK_END);
+	idle = open_fds();
+	const struct {
+		const char *what;
+		unsigned int nr;
+		struct vhu_region r[2];
+	} bad[] = {
+		{ "of no size", 1, { { 1ull << 40, 0, 1ull << 40, 0 } } },
+		{ "beyond all addresses", 1, { { huge, 8192, 0, 0 } } },
+		{ "beyond the front end's", 1, { { 0, 8192, huge, 0 } } },
+		{ "offset wraps", 1, { { 0, 8192, 0, huge } } },
+		{ "negative offset", 1, { { 0, 4096, 0, 1ull << 63 } } },
+		{ "longer than its file", 1,
+		  { { 1ull << 40, end + 4096, 1ull << 40, 0 } } },
+		{ "behind the end of its file", 1,
+		  { { 1ull << 40, 4096, 1ull << 40, end } } },
+		{ "one over the other", 2,
+		  { { 0, 2 * mib, 0, 0 },
+		    { mib, 2 * mib, 8 * mib, 2 * mib } } },
+		{ "one over the other at the front end", 2,
+		  { { 0, 2 * mib, 0, 0 },
+		    { 8 * mib, 2 * mib, mib, 2 * mib } } },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct vhu_mem_table table = { .nr = bad[i].nr };
+		struct vhu_mem_reg one = { .region = bad[i].r[0] };
+
+		memcpy(table.region, bad[i].r, sizeof(bad[i].r));
+		CHECK_EQ(fe_send(rig.fe, VHU_SET_MEM_TABLE, VHU_NEED_REPLY,
+				 &table, 8 + table.nr * sizeof(bad[i].r[0]),
+				 fds, table.nr), 0);
+		if (!is_refused(VHU_SET_MEM_TABLE)) {
+			printf("# memory %s\n", bad[i].what);
+			CHECK(false);
+		}
+		if (table.nr == 1) {
+			CHECK_EQ(fe_send(rig.fe, VHU_ADD_MEM_REG,
+					 VHU_NEED_REPLY, &one, sizeof(one),
+					 fds, 1), 0);
+			CHECK(is_refused(VHU_ADD_MEM_REG));
+		}
+		/* It goes on with what it has. */
+		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+		RIG_UNTIL(open_fds() == idle);
+	}
+	rig_close(&rig);
 }
 
 static void messages_fatal(void)
@@ -349,6 +428,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "messages refused", messages_refused },
+		{ "memory refused", memory_refused },
 		{ "messages fatal", messages_fatal },
 		{ "raw bytes", raw_bytes },
 		{ "a ninth descriptor", ninth_descriptor },
