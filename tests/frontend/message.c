@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define MAX_FDS 64
+#define SLEEP_MS 200
 
 int fe_broken(struct fe *fe, const char *fmt, ...)
 {
@@ -38,11 +39,19 @@ int fe_sleep(struct fe *fe, int fd, int timeout_ms)
 		{ .fd = fd, .events = POLLIN },
 		{ .fd = fe->sock == fd ? -1 : fe->sock },
 	};
-	int n;
+	int n, slice = SLEEP_MS;
 
+	/*
+	 * In slices: time in which the whole machine stood still, as virtual
+	 * ones may, runs one of them out, not all.
+	 */
 	do {
-		n = poll(p, 2, timeout_ms);
-	} while (n < 0 && errno == EINTR);
+		if (timeout_ms >= 0 && timeout_ms < slice)
+			slice = timeout_ms;
+		n = poll(p, 2, slice);
+		if (n == 0 && timeout_ms >= 0)
+			timeout_ms -= slice;
+	} while ((n == 0 && timeout_ms) || (n < 0 && errno == EINTR));
 	if (n < 0)
 		return -errno;
 	if (n == 0)
