@@ -581,7 +581,7 @@ static int serve(const struct config *c)
 	struct server sv;
 	int status = check_run(c, NULL, &found);
 
-	findings_print(&found);
+	findings_print(&found, false);
 	if (status)
 		return status;
 	server_setup(&sv, &c->shares[0]);

@@ -211,6 +211,9 @@ const char *parse_nearest(const char *word, const char *const *names)
 		if (strlen(*names) >= NEAREST_MAX)
 			continue;
 		distance = edit_distance(word, *names);
+		/* A word that was cut short, as GNU's getopt has it. */
+		if (len > 2 && distance > 1 && strncmp(*names, word, len) == 0)
+			distance = 1;
 		/* Two letters of four would be half another word. */
 		if (distance < best ||
 		    (distance == best && !found &&

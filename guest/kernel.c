@@ -302,8 +302,7 @@ static int kernel_find_newest(const char *modules, struct guest_kernel *k,
 	qsort(names.name, names.nr, sizeof(names.name[0]), kernel_newest_first);
 	guest_fail(err, ret, "no kernel: neither /boot/vmlinuz-* nor "
 		   "/lib/modules/*/vmlinuz");
-	guest_hint(err, "install a kernel package (linux-image-cloud-amd64), "
-		   "or give one with --kernel FILE");
+	guest_hint(err, "give one with --kernel FILE");
 	for (i = 0; i < names.nr; i++) {
 		int one = kernel_try(names.name[i], modules, k, &why);
 

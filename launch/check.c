@@ -122,6 +122,21 @@ const char *qemu_arg_conflict(const char *arg, const char *next)
 	return NULL;
 }
 
+/* "-device x" as one word, as a shell's user may quote it. */
+static void check_words(const char *arg, const char *before,
+			struct findings *found)
+{
+	int blank = (int)strcspn(arg, " ");
+	char hint[512];
+
+	if (*arg != '-' || !arg[blank] || (before && *before == '-'))
+		return;
+	snprintf(hint, sizeof(hint), "give one for each word: --qemu-arg %.*s "
+		 "--qemu-arg %s", blank, arg, arg + blank + 1);
+	findings_add(found, EXIT_REFUSED, hint,
+		     "--qemu-arg '%s': is more than one word", arg);
+}
+
 static void check_qemu_args(const struct config *c, struct findings *found)
 {
 	for (unsigned int i = 0; i < c->nr_qemu_args; i++) {
@@ -130,6 +145,7 @@ static void check_qemu_args(const struct config *c, struct findings *found)
 			i + 1 < c->nr_qemu_args ? c->qemu_args[i + 1] : NULL;
 		const char *why = qemu_arg_conflict(arg, next);
 
+		check_words(arg, i ? c->qemu_args[i - 1] : NULL, found);
 		if (why)
 			findings_add(found, EXIT_REFUSED,
 				     strncmp(arg, "-object", 7)
@@ -219,11 +235,20 @@ static void check_own_kernel(const struct config *c, struct findings *found)
 {
 	struct guest_kernel *k = calloc(1, sizeof(*k));
 	struct guest_error err = {.text = ""};
+	char hint[sizeof(err.hint) + 128];
+	int ret;
 
 	if (!k)
 		return;
-	if (guest_kernel_find(c->kernel, c->modules, k, &err))
-		findings_add(found, EXIT_REFUSED, err.hint, "%s", err.text);
+	ret = guest_kernel_find(c->kernel, c->modules, k, &err);
+	snprintf(hint, sizeof(hint), "%s", err.hint);
+	if (ret == -ENOENT && !c->kernel) {
+		package_hint(PACKAGE_KERNEL, c->arch, hint, 128);
+		snprintf(hint + strlen(hint), sizeof(hint) - strlen(hint),
+			 "%s%s", *hint ? "; or " : "", err.hint);
+	}
+	if (ret)
+		findings_add(found, EXIT_REFUSED, hint, "%s", err.text);
 	else if (k->skipped.text[0])
 		findings_add(found, 0, k->skipped.hint, "%s", k->skipped.text);
 	free(k);
@@ -270,12 +295,19 @@ int check_run(const struct config *c, struct qemu_info *qemu,
 
 /* ---- telling ------------------------------------------------------------ */
 
-void findings_print(const struct findings *found)
+void findings_print(const struct findings *found, bool all)
 {
+	bool refused = false;
+
+	for (unsigned int i = 0; i < found->count && !all; i++)
+		refused |= found->list[i].fatal;
 	check_print_confinement(found);
 	for (unsigned int i = 0; i < found->count; i++) {
 		const struct finding *f = &found->list[i];
 
+		/* What would have been slow, too, is not the point then. */
+		if (refused && !f->fatal)
+			continue;
 		if (f->fatal)
 			log_error("%s", f->text);
 		else

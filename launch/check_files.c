@@ -279,6 +279,38 @@ static void check_dir_access(const struct share_config *s,
 	}
 }
 
+/*
+ * No such directory: what was meant may be DIR:/PLACE or DIR:TAG:ro, as
+ * containers have it.
+ */
+static void check_missing_dir(const struct share_config *s,
+			      struct findings *found)
+{
+	const char *colon = strrchr(s->dir, ':'), *name;
+	char dir[PATH_MAX], hint[3 * PATH_MAX];
+	bool ro = strcmp(s->tag, "ro") == 0;
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%.*s",
+		 colon ? (int)(colon - s->dir) : 0, s->dir);
+	if (!colon || stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+		snprintf(hint, sizeof(hint), "create it, or check the "
+			 "spelling; vmshare does not create shared "
+			 "directories");
+	} else if (colon[1] == '/') {
+		name = strrchr(colon, '/') + 1;
+		snprintf(hint, sizeof(hint), "a tag follows the directory, "
+			 "then options: --share %s:%s,mount=%s%s", dir,
+			 *name ? name : "TAG", colon + 1, ro ? ",ro" : "");
+	} else {
+		snprintf(hint, sizeof(hint), "a tag follows the directory, "
+			 "then options after commas: --share %s:%s%s", dir,
+			 colon + 1, ro ? ",ro" : "");
+	}
+	findings_add(found, EXIT_REFUSED, hint, "share '%s': %s: no such "
+		     "directory", s->tag, s->dir);
+}
+
 void check_share(const struct config *c, const struct share_config *s,
 		 struct findings *found)
 {
@@ -298,15 +330,11 @@ void check_share(const struct config *c, const struct share_config *s,
 			     "DIR:TAG,ro",
 			     "share 'ro': that is its tag, and the guest may "
 			     "write to it");
-	if (stat(s->dir, &st))
-		findings_add(found, EXIT_REFUSED,
-			     errno == ENOENT ? "create it, or check the "
-					       "spelling; vmshare does "
-					       "not create shared directories"
-					     : "",
-			     "share '%s': %s: %s", s->tag, s->dir,
-			     errno == ENOENT ? "no such directory"
-					     : strerror(errno));
+	if (stat(s->dir, &st) && errno == ENOENT)
+		check_missing_dir(s, found);
+	else if (stat(s->dir, &st))
+		findings_add(found, EXIT_REFUSED, "", "share '%s': %s: %s",
+			     s->tag, s->dir, strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
 		findings_add(found, EXIT_REFUSED,
 			     "share the directory that "

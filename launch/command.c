@@ -16,6 +16,8 @@ static int print_help(const struct command *table, int argc, char **argv);
 static int print_version(const struct command *table, int argc, char **argv);
 static int print_completion(const struct command *table, int argc,
 			    char **argv);
+static int unknown(const struct command *table, const char *what,
+		   const char *word);
 
 static const struct {
 	const char *name;
@@ -49,8 +51,7 @@ static int print_help(const struct command *table, int argc, char **argv)
 	}
 	if (config_help(argv[1]) == 0)
 		return 0;
-	log_error("no help for '%s'", argv[1]);
-	return EXIT_REFUSED;
+	return unknown(table, "no help for", argv[1]);
 }
 
 static int print_version(const struct command *table, int argc, char **argv)
@@ -70,6 +71,7 @@ static int print_completion(const struct command *table, int argc, char **argv)
 	if (argc == 2 && config_completion(argv[1]) == 0)
 		return 0;
 	log_error("completion: bash, zsh or fish is wanted");
+	log_hint("as in: eval \"$(vmshare completion bash)\"");
 	return EXIT_REFUSED;
 }
 
@@ -80,7 +82,8 @@ static bool asks_for_help(int argc, char **argv)
 			    !strcmp(argv[1], "-h"));
 }
 
-static int unknown(const struct command *table, const char *word)
+static int unknown(const struct command *table, const char *what,
+		   const char *word)
 {
 	const char *names[MAX_COMMANDS + ARRAY_SIZE(printers) + 1], *nearest;
 	size_t n = 0;
@@ -92,7 +95,7 @@ static int unknown(const struct command *table, const char *word)
 		names[n++] = printers[i].name;
 	names[n] = NULL;
 	nearest = parse_nearest(word, names);
-	log_error("unknown command '%s'", word);
+	log_error("%s '%s'", what, word);
 	if (nearest)
 		log_hint("did you mean '%s'?", nearest);
 	else
@@ -121,7 +124,7 @@ int command_run(const struct command *table, int argc, char **argv)
 				       ? config_help(word)
 				       : printers[i].run(table, argc - 1,
 							 argv + 1);
-	return unknown(table, word);
+	return unknown(table, "unknown command", word);
 }
 
 /* ---- options and checks -------------------------------------------------- */
@@ -161,7 +164,7 @@ static int print_xml(const struct config *c, struct qemu_info *info,
 {
 	int status = qemu_probe(c, info, found);
 
-	findings_print(found);
+	findings_print(found, false);
 	return status ? status : libvirt_print(c, info);
 }
 
@@ -177,7 +180,7 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 	if (check && c->json)
 		findings_print_json(found, c);
 	else
-		findings_print(found);
+		findings_print(found, check);
 	if (check || status)
 		return status;
 	return c->dry_run ? print_dry_run(c, info) : run(c, info);

@@ -166,6 +166,9 @@ static int apply(struct cfg_parser *p, const struct flags *f,
 				continue;
 			}
 			key = cfg_find("disk", scope);
+			if (!key && (scope & CFG_SERVE))
+				cfg_hint(p, "to share it: --share %s",
+					 f->list[i].value);
 			if (!key)
 				return cfg_fail(p, "unexpected argument '%s'",
 						f->list[i].value);

@@ -38,8 +38,12 @@ static int finish_boot(struct cfg_parser *p)
 		return cfg_fail(p, "a COMMAND and --initrd exclude each other:"
 				   " it is started by vmshare's own initrd");
 	if (c->guest_argv && c->nr_disks && !c->kernel) {
-		cfg_hint(p, "give --kernel FILE to boot vmshare's own init "
-			    "with that disk as root");
+		if (strchr(c->disks[0].path, ':'))
+			cfg_hint(p, "to share a directory: --share %s",
+				 c->disks[0].path);
+		else
+			cfg_hint(p, "give --kernel FILE to boot vmshare's own "
+				    "init with that disk as root");
 		return cfg_fail(p,
 				"%s boots by itself, so vmshare can't run "
 				"'%s' in it",
@@ -109,6 +113,13 @@ static int finish_devices(struct cfg_parser *p)
 	}
 	if (!c->console)
 		c->console = c->own_init ? "none" : "stdio";
+	if (c->read_only && !c->nr_disks) {
+		cfg_hint(p, "a share is made so by ro: --share DIR:TAG,ro");
+		return cfg_fail(p, "--read-only: there is no disk");
+	}
+	if (c->ephemeral && c->root_rw)
+		return cfg_fail(p, "--ephemeral and --root-rw exclude each "
+				   "other");
 	if (c->ephemeral && c->read_only)
 		return cfg_fail(p, "--ephemeral and --read-only exclude each "
 				   "other");
@@ -264,7 +275,9 @@ static int finish_serve(struct cfg_parser *p)
 	struct config *c = p->c;
 
 	if (c->nr_shares != 1) {
-		cfg_hint(p, "start one 'vmshare serve' for each share");
+		cfg_hint(p, c->nr_shares ?
+			 "start one 'vmshare serve' for each share" :
+			 "give it: --share DIR");
 		return cfg_fail(p, "serve: needs one --share, not %u",
 				c->nr_shares);
 	}

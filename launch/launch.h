@@ -226,8 +226,8 @@ int check_confinement(const struct config *c, struct findings *found,
  */
 int check_run(const struct config *c, struct qemu_info *qemu,
 	      struct findings *found);
-/* All on stderr, warnings too. */
-void findings_print(const struct findings *found);
+/* On stderr: all, or warnings only where nothing is fatal. */
+void findings_print(const struct findings *found, bool all);
 /*
  * One object on stdout: {"ok":...,"status":...,"findings":[...],
  * "confinement":[{"share":...,"layer":...,"on":...,"why":...},...]}.

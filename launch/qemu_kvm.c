@@ -67,8 +67,10 @@ static bool cpu_flag(const char *word)
 
 static bool in_container(void)
 {
-	return getenv("container") || !access("/.dockerenv", F_OK) ||
-	       !access("/run/.containerenv", F_OK);
+	for (const char *const *f = qemu_host.container; *f; f++)
+		if (!access(*f, F_OK))
+			return true;
+	return getenv("container");
 }
 
 static void absent(char *note, size_t size, char *hint, size_t hint_size)

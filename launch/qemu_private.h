@@ -50,12 +50,15 @@ struct qemu_host {
 	const char *kvm;
 	const char *group;	     /* /etc/group */
 	const char *const *firmware; /* directories, later ones override */
+	const char *const *container; /* files that only containers have */
 };
 
 extern struct qemu_host qemu_host;
 
-/* The command that installs QEMU for @arch here, or "". */
-void qemu_install_hint(const char *arch, char *buf, size_t size);
+enum package { PACKAGE_QEMU, PACKAGE_UEFI, PACKAGE_KERNEL };
+
+/* The command that installs it for @arch on this distribution, or "". */
+void package_hint(enum package what, const char *arch, char *buf, size_t size);
 /* Version out of "QEMU emulator version 7.2.22 (Debian...)"; 0 or -EINVAL. */
 int qemu_parse_version(const char *text, unsigned int *major,
 		       unsigned int *minor);

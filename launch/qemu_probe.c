@@ -31,7 +31,11 @@
 static const char *const firmware_dirs[] = {"/usr/share/qemu/firmware",
 					    "/etc/qemu/firmware", NULL};
 
+static const char *const containers[] = {"/.dockerenv", "/run/.containerenv",
+					 NULL};
+
 struct qemu_host qemu_host = {
+	.container = containers,
 	.os_release = "/etc/os-release",
 	.cpuinfo = "/proc/cpuinfo",
 	.kvm = "/dev/kvm",
@@ -299,58 +303,6 @@ static int look(const struct config *c, char *buf, size_t size)
 	return err;
 }
 
-void qemu_install_hint(const char *arch, char *buf, size_t size)
-{
-	static const struct {
-		const char *id, *x86, *arm;
-	} hints[] = {
-		{"debian", "sudo apt install qemu-system-x86",
-		 "sudo apt install qemu-system-arm qemu-efi-aarch64"},
-		{"ubuntu", "sudo apt install qemu-system-x86",
-		 "sudo apt install qemu-system-arm qemu-efi-aarch64"},
-		{"fedora", "sudo dnf install qemu-system-x86-core",
-		 "sudo dnf install qemu-system-aarch64-core"},
-		{"rhel", "sudo dnf install qemu-kvm",
-		 "sudo dnf install qemu-kvm"},
-		{"arch", "sudo pacman -S qemu-system-x86",
-		 "sudo pacman -S qemu-system-aarch64"},
-		{"alpine", "sudo apk add qemu-system-x86_64",
-		 "sudo apk add qemu-system-aarch64"},
-		{"suse", "sudo zypper install qemu-x86",
-		 "sudo zypper install qemu-arm"},
-		{"gentoo", "sudo emerge app-emulation/qemu",
-		 "sudo emerge app-emulation/qemu"},
-		{"nixos", "nix-shell -p qemu", "nix-shell -p qemu"},
-	};
-	FILE *f = fopen(qemu_host.os_release, "re");
-	char line[256], ids[256] = " ";
-
-	*buf = '\0';
-	while (f && fgets(line, sizeof(line), f)) {
-		size_t used = strlen(ids);
-
-		if (strncmp(line, "ID=", 3) != 0 &&
-		    strncmp(line, "ID_LIKE=", 8) != 0)
-			continue;
-		snprintf(ids + used, sizeof(ids) - used, "%s ",
-			 strchr(line, '=') + 1);
-	}
-	if (f)
-		fclose(f);
-	for (char *s = ids; *s; s++)
-		if (strchr("\"'\n", *s))
-			*s = ' ';
-	for (size_t i = 0; i < ARRAY_SIZE(hints) && !*buf; i++) {
-		char word[32];
-
-		snprintf(word, sizeof(word), " %s ", hints[i].id);
-		if (strstr(ids, word))
-			snprintf(buf, size, "%s",
-				 strcmp(arch, "aarch64") ? hints[i].x86
-							 : hints[i].arm);
-	}
-}
-
 static int not_found(const struct config *c, struct findings *found, int err,
 		     const char *path)
 {
@@ -358,12 +310,14 @@ static int not_found(const struct config *c, struct findings *found, int err,
 
 	snprintf(name, sizeof(name), "qemu-system-%s", c->arch);
 	if (err != ENOENT) {
-		findings_add(found, EXIT_QEMU_NOEXEC, "", "%s: %s", path,
+		findings_add(found, EXIT_QEMU_NOEXEC,
+			     "give another QEMU with --qemu FILE", "%s: %s",
+			     path,
 			     err == EACCES ? "is not an executable file"
 					   : strerror(err));
 		return EXIT_QEMU_NOEXEC;
 	}
-	qemu_install_hint(c->arch, hint, sizeof(hint));
+	package_hint(PACKAGE_QEMU, c->arch, hint, sizeof(hint));
 	findings_add(found, EXIT_QEMU_MISSING, hint, "%s: not found%s",
 		     c->qemu ? c->qemu : name,
 		     c->qemu && strchr(c->qemu, '/') ? "" : " in PATH");
@@ -395,6 +349,7 @@ static int choose_machine(const struct config *c, struct qemu_info *info,
 			  struct findings *found)
 {
 	bool x86 = strcmp(c->arch, "x86_64") == 0;
+	char hint[128];
 
 	if (c->machine)
 		info->machine = c->machine;
@@ -408,10 +363,9 @@ static int choose_machine(const struct config *c, struct qemu_info *info,
 	if (strcmp(c->firmware, "uefi") != 0 || c->kernel || c->own_init ||
 	    !qemu_find_uefi(c->arch, info->machine, info))
 		return 0;
+	package_hint(PACKAGE_UEFI, c->arch, hint, sizeof(hint));
 	findings_add(found, EXIT_REFUSED,
-		     x86 ? "install OVMF (Debian: sudo apt install ovmf)"
-			 : "install the firmware (Debian: sudo apt install "
-			   "qemu-efi-aarch64)",
+		     *hint ? hint : "install QEMU's UEFI firmware (EDK II)",
 		     "no UEFI firmware for %s is "
 		     "described in /usr/share/qemu/firmware",
 		     c->arch);
@@ -444,7 +398,8 @@ int qemu_probe(const struct config *c, struct qemu_info *info,
 	if (status)
 		return status;
 	if (info->major < 4 || (info->major == 4 && info->minor < 2)) {
-		findings_add(found, EXIT_REFUSED, "",
+		findings_add(found, EXIT_REFUSED,
+			     "give another QEMU with --qemu FILE",
 			     "%s %u.%u is too old; "
 			     "4.2 or later is needed (vhost-user-fs)",
 			     info->path, info->major, info->minor);

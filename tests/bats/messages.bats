@@ -41,7 +41,9 @@ setup() {
 	standin_full old 4.1.0
 	refused 125 "$PWD/old 4.1 is too old; 4.2 or later is needed (vhost-user-fs)" \
 		- run --qemu "$PWD/old" --accel tcg disk.img
-	[ ! -w /dev/kvm ] || skip "this machine has KVM"
+	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
+		skip "this machine has KVM"
+	fi
 	v check disk.img
 	ended 0
 	says "; using TCG, which is much slower"
@@ -51,7 +53,9 @@ setup() {
 	! grep -ls '"aarch64"' /usr/share/qemu/firmware/*.json ||
 		skip "firmware for aarch64 is installed"
 	refused 125 "no UEFI firmware for aarch64 is described in /usr/share/qemu/firmware" \
-		"install the firmware (Debian: sudo apt install qemu-efi-aarch64)" \
+		"$(if [ -e /etc/debian_version ]; then
+			echo "sudo apt install qemu-efi-aarch64"
+		fi)" \
 		run --arch aarch64 --accel tcg disk.img
 }
 
@@ -61,14 +65,95 @@ setup() {
 		"to boot it as a tree: --root DIR" run src
 	: >empty.img
 	refused 125 "empty.img: is empty" - run empty.img
-	command -v qemu-io >/dev/null || skip "qemu-io is not installed"
-	qemu-io -f raw -c "sleep 5000" disk.img &
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	# As QEMU locks a disk that it writes to.
+	python3 - >locked <<-'END' &
+		import fcntl, struct, time
+		f = open("disk.img", "r+b")
+		for byte in 101, 201:
+		    fcntl.fcntl(f, fcntl.F_OFD_SETLK,
+		                struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, byte, 1, 0))
+		print("yes", flush=True)
+		time.sleep(60)
+	END
 	locker=$!
-	sleep 1
-	v check --accel tcg disk.img
+	wait_for 10 test -s locked
+	refused 125 "disk.img: in use by another process (pid $locker python3)" \
+		"stop it, or make a copy of the disk" run --accel tcg disk.img
+	refused 125 "disk.img: in use by another process (pid $locker python3)" \
+		"stop it, or make a copy of the disk" \
+		run --ephemeral --accel tcg disk.img
 	kill $locker
+	wait $locker || true
+	v check --accel tcg disk.img
+	ended 0
+}
+
+@test "what users of containers and of QEMU type" {
+	refused 125 "share 'mnt': src:/mnt: no such directory" \
+		"a tag follows the directory, then options: --share src:mnt,mount=/mnt" \
+		run --share src:/mnt disk.img
+	refused 125 "share 'ro': src:/a/b: no such directory" \
+		"a tag follows the directory, then options: --share src:b,mount=/a/b,ro" \
+		run --share src:/a/b:ro
+	refused 125 "share 'ro': src:t: no such directory" \
+		"a tag follows the directory, then options after commas: --share src:t,ro" \
+		run --share src:t:ro disk.img
+	refused 125 "src:/mnt boots by itself, so vmshare can't run 'true' in it" \
+		"to share a directory: --share src:/mnt" run -v src:/mnt -- true
+	refused 125 "unknown option '--mem'" "did you mean --memory?" \
+		run --mem 1G disk.img
+	refused 125 "unexpected argument 'src'" "to share it: --share src" \
+		serve src --socket s
+	refused 125 "serve: needs one --share, not 0" "give it: --share DIR" \
+		serve --socket s
+	refused 125 "serve: needs one --share, not 2" \
+		"start one 'vmshare serve' for each share" \
+		serve --socket s --share src:a --share src:b
+	refused 125 "--qemu-arg '-device virtio-rng-pci': is more than one word" \
+		"give one for each word: --qemu-arg -device --qemu-arg virtio-rng-pci" \
+		run --accel tcg --qemu-arg '-device virtio-rng-pci' disk.img
+	# The value of an option may have blanks, and begin with a dash.
+	v check --accel tcg --qemu-arg -name --qemu-arg '-my name' disk.img
+	ended 0
+	refused 125 "--read-only: there is no disk" \
+		"a share is made so by ro: --share DIR:TAG,ro" \
+		run --read-only --share src
+	refused 125 "--ephemeral and --root-rw exclude each other" - \
+		run --root src --root-rw --ephemeral
+	refused 125 "no help for 'rum'" "did you mean 'run'?" help rum
+	refused 125 "completion: bash, zsh or fish is wanted" \
+		'as in: eval "$(vmshare completion bash)"' completion tcsh
+}
+
+@test "what stops a run is not hidden among what would slow it down" {
+	v run --accel tcg -s src:ro -s gone disk.img
 	ended 125
-	says "disk.img: in use by another process (pid"
+	[ "$(wc -l <err)" = 2 ]
+	says "vmshare: error: share 'gone': gone: no such directory"
+	v check --accel tcg -s src:ro -s gone disk.img
+	ended 125
+	says "vmshare: warning: share 'ro': that is its tag"
+	says "vmshare: error: share 'gone': gone: no such directory"
+}
+
+@test "check: five things wrong on this machine, each with its way out" {
+	standin bare 7.2.0 virtio-blk-pci
+	v check -s gone -s /:t -m 16000G bare.img
+	ended 125 # the whole host: refused before anything is looked at
+	v check --accel tcg -s "$PWD/gone" -s src:t,open-files=1000000 \
+		-m 16000G --memory-type "file=$PWD" --qemu "$PWD/bare" \
+		--status-fd 77 gone.img
+	ended 125
+	silent_on out
+	says "error: share 'gone': $PWD/gone: no such directory"
+	says "error: share 't': open-files 1000000 is more than the open-file limit"
+	says "needed; the guest would die of SIGBUS later"
+	says "error: $PWD/bare: this build has no vhost-user-fs device"
+	says "error: --status-fd 77: descriptor is not open"
+	says "error: gone.img: no such file"
+	[ "$(grep -c '^vmshare: error: ' <<<"$err")" = 6 ]
+	[ "$(grep -c '^vmshare: hint: ' <<<"$err")" -ge 4 ]
 }
 
 @test "a share that holds its guest's disk" {

@@ -269,7 +269,7 @@ setup() {
 
 @test "serve: nothing to serve, nowhere to listen, both, too long, taken" {
 	local long
-	refused 125 "serve: needs one --share, not 0" "start one 'vmshare serve'" \
+	refused 125 "serve: needs one --share, not 0" "give it: --share DIR" \
 		serve --socket s
 	printf '%s\n' '[share x]' 'socket = /x' >x.conf
 	refused 125 "serve: share 'x' has another server" - \

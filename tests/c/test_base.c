@@ -98,6 +98,8 @@ static void nearest(void)
 
 	CHECK_STR(parse_nearest("qeue-size", names), "queue-size");
 	CHECK_STR(parse_nearest("memroy", names), "memory");
+	CHECK_STR(parse_nearest("mem", names), "memory");
+	CHECK(parse_nearest("me", names) == NULL);
 	CHECK(parse_nearest("zebra", names) == NULL);
 	CHECK(parse_nearest("bahe", names) == NULL);
 }

@@ -355,6 +355,107 @@ static void kvm(void)
 	}
 }
 
+static void no_kvm(const char *cpuinfo, const char *text, const char *want)
+{
+	char note[256], hint[256];
+	struct utsname host;
+
+	uname(&host);
+	if (cpuinfo)
+		put("cpuinfo", cpuinfo, 0644);
+	CHECK(!qemu_kvm_usable(host.machine, false, note, sizeof(note), hint,
+			       sizeof(hint)));
+	CHECK(strstr(note, text));
+	CHECK_STR(hint, want);
+}
+
+/* Each cause has its own way out, and none of them is chmod 666. */
+static void kvm_hints(void)
+{
+	static const char *const nowhere[] = {NULL};
+	char dev[128], cpu[128], group[128];
+	uid_t was = geteuid();
+
+	snprintf(dev, sizeof(dev), "%s/kvm", top);
+	snprintf(cpu, sizeof(cpu), "%s/cpuinfo", top);
+	snprintf(group, sizeof(group), "%s/group", top);
+	qemu_host.kvm = dev;
+	qemu_host.cpuinfo = cpu;
+	qemu_host.group = group;
+	unlink(dev);
+	unsetenv("container");
+	qemu_host.container = nowhere;
+	no_kvm("flags : fpu vmx\n", "/kvm does not exist",
+	       "sudo modprobe kvm_intel");
+	no_kvm("flags : fpu svm\n", "/kvm does not exist",
+	       "sudo modprobe kvm_amd");
+	no_kvm("flags : fpu hypervisor\n", "/kvm does not exist",
+	       "this host is a virtual machine: allow nested virtualisation "
+	       "on its host");
+	no_kvm("flags : fpu\n", "/kvm does not exist",
+	       "enable virtualisation in this host's firmware");
+	setenv("container", "oci", 1);
+	no_kvm("flags : fpu vmx\n", "/kvm does not exist",
+	       "start the container with --device /dev/kvm");
+	unsetenv("container");
+	put("group", "root:x:0:\nmachines:x:4242:\n", 0644);
+	put("kvm", "", 0660);
+	if (was)
+		SKIP("needs root to give a file away");
+	CHECK_EQ(chown(dev, 0, 4242), 0);
+	CHECK_EQ(chmod(dev, 0660), 0);
+	CHECK_EQ(chmod(top, 0755), 0);
+	put("cpuinfo", "flags : fpu vmx\n", 0666);
+	CHECK_EQ(seteuid(65534), 0);
+	no_kvm(NULL, "/kvm: permission denied (owner root:machines, mode 0660)",
+	       "sudo usermod -aG machines $USER, then log in again");
+	CHECK_EQ(seteuid(was), 0);
+}
+
+/* The nearest of the distributions that it is like. */
+static void packages(void)
+{
+	static const struct {
+		const char *os_release;
+		enum package what;
+		const char *arch, *hint;
+	} cases[] = {
+		{"ID=debian\n", PACKAGE_QEMU, "x86_64",
+		 "sudo apt install qemu-system-x86"},
+		{"ID=debian\n", PACKAGE_QEMU, "aarch64",
+		 "sudo apt install qemu-system-arm qemu-efi-aarch64"},
+		{"ID=debian\n", PACKAGE_UEFI, "x86_64",
+		 "sudo apt install ovmf"},
+		{"ID=debian\n", PACKAGE_KERNEL, "x86_64",
+		 "sudo apt install linux-image-cloud-amd64"},
+		{"ID_LIKE=\"ubuntu debian\"\nID=linuxmint\n", PACKAGE_KERNEL,
+		 "x86_64", "sudo apt install linux-image-virtual"},
+		{"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
+		 PACKAGE_QEMU, "x86_64", "sudo dnf install qemu-kvm"},
+		{"ID=fedora\n", PACKAGE_UEFI, "aarch64",
+		 "sudo dnf install edk2-aarch64"},
+		{"ID='alpine'\n", PACKAGE_KERNEL, "x86_64",
+		 "sudo apk add linux-virt"},
+		{"ID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n",
+		 PACKAGE_QEMU, "x86_64", "sudo zypper install qemu-x86"},
+		{"ID=nixos\n", PACKAGE_KERNEL, "x86_64", ""},
+		{"ID=plan9\n", PACKAGE_QEMU, "x86_64", ""},
+		{"", PACKAGE_QEMU, "x86_64", ""},
+	};
+	char path[128], hint[128];
+
+	snprintf(path, sizeof(path), "%s/os-release", top);
+	qemu_host.os_release = path;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put("os-release", cases[i].os_release, 0644);
+		package_hint(cases[i].what, cases[i].arch, hint, sizeof(hint));
+		CHECK_STR(hint, cases[i].hint);
+	}
+	qemu_host.os_release = "/no/such/file";
+	package_hint(PACKAGE_QEMU, "x86_64", hint, sizeof(hint));
+	CHECK_STR(hint, "");
+}
+
 static void firmware(void)
 {
 	static const char good[] =
@@ -529,6 +630,8 @@ int main(int argc, char **argv)
 		{"not_to_be_found", not_to_be_found},
 		{"this_hosts", this_hosts},
 		{"kvm", kvm},
+		{"kvm_hints", kvm_hints},
+		{"packages", packages},
 		{"firmware", firmware},
 		{"json_values", json_values},
 		{"disk_formats", disk_formats},
