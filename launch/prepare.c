@@ -9,7 +9,7 @@
  * preallocation of minutes can be interrupted.
  */
 
-#include "launch/launch.h"
+#include "launch/supervise.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/close_range.h>
@@ -155,36 +154,32 @@ void prepare_limits(void)
 
 /* ---- memory -------------------------------------------------------------- */
 
-struct progress {
-	time_t began;
-	bool shown;
-};
-
-/* Nothing in the first second: most preallocations need less. */
 static void show_progress(void *ctx, uint64_t done, uint64_t total)
 {
 	struct progress *p = ctx;
 	char a[32], b[32];
 
-	if (!isatty(STDERR_FILENO) || time(NULL) - p->began < 1)
+	if (!progress_due(p))
 		return;
-	p->shown = true;
-	dprintf(STDERR_FILENO, "\rvmshare: memory: %s of %s \033[K",
-		format_size(a, sizeof(a), done),
-		format_size(b, sizeof(b), total));
+	format_size(a, sizeof(a), done);
+	format_size(b, sizeof(b), total);
+	if (p->screen)
+		progress_show(p, "memory: %s of %s", a, b);
+	else
+		log_note("claiming %s of guest memory", b);
 }
 
 int prepare_memory(const struct config *c, struct qemu_wiring *w)
 {
-	struct progress p = {.began = time(NULL)};
+	struct progress p;
 	struct mem_problem problem = {0};
 	int err = 0;
 
+	progress_begin(&p);
 	for (unsigned int i = 0; i < c->nr_nodes && !err; i++)
 		err = mem_create(&c->mem, c->nodes[i].memory, i, show_progress,
 				 &p, &w->mem_fds[i], &problem);
-	if (p.shown)
-		dprintf(STDERR_FILENO, "\r\033[K");
+	progress_clear(&p);
 	if (!err)
 		return 0;
 	log_error("%s", problem.text);
@@ -311,7 +306,9 @@ static void fill_spec(const struct config *c, const struct qemu_info *info,
 		spec->cols = size.ws_col;
 	}
 	spec->net = c->net && strcmp(c->net, "user") == 0;
-	spec->verbose = c->verbose > 0;
+	/* A console that was asked for has something to show. */
+	spec->verbose = c->verbose > 0 ||
+		(c->console && strcmp(c->console, "none") != 0);
 	spec->append = c->append;
 	spec->tcg = !info->kvm;
 }

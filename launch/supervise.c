@@ -114,6 +114,7 @@ static void on_end_signal(struct run *r, int sig)
 /* Stopped by the shell: give the terminal back and stop the guest's time. */
 static void on_stop_signal(struct run *r)
 {
+	progress_clear(&r->boot);
 	terminal_restore(&r->terminal);
 	qemu_signal(r, SIGSTOP);
 	raise(SIGSTOP);
@@ -362,6 +363,7 @@ static int poll_timeout(const struct run *r)
 	sooner(&first, r->driver_check);
 	sooner(&first, r->left_deadline);
 	sooner(&first, r->panic_deadline);
+	sooner(&first, r->boot_tick);
 	if (!first)
 		return -1;
 	left = first - now_ms();
@@ -378,9 +380,52 @@ static bool passed(int64_t *deadline, int64_t now)
 	return true;
 }
 
+/* ---- the first wait ------------------------------------------------------ */
+
+/* A command's guest, or one whose console is elsewhere, boots unseen. */
+static void boot_begin(struct run *r)
+{
+	progress_begin(&r->boot);
+	if (r->console.out >= 0 && !r->s->config->console_file)
+		r->boot.screen = false;
+	if (r->s->streams || r->s->nr_shares)
+		r->boot_tick = now_ms() + PROGRESS_AFTER_MS;
+}
+
+static void boot_over(struct run *r)
+{
+	r->boot_tick = 0;
+	progress_clear(&r->boot);
+}
+
+/* It runs its command, or has set up its first share. */
+static void boot_look(struct run *r)
+{
+	const struct guest_report *guest = r->s->streams ?
+		guest_streams_report(r->s->streams) : NULL;
+	bool up = guest && guest->phase != GUEST_BOOTING;
+
+	if (!r->boot_tick)
+		return;
+	for (unsigned int i = 0; i < r->s->nr_shares && !guest; i++)
+		up |= r->s->shares[i].driver;
+	if (!up)
+		return;
+	boot_over(r);
+	log_info("the guest is up after %.1f s",
+		 (double)progress_ms(&r->boot) / 1000);
+}
+
 static void run_timers(struct run *r)
 {
 	int64_t now = now_ms();
+
+	if (passed(&r->boot_tick, now)) {
+		r->boot_tick = now + PROGRESS_AFTER_MS;
+		if (r->boot.screen)
+			progress_show(&r->boot, "the guest boots: %d s",
+				      (int)(progress_ms(&r->boot) / 1000));
+	}
 
 	if (passed(&r->timeout, now)) {
 		log_error("the guest did not end within the timeout of %g s",
@@ -425,9 +470,13 @@ static void run_streams(struct run *r, const struct pollfd *fds,
 	const struct guest_report *guest;
 	int err;
 
+	for (unsigned int i = 0; i < nr; i++)
+		if (fds[i].revents)
+			progress_clear(&r->boot);
 	err = guest_streams_handle(r->s->streams, fds, nr);
 	if (err == -EPROTO)
 		log_warning("the guest sent nonsense on its control port");
+	boot_look(r);
 	guest = guest_streams_report(r->s->streams);
 	if (guest->quit)
 		end_run(r, CAUSE_QUIT, STEP_TERM);
@@ -460,6 +509,7 @@ static void dispatch(struct run *r, const struct poll_set *p)
 		if (fds[0].revents)
 			on_share_end(r, &s->shares[i]);
 	}
+	boot_look(r);
 	if (p->fds[1].revents)
 		on_qemu_end(r);
 }
@@ -548,7 +598,8 @@ static int open_console(struct run *r, int *out)
 		if (r->terminal.fd >= 0 || !isatty(STDIN_FILENO))
 			in = STDIN_FILENO;
 		*out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	} else if (log_enabled(LOG_LEVEL_INFO)) {
+	} else if (strcmp(how, "stdio") == 0 || log_enabled(LOG_LEVEL_INFO)) {
+		/* Standard output is the command's. */
 		*out = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	}
 	console_open(&r->console, r->s->console_fd, in, *out);
@@ -580,6 +631,7 @@ static int run_start(struct run *r)
 		r->driver_check = now_ms() + DRIVER_MS;
 	if (r->console.in >= 0 || s->raw)
 		terminal_raw(&r->terminal);
+	boot_begin(r);
 	return 0;
 }
 
@@ -601,6 +653,7 @@ int supervise_run(struct supervise_setup *s)
 	close_wiring(s->wiring);
 	if (!status) {
 		run_loop(r);
+		boot_over(r);
 		run_drain(r);
 		terminal_restore(&r->terminal);
 		status = outcome_status(r, &source);

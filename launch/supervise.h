@@ -63,6 +63,28 @@ void terminal_restore(struct terminal *t);
 int terminal_size(const struct terminal *t, unsigned short *rows,
 		  unsigned short *cols);
 
+/* ---- progress.c: what takes long ---------------------------------------- */
+
+#define PROGRESS_AFTER_MS	1000	/* less is not worth a word */
+
+struct progress {
+	int64_t began;
+	bool screen;		/* on a terminal: a line written anew */
+	bool shown;		/* the line stands there */
+	bool told;		/* a log had its line */
+};
+
+void progress_begin(struct progress *p);
+/* Milliseconds since then. */
+int64_t progress_ms(const struct progress *p);
+/*
+ * Is there something to say? On a terminal from the first second on, for
+ * progress_show(); elsewhere once, for a line of the log.
+ */
+bool progress_due(struct progress *p);
+void progress_show(struct progress *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void progress_clear(struct progress *p);
+
 /* ---- console.c: the guest's serial console ------------------------------- */
 
 #define CONSOLE_FDS	3
@@ -202,6 +224,8 @@ struct run {
 	enum step step;
 	int64_t step_deadline;		/* 0: none; ms, CLOCK_MONOTONIC */
 	int64_t timeout, driver_check, left_deadline, panic_deadline;
+	struct progress boot;		/* until the guest is up */
+	int64_t boot_tick;		/* 0: it is */
 	bool up;			/* the machine was made */
 	bool panicked, powered_off, reset_off;
 	bool qemu_gone;

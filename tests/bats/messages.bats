@@ -156,6 +156,53 @@ setup() {
 	[ "$(grep -c '^vmshare: hint: ' <<<"$err")" -ge 4 ]
 }
 
+# on_tty TERM COMMAND...: what it says on a terminal of its own, as Python has it
+on_tty() {
+	python3 - "$@" <<-'END'
+		import os, pty, sys
+		pid, fd = pty.fork()
+		if pid == 0:
+		    os.environ["TERM"] = sys.argv[1]
+		    os.execv(sys.argv[2], sys.argv[2:])
+		said = b""
+		try:
+		    while part := os.read(fd, 4096):
+		        said += part
+		except OSError:
+		    pass
+		os.waitpid(pid, 0)
+		print(ascii(said.decode()))
+	END
+}
+
+@test "a wait is shown on a terminal, and nowhere else" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	cat >slow <<-END
+		#!/bin/sh
+		case "\$*" in
+		*-version*|*help*) exec $PWD/qemu "\$@" ;;
+		*) sleep 3; exit 1 ;;
+		esac
+	END
+	chmod +x slow
+	export VMSHARE_QEMU=$PWD/slow
+	run=(run --accel tcg --console none -s src disk.img)
+	on_tty xterm "$VMSHARE" "${run[@]}" >said
+	grep -qF '\rvmshare: the guest boots: 1 s \x1b[K' said || fail "$(cat said)"
+	grep -qF '\r\x1b[Kvmshare: error: ' said || fail "$(cat said)"
+	# No colour, no banner, and what is rewritten is one line.
+	[ "$(sed 's/\\x1b\[K//g' said | grep -c 'x1b')" = 0 ]
+	for quiet in "dumb $VMSHARE ${run[*]}" "xterm $VMSHARE ${run[*]} -q"; do
+		# shellcheck disable=SC2086 # words
+		on_tty $quiet >said
+		grep -qF 'vmshare: error: ' said || fail "$(cat said)"
+		! grep -qE 'boots|x1b' said || fail "$(cat said)"
+	done
+	v "${run[@]}"
+	ended 125
+	[[ $err != *boots* && $err != *$'\033'* ]] || fail "$err"
+}
+
 @test "a share that holds its guest's disk" {
 	v check --accel tcg -s "$PWD:t" disk.img
 	ended 0
