@@ -146,29 +146,41 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 @test "a guest's requests are counted, and one that waits is named" {
 	[ -z "${NO_GUEST:-}" ] || skip "$NO_GUEST"
 	command -v flock >/dev/null || skip "flock is not installed"
-	echo data >src/$'d\033[31m'
-	: >src/locked
-	exec 7<>src/locked
+	echo data >src/data
+	# A name that would colour a terminal.
+	exec 7<>src/$'l\033[31m'
 	flock 7
 	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -s "src:$tag" -- sh -c \
-		"cat /mnt/$tag/d*; flock /mnt/$tag/locked true" >out 2>err </dev/null &
+		"cat /mnt/$tag/data /mnt/$tag/none
+		flock /mnt/$tag/l* true" >out 2>err </dev/null &
 	guest=$!
 	wait_for 120 grep -q data out
 	v ps
 	[[ $(grep "$tag=" <<<"$out") =~ ^\ *$guest\ +[0-9ms]+\ run ]]
 	# Asked again until the guest has got as far as that.
 	wait_for 60 eval 'kill -USR1 $guest; sleep 0.5
-		grep -q "SETLKW of /locked (node " err'
-	grep "SETLKW of /locked" err |
+		grep -qF "SETLKW of /l\x1b[31m (node " err'
+	grep -a "SETLKW of " err |
 		grep -qE "share '$tag': .* has run for [0-9.]+ s and waits for a lock$"
+	if grep -qa $'\033' err; then fail "$(cat -v err)"; fi
 	v stat "$tag"
 	ended 0
 	prints "1 running (oldest "
 	for op in INIT OPEN READ RELEASE; do
 		[[ $out =~ $op\ +[1-9][0-9]*\ +[0-9]+\ .*\ (ns|us|ms) ]] || fail "no $op: $out"
 	done
+	v stat --json "$tag"
+	ended 0
+	jq -e --argjson pid $guest '.[0] | .pid == $pid and .running == 1 and
+		.nodes > 1 and (.operations[] | select(.name == "LOOKUP") |
+			.failed >= 1 and .count > .failed and .p99_ns >= .p50_ns)' out
+	"$VMSHARE" stat --watch "$tag" >watched 2>watched.err </dev/null &
+	watch=$!
+	wait_for 20 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
 	flock -u 7
 	wait $guest
+	wait $watch
+	[ ! -s watched.err ]
 	nothing_left
 }
 
@@ -276,13 +288,17 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 @test "what a command wrote and a full disk did not take" {
 	[ -z "${NO_GUEST:-}" ] || skip "$NO_GUEST"
 	status=0
-	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -- echo hello \
-		>/dev/full 2>err </dev/null || status=$?
+	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m --console stdio -- \
+		echo hello >/dev/full 2>err </dev/null || status=$?
 	[ $status = 125 ]
+	# The console was asked for; standard output is the command's.
+	grep -q "Linux version" err
+	[[ $(cat err) != *"the guest is up"* ]]
 	grep -q "error: what the command wrote is not all there: No space left" err
 	status=0
-	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -- sh -c \
+	"$VMSHARE" run -v --accel tcg --cpus 1 --timeout 3m -- sh -c \
 		'echo hello; exit 3' >/dev/full 2>err </dev/null || status=$?
 	[ $status = 3 ]
+	grep -qE "^vmshare: info: the guest is up after [0-9]+\.[0-9] s" err
 	nothing_left
 }
