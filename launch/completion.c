@@ -2,8 +2,11 @@
 /*
  * Completions for bash, zsh and fish, printed from the key table: options of
  * each subcommand, the words a choice knows, and files or directories where a
- * value is one. --share completes a directory up to the ':'; options of a
- * share are completed by fish and zsh users' eyes only, in the manual.
+ * value is one. --share completes a directory up to the ':', and in bash the
+ * options after the tag; fish and zsh would take those for files.
+ *
+ * bash takes words apart at ':' and '=', so its function looks at the line
+ * itself and gives back what follows the last of them.
  *
  * What runs changes: the scripts ask "vmshare completion --tags" for the tags
  * that stat may be given.
@@ -24,7 +27,8 @@ static char kind(const struct cfg_key *k)
 {
 	if (!k->arg)
 		return 0;
-	if (k->parse == opt_choice || k->parse == opt_log_level)
+	if (k->parse == opt_choice || k->parse == opt_log_level ||
+	    k->parse == opt_memory_type || k->parse == opt_console)
 		return 'c';
 	if (k->parse == opt_share || strcmp(k->arg, "DIR") == 0)
 		return 'd';
@@ -34,11 +38,16 @@ static char kind(const struct cfg_key *k)
 		       : 0;
 }
 
-/* The choices of @arg with blanks between. */
-static void put_choices(const char *arg)
+/* The choices of @arg, "a|b[=SIZE]|c=DIR": "a b c=", each after @before. */
+static void put_choices(const char *arg, const char *before)
 {
-	for (; *arg; arg++)
-		putchar(*arg == '|' ? ' ' : *arg);
+	for (const char *end; *arg; arg = end + (*end == '|')) {
+		size_t len = strcspn(arg, "|[=");
+
+		end = arg + strcspn(arg, "|");
+		printf("%s%.*s%s%s", before, (int)len, arg,
+		       arg[len] == '=' ? "=" : "", *end ? " " : "");
+	}
 }
 
 /* ---- bash --------------------------------------------------------------- */
@@ -59,35 +68,44 @@ static void bash_values(void)
 	for (unsigned int i = 0; i < cfg_nr_keys; i++) {
 		const struct cfg_key *k = &cfg_keys[i];
 
-		if (!(k->scope & (CFG_COMMANDS | CFG_LOOK)) || !kind(k))
+		if (!(k->scope & (CFG_COMMANDS | CFG_LOOK)) || !k->arg)
 			continue;
 		printf("\t--%s", k->name);
 		if (k->letter)
 			printf("|-%c", k->letter);
 		if (kind(k) == 'c') {
-			printf(") COMPREPLY=($(compgen -W '");
-			put_choices(k->arg);
-			puts("' -- \"$cur\")); return ;;");
+			printf(") words='");
+			put_choices(k->arg, "");
+			puts("'; how=W ;;");
 		} else {
-			printf(") compopt -o filenames; COMPREPLY=($(compgen "
-			       "-%c -- \"$cur\")); return ;;\n",
-			       kind(k));
+			printf(") how=%c ;;\n", kind(k) ? kind(k) : 'n');
 		}
 	}
 }
 
-static void print_bash(void)
+/* What may follow DIR:TAG, as one word for each choice. */
+static void bash_share_options(void)
 {
-	puts("# bash completion of vmshare\n_vmshare()\n{");
-	puts("\tlocal cur=${COMP_WORDS[COMP_CWORD]} words= i");
-	puts("\tlocal prev=${COMP_WORDS[COMP_CWORD-1]} command=");
-	puts("\tCOMPREPLY=()");
-	puts("\tfor ((i = 1; i < COMP_CWORD; i++)); do");
-	puts("\t\t[[ ${COMP_WORDS[i]} == -* ]] || "
-	     "{ command=${COMP_WORDS[i]}; break; }\n\tdone");
-	puts("\tcase $prev in");
-	bash_values();
-	puts("\tesac\n\tcase $command in");
+	char before[64];
+
+	printf("\tshare='");
+	for (unsigned int i = 0; i < cfg_nr_keys; i++) {
+		const struct cfg_key *k = &cfg_keys[i];
+
+		if (!(k->scope & CFG_SHARE))
+			continue;
+		snprintf(before, sizeof(before), "%s=", k->name);
+		if (kind(k) == 'c')
+			put_choices(k->arg, before);
+		else
+			printf("%s%s", k->name, k->arg ? "=" : "");
+		putchar(' ');
+	}
+	puts("'");
+}
+
+static void bash_commands(void)
+{
 	printf("\t'') words='--help --version");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf(" %s", commands[i]);
@@ -98,16 +116,52 @@ static void print_bash(void)
 		bash_options(commands[i]);
 	puts("\thelp) words='run check libvirt-xml serve ps stat restart share "
 	     "options' ;;");
-	puts("\tcompletion) words='bash zsh fish' ;;\n\tesac");
-	puts("\t[[ ! $command =~ ^(stat|restart)$ || $cur == -* ]] || "
-	     "words=$(\"${COMP_WORDS[0]}\" completion --tags 2>/dev/null)");
-	puts("\tif [[ $cur == -* || $command == '' || $command == help || "
-	     "$command == completion ||\n\t\t"
-	     "$command =~ ^(ps|stat|restart)$ ]]; then");
-	puts("\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))");
-	puts("\telse\n\t\tcompopt -o filenames");
-	puts("\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n\tfi\n}");
-	puts("complete -F _vmshare vmshare");
+	puts("\tcompletion) words='bash zsh fish' ;;");
+}
+
+/* @words for -W, or files or directories; or nothing, for a number. */
+static const char bash_end[] =
+	"\tif [[ ! $how ]]; then\n"
+	"\t\t[[ ! $command =~ ^(stat|restart)$ || $cur == -* ]] ||\n"
+	"\t\t\twords=$(\"${before[0]}\" completion --tags 2>/dev/null)\n"
+	"\t\thow=f\n"
+	"\t\t[[ $cur != -* && ! $command =~ "
+	"^(|help|completion|ps|stat|restart)$ ]] || how=W\n"
+	"\tfi\n"
+	"\tif [[ $how == d && $cur == *:*,* ]]; then\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -P \"${cur%,*},\" "
+	"-W \"$share\" -- \"${cur##*,}\")\n"
+	"\telif [[ $how == W ]]; then\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+	"\telif [[ $how == f || $how == d && $cur != *:* ]]; then\n"
+	"\t\tcompopt -o filenames\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -$how -- \"$cur\")\n"
+	"\tfi\n"
+	"\tcut=${cur%\"${cur##*[:=]}\"}\n"
+	"\tCOMPREPLY=(\"${COMPREPLY[@]#\"$cut\"}\")\n"
+	"\t[[ ${COMPREPLY[*]-} != *= ]] || compopt -o nospace\n"
+	"}\n"
+	"complete -F _vmshare vmshare";
+
+static void print_bash(void)
+{
+	puts("# bash completion of vmshare\n_vmshare()\n{");
+	puts("\tlocal line=${COMP_LINE:0:COMP_POINT} words how command i");
+	puts("\tlocal cur=${line##*[[:space:]]} prev share cut before");
+	puts("\tread -ra before <<<\"${line%\"$cur\"}\"");
+	puts("\tprev=${before[${#before[@]}-1]}");
+	puts("\tfor ((i = 1; i < ${#before[@]}; i++)); do");
+	puts("\t\t[[ ${before[i]} == -* ]] || "
+	     "{ command=${before[i]}; break; }\n\tdone");
+	puts("\t[[ $cur != --*=* ]] || { prev=${cur%%=*} cur=${cur#*=}; }");
+	puts("\tCOMPREPLY=()");
+	bash_share_options();
+	puts("\tcase $prev in");
+	bash_values();
+	puts("\t*) case $command in");
+	bash_commands();
+	puts("\tesac ;;\n\tesac");
+	puts(bash_end);
 }
 
 /* ---- zsh ---------------------------------------------------------------- */
@@ -138,7 +192,7 @@ static void zsh_key(const struct cfg_key *k)
 	switch (kind(k)) {
 	case 'c':
 		putchar('(');
-		put_choices(k->arg);
+		put_choices(k->arg, "");
 		putchar(')');
 		break;
 	case 'd':
@@ -196,7 +250,7 @@ static void fish_key(const struct cfg_key *k)
 		printf(" -s %c", k->letter);
 	if (kind(k) == 'c') {
 		printf(" -x -a '");
-		put_choices(k->arg);
+		put_choices(k->arg, "");
 		putchar('\'');
 	} else if (k->arg) {
 		fputs(kind(k) ? " -r -F" : " -x", stdout);

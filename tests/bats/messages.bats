@@ -212,20 +212,29 @@ on_tty() {
 @test "completions know each command and what values are" {
 	v completion bash
 	ended 0
-	# What bash would offer for the words before the cursor.
+	# What bash would offer for the line before the cursor.
 	offers() {
-		bash -c 'eval "$(cat)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+		bash -c 'eval "$(cat)"; COMP_LINE=$1 COMP_POINT=${#1}
 			compopt() { :; }; _vmshare; echo "${COMPREPLY[*]}"' \
-			- "$@" <out
+			- "$1" <out
 	}
-	[ "$(offers vmshare ru)" = run ]
-	[ "$(offers vmshare res)" = restart ]
-	[ "$(offers vmshare run --epheme)" = --ephemeral ]
-	[ "$(offers vmshare run --accel k)" = kvm ]
-	[ "$(offers vmshare run --share sr)" = src ]
-	[ "$(offers vmshare run --kernel disk)" = disk.img ]
-	[ "$(offers vmshare serve --on)" = --once ]
-	[ "$(offers vmshare completion z)" = zsh ]
+	[ "$(offers "vmshare ru")" = run ]
+	[ "$(offers "vmshare res")" = restart ]
+	[ "$(offers "vmshare run --epheme")" = --ephemeral ]
+	[ "$(offers "vmshare run --accel k")" = kvm ]
+	[ "$(offers "vmshare run --accel=k")" = kvm ]
+	[ "$(offers "vmshare run --memory-type ")" = "memfd hugepages file=" ]
+	[ "$(offers "vmshare run --share sr")" = src ]
+	[ "$(offers "vmshare run --share=sr")" = src ]
+	[ "$(offers "vmshare run --share src:t")" = "" ]
+	[ "$(offers "vmshare run --share src:t,ca")" = "t,cache=auto t,cache=always t,cache=none" ]
+	[ "$(offers "vmshare run -s src:t,ro,cache=al")" = always ]
+	[ "$(offers "vmshare run --kernel disk")" = disk.img ]
+	[ "$(offers "vmshare run --memory di")" = "" ]
+	[ "$(offers "vmshare run di")" = disk.img ]
+	[ "$(offers "vmshare serve --on")" = --once ]
+	[ "$(offers "vmshare help li")" = libvirt-xml ]
+	[ "$(offers "vmshare completion z")" = zsh ]
 	v completion fish
 	ended 0
 	prints "complete -c vmshare"
@@ -234,6 +243,61 @@ on_tty() {
 	prints "#compdef vmshare"
 	v completion tcsh
 	ended 125
+}
+
+# typed SHELL FILE LINE: the words of LINE, with its tabs, as the shell that
+# has read FILE gives them to a command
+typed() {
+	python3 - "$@" <<-'END'
+		import os, pty, re, select, sys, time
+		shell, file, line = sys.argv[1:]
+		pid, fd = pty.fork()
+		if pid == 0:
+		    os.environ.update(TERM="dumb", PS1="", HOME=os.getcwd())
+		    args = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"]}
+		    os.execvp(shell, [shell] + args[shell])
+		said = b""
+		def until(text):
+		    global said
+		    end = time.monotonic() + 30
+		    while text not in said:
+		        if not select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
+		            sys.exit("no %r in %r" % (text, said))
+		        said += os.read(fd, 4096)
+		if shell == "zsh":
+		    os.write(fd, b"autoload -U compinit; compinit -D -u\n")
+		os.write(fd, (". ./%s; vmshare() { echo '<'\"$*\"'>'; }; echo rea''dy\n" % file).encode())
+		until(b"ready")
+		said = b""
+		os.write(fd, line.replace(r"\t", "\t").encode() + b"\n")
+		until(b">\r\n")
+		print(re.findall(rb"<(.*)>\r\n", said)[-1].decode())
+		os.write(fd, b"exit\n")
+	END
+}
+
+@test "completions work in the shells themselves" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	local shell line
+	for shell in bash zsh fish; do
+		"$VMSHARE" completion $shell >comp.$shell
+	done
+	line='vmshare ru\t--ephem\t--acc\tk\t--kern\tdisk\t'
+	[ "$(typed bash comp.bash "$line")" = \
+		"run --ephemeral --accel kvm --kernel disk.img" ]
+	[ "$(typed bash comp.bash 'vmshare run --accel=k\t--share src:t,cache=al\t')" = \
+		"run --accel=kvm --share src:t,cache=always" ]
+	if command -v zsh >/dev/null; then
+		[ "$(typed zsh comp.zsh 'vmshare serv\t--on\t')" = "serve --once" ]
+		[ "$(typed zsh comp.zsh 'vmshare run --ephem\t--disk-f\tqc\t')" = \
+			"run --ephemeral --disk-format=qcow2" ]
+	fi
+	command -v fish >/dev/null || skip "fish is not installed"
+	export HOME=$PWD
+	[ "$(fish -c 'source comp.fish; complete -C "vmshare ru"')" = run ]
+	[[ $(fish -c 'source comp.fish; complete -C "vmshare run --ephe"') == --ephemeral$'\t'* ]]
+	[ "$(fish -c 'source comp.fish; complete -C "vmshare run --accel k"' | cut -f 1)" = kvm ]
+	[ "$(fish -c 'source comp.fish; complete -C "vmshare run --kernel disk"')" = disk.img ]
 }
 
 @test "a domain for libvirt that its schema accepts" {
