@@ -14,7 +14,10 @@ check test: ## install what is missing, run every suite, count
 	@TAP_COLLECT=1 $(MAKE) --no-print-directory -k -j$(shell nproc) \
 		check-all || printf '1..1\nnot ok 1 - make check-all\n' \
 		>$(TAPDIR)/make.tap
-	@tests/summary $(TAPDIR)
+	@tests/summary $(TAPDIR) \
+		'$(MORE_BATS) tsan: more time than CI has; make check-more' \
+		'under asan $(ASAN_SLOW): minutes each' \
+		'fresh, bench: by hand; make check-fresh, make bench'
 
 demo: ## install what is missing, show a guest that uses a directory
 	tests/setup demo
@@ -94,9 +97,11 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 # What has been seen green in one go on the machine of CI: guests first, they
 # take longest. check-more has what has not yet, or not since its last change:
 # a suite moves up from there when it was.
-CI_BATS   := matrix libvirt diskless posix rootless locks filesystems cli refused \
-	dropin
-check-all: $(CI_BATS:%=check-%) check-c check-asan check-lint check-build
+CI_BATS   := matrix libvirt diskless posix rootless locks filesystems cli \
+	refused dropin stat package manual messages
+check-all: $(CI_BATS:%=check-%) check-c check-asan check-lint check-build \
+	check-fuzz
+check-all: FUZZ_SMOKE := 10
 
 MORE_BATS := $(filter-out $(CI_BATS),$(BATS))
 check-more: ## the suites that CI does not run yet
