@@ -31,6 +31,8 @@ static int finish_boot(struct cfg_parser *p)
 {
 	struct config *c = p->c;
 
+	if (c->append && strchr(c->append, '\n'))
+		return cfg_fail(p, "--append: must be one line");
 	c->own_init = !c->initrd && (!c->nr_disks || c->guest_argv);
 	if (c->initrd && !c->kernel)
 		return cfg_fail(p, "--initrd: needs --kernel");

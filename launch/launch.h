@@ -261,7 +261,7 @@ struct qemu_wiring {
 	int credentials_fd;			/* SMBIOS type 11, or -1 */
 	int port_fds[8];			/* by enum guest_port */
 	unsigned int nr_ports;			/* 0 or GUEST_PORTS */
-	char cmdline[4096];			/* own_init: -append */
+	char cmdline[2048];	/* own_init: -append; a kernel takes no more */
 };
 
 /**

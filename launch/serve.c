@@ -145,7 +145,7 @@ static int listen_path(const struct config *c, struct guardian *guardian,
 		log_error("--socket %s: another process listens on it",
 			  c->socket_path);
 	else if (err == -EEXIST)
-		log_error("--socket %s: it exists and is not a socket",
+		log_error("--socket %s: exists and is not a socket",
 			  c->socket_path);
 	else if (err == -ENOENT && c->socket_group)
 		log_error("--socket %s: no such directory or group '%s'",
@@ -311,7 +311,7 @@ static void on_event(void *ctx, struct share *share, char event)
 		break;
 	case SHARE_NOT_SHARED:
 		log_error("share '%s': the guest's memory is not shared with "
-			  "this server", tag);
+			  "the file server", tag);
 		log_hint("QEMU needs a memory back end with share=on");
 		break;
 	default:

@@ -203,6 +203,204 @@ on_tty() {
 	[[ $err != *boots* && $err != *$'\033'* ]] || fail "$err"
 }
 
+@test "what is too much, too little or another's" {
+	local list
+	list="$(printf -- '--disk disk.img %.0s' $(seq 16)) $(printf -- '--share src:t%s ' $(seq 13))"
+	# shellcheck disable=SC2086 # words
+	refused 125 "16 disks and 13 shares: the machine has room for 28 in all" - \
+		run --accel tcg $list
+	refused 125 "numa: 2 MiB is too little for 2 more nodes" - run -m 64M \
+		-p 3 --numa cpus=0,memory=62M --numa cpus=1 --numa cpus=2 disk.img
+	refused 125 "--append: must be one line" - run --append $'a\nb'
+	printf '%s\n' '[share a]' 'socket = /x' >s.conf
+	refused 125 "serve: share 'a' has another server" - \
+		serve -c s.conf --socket s
+	LISTEN_FDS=1 LISTEN_PID=1 refused 125 \
+		"serve needs --socket PATH or --fd N" - serve -s src
+	refused 125 "--announce-submounts: takes no value" - \
+		--fd 3 --shared-dir src --announce-submounts=yes
+	refused 125 "--inode-file-handles maybe: must be never or prefer" - \
+		--fd 3 --shared-dir src --inode-file-handles maybe
+	refused 125 "--posix-acl maybe: must be never, auto or always" - \
+		--fd 3 --shared-dir src --posix-acl=maybe
+	refused 125 "-o timeout soon: must be seconds" - \
+		-o source=src,timeout=soon --fd 3
+	refused 125 "--daemonize: refused: vmshare stays in the foreground" - \
+		--fd 3 --shared-dir src --daemonize
+	status=0
+	"$VMSHARE" version >/dev/full 2>err || status=$?
+	[ "$status" = 125 ] || fail "status $status"
+	grep -q "^vmshare: error: can't write to stdout: No space left" err
+}
+
+@test "a share that can't be written to" {
+	[ "$(id -u)" = 0 ] || skip "needs root to mount"
+	vmshare=$VMSHARE
+	# shellcheck disable=SC2016 # for the inner shell
+	VMSHARE=unshare v --mount sh -c 'mount --bind src src &&
+		mount -o remount,bind,ro src && exec "$@"' - "$vmshare" \
+		check --accel tcg -s src:t disk.img
+	ended 0
+	says "warning: share 't': src: on a read-only file system for uid 0, so the guest can't create files there"
+	says "hint: add ro to say that this is meant"
+}
+
+@test "kernels: none, without its modules, a line too long for it" {
+	local k image=
+	[ "$(id -u)" = 0 ] || skip "needs root to mount"
+	vmshare=$VMSHARE
+	# shellcheck disable=SC2016 # for the inner shell
+	VMSHARE=unshare refused 125 \
+		"no kernel: neither /boot/vmlinuz-* nor /lib/modules/*/vmlinuz" \
+		"$([ ! -e /etc/debian_version ] || echo "sudo apt install linux-image-")" \
+		--mount sh -c 'mount -t tmpfs none /boot &&
+		mount -t tmpfs none /lib/modules && exec "$@"' - "$vmshare" \
+		run --accel tcg -- true
+	says "give one with --kernel FILE"
+	for k in /boot/vmlinuz-*; do
+		[ ! -r "$k" ] || image=$k
+	done
+	echo no kernel >junk
+	refused 125 "kernel $PWD/junk: not a kernel image that QEMU can boot" - \
+		run --accel tcg --kernel "$PWD/junk" -- true
+	[ -n "$image" ] || skip "no kernel in /boot"
+	refused 125 "no modules for kernel $image (version " \
+		"name the directory that has its modules.dep with --modules DIR" \
+		run --accel tcg --kernel "$image" --modules src -- true
+	refused 125 "--append: the kernel's command line would be too long" - \
+		run --accel tcg --append "$(printf '%03000d' 0)" -- true
+}
+
+@test "a socket of systemd's that is none for a file server" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	python3 - "$VMSHARE" 2>err <<-'END' || status=$?
+		import os, socket, sys
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.bind("dgram")
+		os.dup2(s.fileno(), 3)
+		os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+		os.execv(sys.argv[1], ["vmshare", "serve", "-s", "src"])
+	END
+	[ "$status" = 125 ] || fail "status $status"
+	grep -q "^vmshare: error: .* 3: not a stream socket" err || fail "$(cat err)"
+}
+
+@test "a domain for libvirt names what it leaves out" {
+	v libvirt-xml --accel tcg --memory-type "file=$PWD" --qemu-arg -S \
+		--forward tcp:2222:22 -s src:t,writeback,noatime disk.img
+	ended 0
+	says "note: memory-type file=$PWD: libvirt takes the directory from memory_backing_dir in qemu.conf"
+	says "note: share 't': libvirt can't say writeback"
+	says "note: share 't': libvirt can't say noatime"
+	says "note: --forward: libvirt needs passt for it; left out"
+	says "note: --qemu-arg: left out"
+}
+
+@test "another version's, and nobody's, statistics" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	local tag=old-$$-$RANDOM
+	python3 - "$tag" >there <<-'END' &
+		import os, sys, time
+		about = os.memfd_create("vmshare-about")
+		os.write(about, ("command=serve\0start=0\0share=0\0tag=%s\0dir=/x\0" % sys.argv[1]).encode())
+		stats = os.memfd_create("vmshare-stats-0")
+		os.write(stats, b"another" * 4096)
+		print("yes", flush=True)
+		time.sleep(60)
+	END
+	other=$!
+	wait_for 10 test -s there
+	v stat "$tag"
+	ended 125
+	says "warning: pid $other is another version of vmshare"
+	v restart "$tag"
+	ended 125
+	says "error: restart: pid $other is a version of vmshare that can't be asked"
+	kill $other
+	wait $other || true
+	"$VMSHARE" serve -s "src:$tag" --socket s 2>served.err </dev/null &
+	other=$!
+	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	kill -STOP $other
+	"$VMSHARE" restart "$tag" 2>err </dev/null &
+	asks=$!
+	sleep 1
+	kill -9 $other
+	wait $other || true
+	status=0
+	wait $asks || status=$?
+	[ $status = 125 ]
+	err=$(cat err)
+	says "error: restart: share '$tag' of pid $other: No such process"
+	[ "$(id -u)" = 0 ] || return 0
+	install -m 755 "$VMSHARE" vmshare
+	chmod 755 . .. ../.. 2>/dev/null || true
+	VMSHARE=setpriv refused 125 "stat: no share is running" \
+		"'vmshare ps' lists what runs" --reuid 54321 --regid 54321 \
+		--clear-groups ./vmshare stat
+}
+
+@test "QEMU that leaves a file server, and a server that dies under it" {
+	local p keeper
+	cat >leaves <<-END
+		#!/bin/bash
+		case "\$*" in
+		*-version*|*help*) exec $PWD/qemu "\$@" ;;
+		esac
+		touch started
+		[ ! -e stay ] || exec sleep 60
+		for fd in /proc/self/fd/*; do
+			fd=\${fd##*/}
+			[ "\$fd" -lt 3 ] || eval "exec \$fd>&-"
+		done
+		exec sleep 60
+	END
+	chmod +x leaves
+	export VMSHARE_QEMU=$PWD/leaves
+	v run --accel tcg --console none -s src:t disk.img
+	ended 123
+	says "error: QEMU left a file server but goes on; ending it"
+	: >stay
+	rm started
+	mark
+	"$VMSHARE" run --accel tcg --console none -s src:t disk.img >out 2>err \
+		</dev/null &
+	parent=$!
+	wait_for 10 test -e started
+	# Its children are the guardian, the keeper and QEMU, in this order.
+	keeper=$(pgrep -P $parent | sed -n 2p)
+	kill -9 "$keeper"
+	status=0
+	wait $parent || status=$?
+	[ "$status" = 123 ] || fail "status $status: $(cat err)"
+	grep -qE "error: share 't': the file server failed \(status [0-9]+\); ending the guest, which would hang" err ||
+		fail "$(cat err)"
+	nothing_left
+}
+
+@test "a guest that fails, ends early, or whose words are lost" {
+	local k image=
+	for k in /boot/vmlinuz-*; do
+		[ ! -r "$k" ] || image=$k
+	done
+	[ -n "$image" ] || skip "no kernel in /boot"
+	unset VMSHARE_QEMU
+	command -v qemu-system-x86_64 >/dev/null || skip "no QEMU"
+	limit=240
+	guest=(run --accel tcg --cpus 1 --timeout 3m)
+	v "${guest[@]}" --user nobody-here -- true
+	ended 122
+	says "error: the guest failed: no user 'nobody-here' in the guest"
+	v "${guest[@]}" -- sh -c 'echo b >/proc/sysrq-trigger; sleep 60'
+	ended 122
+	says "error: the guest ended before its command did"
+	status=0
+	"$VMSHARE" run --accel tcg --timeout 10s disk.img >/dev/full 2>err \
+		</dev/null || status=$?
+	[ "$status" = 124 ]
+	grep -q "warning: the console's output is not all there: No space left" err
+}
+
 @test "a share that holds its guest's disk" {
 	v check --accel tcg -s "$PWD:t" disk.img
 	ended 0
@@ -307,6 +505,6 @@ typed() {
 		--share-socket /run/x:ext --ephemeral disk.img
 	ended 0
 	virt-xml-validate out domain
-	refused 125 "a guest that vmshare's own init boots is not for libvirt" \
+	refused 125 "libvirt-xml: a guest that vmshare's own init boots is not for libvirt" \
 		"give a disk that boots by itself" libvirt-xml --accel tcg
 }

@@ -151,7 +151,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	exec 7<>src/$'l\033[31m'
 	flock 7
 	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -s "src:$tag" -- sh -c \
-		"cat /mnt/$tag/data /mnt/$tag/none
+		"cat /mnt/$tag/data
 		flock /mnt/$tag/l* true" >out 2>err </dev/null &
 	guest=$!
 	wait_for 120 grep -q data out
@@ -173,7 +173,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	ended 0
 	jq -e --argjson pid $guest '.[0] | .pid == $pid and .running == 1 and
 		.nodes > 1 and (.operations[] | select(.name == "LOOKUP") |
-			.failed >= 1 and .count > .failed and .p99_ns >= .p50_ns)' out
+			.count >= 2 and .p50_ns > 0 and .p99_ns >= .p50_ns)' out
 	"$VMSHARE" stat --watch "$tag" >watched 2>watched.err </dev/null &
 	watch=$!
 	wait_for 20 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
@@ -237,7 +237,7 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 @test "messages: to the system's log" {
 	[ ! -e /dev/log ] || skip "this machine has a log"
 	serve --syslog
-	grep -q "warning: --syslog: /dev/log: No such file or directory" served.err
+	grep -q "warning: --syslog: /dev/log: No such file or directory; messages go to stderr" served.err
 	kill -TERM $server
 	wait $server
 	rm -f s

@@ -262,6 +262,51 @@ static void moved_out(void)
 	CHECK_EQ(sh("mv outside/moved share/dir"), 0);
 }
 
+/* ---- what its log says of it -------------------------------------------- */
+
+static bool said(const char *file, const char *text)
+{
+	char all[8192] = "";
+
+	for (int i = 0; i < 500; i++) {
+		int fd = open(file, O_RDONLY);
+		ssize_t n = fd < 0 ? 0 : read(fd, all, sizeof(all) - 1);
+
+		all[n > 0 ? n : 0] = '\0';
+		if (fd >= 0)
+			close(fd);
+		if (strstr(all, text))
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+/* What breaks is named, once, and the server goes on to its next client. */
+static void broken_and_named(void)
+{
+	const struct fe_opts again = { .path = server.path };
+	char log[96];
+
+	CHECK_EQ(make_place(false), 0);
+	snprintf(log, sizeof(log), "%s/log", top);
+	setenv("FE_SERVER_LOG", log, 1);
+	CHECK_EQ(serve("sandbox=auto", NULL), 0);
+	unsetenv("FE_SERVER_LOG");
+	CHECK_EQ(ftruncate(fe->region[0].fd, 0), 0);
+	fe_kick_always(&fe->ring[1]);
+	CHECK(said(log, "vmshare: warning: share 't': the guest broke queue "
+			"1: "));
+	CHECK(said(log, "vmshare: warning: share 't': guest memory is gone: "));
+	CHECK_EQ(fe_send(fe, 9999, 1, NULL, 0, NULL, 0), 0);
+	CHECK(said(log, "vmshare: warning: share 't': refused a message: "));
+	fe_close(fe);
+	fe = NULL;
+	CHECK_EQ(fe_connect(&fe, &again), 0);
+	CHECK_EQ(fe_fuse_init(fe, 0), 0);
+	shut();
+}
+
 /* ---- all of it ---------------------------------------------------------- */
 
 static void all_forged(void)
@@ -299,6 +344,7 @@ int main(int argc, char **argv)
 		{ "ten times the limit of open files", own_too_many },
 		{ "a share that may not be written to", all_readonly },
 		{ "moved out from under the guest", all_moved_out },
+		{ "what broke is named", broken_and_named },
 		{ "the kernel's file systems below the share", take_mounts },
 	};
 

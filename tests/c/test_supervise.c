@@ -14,6 +14,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +24,21 @@
 static char words[8192];	/* what a run said on stderr */
 
 static struct share *share;	/* of the next run, or NULL */
+static bool streams;		/* has it a command; its control port is 7 */
+
+static int open_streams(struct supervise_setup *s, struct qemu_wiring *w)
+{
+	const struct guest_streams_config none = {-1, -1, -1, false};
+	int err = guest_streams_open(&s->streams, &none, w->port_fds);
+
+	if (err)
+		return err;
+	w->nr_ports = GUEST_PORTS;
+	dup2(w->port_fds[GUEST_PORT_CONTROL], 7);
+	close(w->port_fds[GUEST_PORT_CONTROL]);
+	w->port_fds[GUEST_PORT_CONTROL] = 7;
+	return 0;
+}
 
 /* Run @script as QEMU with @c; the exit status, and @words. */
 static int run_as(struct config *c, char **argv)
@@ -45,6 +62,8 @@ static int run_as(struct config *c, char **argv)
 	/* At numbers that a script can name. */
 	dup2(w.qmp_fd, 8);
 	dup2(w.console_fd, 9);
+	if (streams && open_streams(&s, &w))
+		return -1;
 	close(w.qmp_fd);
 	close(w.console_fd);
 	w.qmp_fd = 8;
@@ -53,6 +72,7 @@ static int run_as(struct config *c, char **argv)
 		return -1;
 	dup2(file, STDERR_FILENO);
 	status = supervise_run(&s);
+	guest_streams_close(s.streams);
 	dup2(saved, STDERR_FILENO);
 	close(saved);
 	guardian_end(s.guardian);
@@ -175,6 +195,112 @@ static void memory_not_shared(void)
 		"the guest's memory is not shared with the file server\n"));
 	close(fds[0]);
 	close(fds[1]);
+}
+
+/* Two of the states of a share that nobody uses; the third is a guest's. */
+static void no_driver(void)
+{
+	struct share_config sc = {.tag = "src"};
+	struct share s = {.config = &sc, .pidfd = -1, .relay = -1, .dir = -1,
+			  .events = -1, .connected = true};
+	struct config c;
+
+	init_config(&c);
+	share = &s;
+	CHECK_EQ(run_script(&c, QMP_UP "exit 0"), 0);
+	CHECK(strstr(words, "warning: the guest never set up share 'src': "
+		"its kernel may lack CONFIG_VIRTIO_FS (or have it as a module "
+		"that is not loaded)\n"));
+	s.driver = true;
+	CHECK_EQ(run_script(&c, QMP_UP "exit 0"), 0);
+	share = NULL;
+	CHECK(strstr(words, "note: share 'src' was offered but never mounted; "
+		"in the guest: mount -t virtiofs src /mnt\n"));
+}
+
+static void nonsense_from_the_guest(void)
+{
+	struct config c;
+
+	init_config(&c);
+	streams = true;
+	CHECK_EQ(run_script(&c, QMP_UP "printf '%4000d' 1 >&7; sleep 0.5"),
+		 122);
+	streams = false;
+	CHECK(strstr(words, "warning: the guest sent nonsense on its control "
+			    "port\n"));
+	CHECK(strstr(words, "error: the guest ended before its command did "
+			    "(it never came up)\n"));
+}
+
+static char *what_stderr_gets(void (*act)(void))
+{
+	int file = memfd_create("words", MFD_CLOEXEC);
+	int saved = dup(STDERR_FILENO);
+	ssize_t n;
+
+	dup2(file, STDERR_FILENO);
+	act();
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	n = pread(file, words, sizeof(words) - 1, 0);
+	words[n < 0 ? 0 : n] = '\0';
+	close(file);
+	return words;
+}
+
+static void wait_in_vain(void)
+{
+	struct share_config sc = {.tag = "src"};
+	struct share s = {.config = &sc};
+
+	outcome_waiting(&s, 60);
+}
+
+/* At a limit of descriptors what ps and stat need is what is given up. */
+static void publish_without_room(void)
+{
+	struct rlimit was, none;
+	struct config c;
+	int fd;
+
+	init_config(&c);
+	c.command = "run";
+	getrlimit(RLIMIT_NOFILE, &was);
+	none = was;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	look_publish(&c);
+	CHECK(!look_stats(0, &fd));
+	setrlimit(RLIMIT_NOFILE, &was);
+}
+
+static int hung_up(void *ctx, int conn)
+{
+	(void)ctx, (void)conn;
+	return -ECONNRESET;
+}
+
+static void serve_one(void)
+{
+	CHECK_EQ(serve_connections(-1, SERVE_CONNECTED, NULL, hung_up, NULL),
+		 1);
+}
+
+static void rare_words(void)
+{
+	CHECK_STR(what_stderr_gets(wait_in_vain),
+		  "vmshare: note: the guest has not set up share 'src' in 60 "
+		  "s: it boots slowly, or its kernel lacks "
+		  "CONFIG_VIRTIO_FS\n");
+	CHECK_STR(what_stderr_gets(publish_without_room),
+		  "vmshare: warning: 'vmshare ps' won't show this one: "
+		  "Too many open files\n"
+		  "vmshare: warning: 'vmshare stat' won't show a share: "
+		  "Too many open files\n");
+	CHECK_STR(what_stderr_gets(serve_one),
+		  "vmshare: error: connection to QEMU: Connection reset by "
+		  "peer\n");
 }
 
 static void exec_fails(void)
@@ -542,6 +668,9 @@ static const struct check_case cases[] = {
 	{"timeout", timeout},
 	{"timeout of a QEMU that ignores TERM", timeout_deaf},
 	{"memory that is not shared", memory_not_shared},
+	{"a share without a driver", no_driver},
+	{"nonsense from the guest", nonsense_from_the_guest},
+	{"rare words", rare_words},
 	{"exec fails", exec_fails},
 	{"the first signal asks", first_signal_asks},
 	{"a guest that does not listen is ended", asked_in_vain},
