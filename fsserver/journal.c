@@ -19,8 +19,10 @@
  * counts change with the table's lock) and done again by the next worker.
  *
  * Evidence is written before the call and compared by the next worker:
- *	created		birth time, at or after the intent
- *	linked		the name is the node's, changed at or after the intent
+ *	created		birth time, at or after the intent, of a file that the
+ *			guest has not heard of
+ *	linked		the name was nothing's and is the node's, changed at or
+ *			after the intent
  *	removed		the name is gone, or another file's
  *	renamed		the new name is what the old one was
  *	attributes	whether there was such a one
@@ -32,7 +34,8 @@
  * only one of its own change a directory at a time) did the same to the same
  * name within one tick of the kernel's clock (1 to 10 ms) before the intent or
  * until the next worker asked, also a few ms: made the same name, removed or
- * moved on what was renamed, or appended the very same bytes.
+ * moved on what was renamed, or appended the very same bytes. What this guest
+ * itself did just before is never taken for the request's doing.
  *
  * All other operations that change something have their reply noted, so that
  * a write or truncation that was done is not done again over what came after
@@ -262,6 +265,19 @@ static bool since_intent(const struct journal_entry *e,
 	       (t->tv_sec == e->sec && t->tv_nsec >= e->nsec);
 }
 
+/* Had the guest heard of this file before the request? */
+static bool is_known(struct fs *fs, const struct statx *stx)
+{
+	struct fs_node *node = node_find(fs, stx);
+	bool known;
+
+	if (!node)
+		return false;
+	known = __atomic_load_n(&node->lookups, __ATOMIC_RELAXED) > 0;
+	node_put(fs, node);
+	return known;
+}
+
 bool journal_made(struct fs_worker *w, int dirfd, uint32_t type)
 {
 	struct statx stx;
@@ -270,7 +286,7 @@ bool journal_made(struct fs_worker *w, int dirfd, uint32_t type)
 		return true;
 	if (w->replay != JOURNAL_INTENT ||
 	    fs_statx(dirfd, w->name[0], FS_STATX_MASK, &stx) ||
-	    (stx.stx_mode & S_IFMT) != type)
+	    (stx.stx_mode & S_IFMT) != type || is_known(w->fs, &stx))
 		return false;
 	return since_intent(w->journal, stx.stx_mask & STATX_BTIME ?
 					&stx.stx_btime : &stx.stx_ctime);
@@ -282,7 +298,7 @@ bool journal_linked(struct fs_worker *w, int dirfd, const struct fs_node *node)
 
 	if (w->replay == JOURNAL_DONE)
 		return true;
-	return w->replay == JOURNAL_INTENT &&
+	return w->replay == JOURNAL_INTENT && !journal_existed(w) &&
 	       !fs_statx(dirfd, w->name[0], FS_STATX_MASK, &stx) &&
 	       node_is(node, &stx) && since_intent(w->journal, &stx.stx_ctime);
 }

@@ -50,7 +50,7 @@ struct journal_entry {
 enum journal_flag {
 	JOURNAL_KEY0	= 1,	/* there was such a file */
 	JOURNAL_KEY1	= 2,
-	JOURNAL_EXISTED	= 4,	/* there was such an attribute */
+	JOURNAL_EXISTED	= 4,	/* there was such an attribute, or name */
 };
 
 /** journal_open() - set fs->journal; settle what a dead worker left */
@@ -99,7 +99,7 @@ bool journal_removed(struct fs_worker *w, int dirfd);
 /* Is what w->name[0] stood for now w->name[1] in @dirfd? */
 bool journal_renamed(struct fs_worker *w, int dirfd);
 
-/* Evidence: whether an attribute exists; and whether it did. */
+/* Evidence: whether an attribute or a name exists; and whether it did. */
 void journal_exists(struct fs_worker *w, bool exists);
 bool journal_existed(const struct fs_worker *w);
 

@@ -401,11 +401,13 @@ static int link_node(struct fs_worker *w, struct fs_node *node, int dirfd,
 {
 	char path[PROC_PATH_SIZE];
 	int fd = node_fd(w, node), ret;
+	struct statx stx;
 
 	if (fd < 0)
 		return fd;
 	if (journal_linked(w, dirfd, node))
 		return 0;
+	journal_exists(w, !fs_statx(dirfd, name, FS_STATX_KEY, &stx));
 	journal_intent(w);
 	if (w->fs->place.proc >= 0)
 		ret = linkat(w->fs->place.proc, proc_path(path, fd), dirfd,

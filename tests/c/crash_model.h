@@ -4,7 +4,8 @@
 
 /*
  * A model of a small tree of files, and operations that do something at random
- * to both: each asks the server and compares the reply. -1: they differ.
+ * to both: each asks the server and compares the reply. -1: they differ. Here
+ * are those that change names and files' contents; crash_ops.h has the rest.
  */
 
 #include "tests/c/crash_stage.h"
@@ -33,6 +34,9 @@ struct node {
 	uint32_t size;
 	uint8_t data[SIZE];
 	uint8_t xattr[XATTRS];	/* value; 0: none */
+	bool has_mode, has_mtime;	/* chosen by op_setattr() */
+	uint32_t mode;
+	int64_t mtime;
 	int name[NAMES];	/* directory: nodes; -1 */
 	int parent;
 };
@@ -236,6 +240,7 @@ static int op_create(void)
 		i = nodes[dir].name[name] = model_new(S_IFREG, dir);
 	if (flags & O_TRUNC) {
 		nodes[i].size = 0;
+		nodes[i].has_mtime = false;
 		memset(nodes[i].data, 0, SIZE);
 	}
 	ret = entry_of(i, &e);
@@ -325,8 +330,12 @@ static int op_rename(void)
 	if (flags == 1 && nodes[to].name[b] >= 0 && want != -ENOENT &&
 	    want != -EINVAL)
 		want = -EEXIST;
-	ret = fe_rename2(fe, nodes[from].id, name_of(a), nodes[to].id,
-			 name_of(b), flags);
+	if (!flags && rnd(2))
+		ret = fe_rename(fe, nodes[from].id, name_of(a), nodes[to].id,
+				name_of(b));
+	else
+		ret = fe_rename2(fe, nodes[from].id, name_of(a), nodes[to].id,
+				 name_of(b), flags);
 	if (want && want != -ENOENT && ret < 0)
 		want = ret;
 	WANT(ret, want);
@@ -379,6 +388,20 @@ static int op_lookup(void)
 	return i < 0 ? 0 : entry_of(i, &e);
 }
 
+static int attr_of(const struct node *n, const struct fuse_attr *a)
+{
+	WANT(a->mode & S_IFMT, (long long)n->type);
+	if (!S_ISDIR(n->type))
+		WANT(a->nlink, (long long)n->nlink);
+	if (S_ISREG(n->type))
+		WANT(a->size, (long long)n->size);
+	if (n->has_mode)
+		WANT(a->mode & 07777, (long long)n->mode);
+	if (n->has_mtime)
+		WANT(a->mtime, n->mtime);
+	return 0;
+}
+
 static int op_getattr(void)
 {
 	int i = some_node(0);
@@ -386,13 +409,11 @@ static int op_getattr(void)
 
 	if (i < 0)
 		return 0;
-	WANT(fe_getattr(fe, nodes[i].id, &a), 0);
-	WANT(a.attr.mode & S_IFMT, (long long)nodes[i].type);
-	if (!S_ISDIR(nodes[i].type))
-		WANT(a.attr.nlink, (long long)nodes[i].nlink);
-	if (S_ISREG(nodes[i].type))
-		WANT(a.attr.size, (long long)nodes[i].size);
-	return 0;
+	if (nodes[i].open && rnd(2))
+		WANT(fe_fgetattr(fe, nodes[i].id, nodes[i].fh, &a), 0);
+	else
+		WANT(fe_getattr(fe, nodes[i].id, &a), 0);
+	return attr_of(&nodes[i], &a.attr);
 }
 
 /* Forget a part of what is known, or several nodes at once. */
@@ -516,6 +537,7 @@ static int op_write(void)
 		buf[k] = (uint8_t)rnd(256);
 	WANT(write_with(n, off, buf, len), len);
 	memcpy(n->data + off, buf, len);
+	n->has_mtime = false;
 	if (off + len > n->size)
 		n->size = off + len;
 	return 0;
@@ -543,6 +565,7 @@ static int op_shift(void)
 	if (i < 0 || nodes[i].size <= 2 * BLOCK)
 		return 0;
 	n = &nodes[i];
+	n->has_mtime = false;
 	at = BLOCK * rnd(2);
 	if (rnd(2) || n->size + BLOCK > SIZE) {
 		ret = fe_fallocate(fe, n->id, n->fh, FALLOC_FL_COLLAPSE_RANGE,
@@ -578,123 +601,8 @@ static int op_truncate(void)
 	if (size < nodes[i].size)
 		memset(nodes[i].data + size, 0, nodes[i].size - size);
 	nodes[i].size = size;
+	nodes[i].has_mtime = false;
 	return 0;
 }
-
-static int op_xattr(void)
-{
-	int i = some_node(S_IFREG), ret, want = 0;
-	uint32_t flags = rnd(3);	/* 1: create, 2: replace */
-	unsigned int k = rnd(XATTRS);
-	uint8_t value = (uint8_t)(1 + rnd(200)), got = 0;
-	char name[16];
-
-	if (i < 0)
-		return 0;
-	snprintf(name, sizeof(name), "user.x%u", k);
-	if (rnd(3) == 0) {
-		ret = fe_removexattr(fe, nodes[i].id, name);
-		if (ret == -EOPNOTSUPP)
-			return 0;
-		WANT(ret, nodes[i].xattr[k] ? 0 : -ENODATA);
-		nodes[i].xattr[k] = 0;
-	} else {
-		if (flags == XATTR_CREATE && nodes[i].xattr[k])
-			want = -EEXIST;
-		if (flags == XATTR_REPLACE && !nodes[i].xattr[k])
-			want = -ENODATA;
-		ret = fe_setxattr(fe, nodes[i].id, name, &value, 1, flags);
-		if (ret == -EOPNOTSUPP)
-			return 0;
-		WANT(ret, want);
-		if (!ret)
-			nodes[i].xattr[k] = value;
-	}
-	ret = (int)fe_getxattr(fe, nodes[i].id, name, &got, 1);
-	WANT(ret, nodes[i].xattr[k] ? 1 : -ENODATA);
-	WANT(got, nodes[i].xattr[k]);
-	return 0;
-}
-
-/* One entry of a listing. @seen: which names there were. */
-static int list_entry(int dir, const struct fe_dirent *d, bool *seen)
-{
-	int name = -1;
-
-	if (d->namelen <= 2 && d->name[0] == '.')
-		return 0;
-	for (int k = 0; k < NAMES; k++)
-		if (strlen(name_of(k)) == d->namelen &&
-		    memcmp(name_of(k), d->name, d->namelen) == 0)
-			name = k;
-	if (name < 0 || nodes[dir].name[name] < 0)
-		return FAIL("'%.*s' should not be there", (int)d->namelen,
-			    d->name);
-	if (seen[name])
-		return FAIL("'%s' is there twice", name_of(name));
-	seen[name] = true;
-	if (!d->entry || !d->entry->nodeid)
-		return 0;
-	return entry_of(nodes[dir].name[name], d->entry);
-}
-
-static int op_list(void)
-{
-	static uint8_t buf[1024];
-	int dir = some_dir(), ret = 0;
-	bool seen[NAMES] = { false };
-	uint64_t fh, off = 0;
-	ssize_t len = 0;
-
-	WANT(fe_opendir(fe, nodes[dir].id, &fh), 0);
-	do {
-		struct fe_dirent d;
-		size_t pos = 0;
-
-		len = fe_readdir(fe, nodes[dir].id, fh, off, buf, sizeof(buf),
-				 true);
-		if (len < 0)
-			return FAIL("readdirplus: %zd", len);
-		while (!ret && fe_next_dirent(buf, (size_t)len, true, &pos,
-					      &d) == 1) {
-			off = d.off;
-			ret = list_entry(dir, &d, seen);
-		}
-	} while (len > 0 && !ret);
-	for (int k = 0; k < NAMES && !ret; k++)
-		if (!seen[k] && nodes[dir].name[k] >= 0)
-			ret = FAIL("'%s' is missing", name_of(k));
-	WANT(fe_releasedir(fe, nodes[dir].id, fh), 0);
-	return ret;
-}
-
-/* A lock is held, or not, by whom the model says, whatever died meanwhile. */
-static int op_lock(void)
-{
-	struct fuse_file_lock lk = { .start = 0, .end = 9, .type = F_WRLCK,
-				     .pid = 1 };
-	int i = open_file();
-	struct node *n;
-
-	if (i < 0)
-		return 0;
-	n = &nodes[i];
-	WANT(fe_setlk(fe, n->id, n->fh, 77, &lk, false, false), 0);
-	WANT(fe_setlk(fe, n->id, n->fh, 78, &lk, false, false), -EAGAIN);
-	lk.type = F_UNLCK;
-	WANT(fe_setlk(fe, n->id, n->fh, 77, &lk, false, false), 0);
-	lk.type = F_WRLCK;
-	WANT(fe_setlk(fe, n->id, n->fh, 78, &lk, false, false), 0);
-	WANT(fe_flush(fe, n->id, n->fh, 78), 0);
-	WANT(fe_flush(fe, n->id, n->fh, 77), 0);
-	return 0;
-}
-
-static int (*const operations[])(void) = {
-	op_make, op_make, op_create, op_create, op_tmpfile, op_remove,
-	op_remove, op_rename, op_rename, op_link, op_lookup, op_getattr,
-	op_forget, op_open, op_write, op_write, op_write, op_read, op_shift,
-	op_truncate, op_xattr, op_list, op_lock,
-};
 
 #endif

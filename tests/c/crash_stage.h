@@ -9,10 +9,11 @@
  * its own, clones workers that share that table, as launch/share.c does. It
  * traces them, so that it can kill them at a chosen point: before or after the
  * n-th system call of any of their threads, and some machine instructions
- * later. Nothing in the server knows of it. Without tracing it kills them
- * after a random time.
+ * later. Most die in a request, some while they start or wait. Nothing in the
+ * server knows of it. Without tracing it kills them after a random time.
  */
 
+#include "fsserver/fuse_new.h"
 #include "fsserver/internal.h"
 #include "fsserver/nodetab.h"
 #include "tests/c/check.h"
@@ -36,6 +37,7 @@
 #define GET(p)		__atomic_load_n(&(p), __ATOMIC_SEQ_CST)
 #define SET(p, v)	__atomic_store_n(&(p), v, __ATOMIC_SEQ_CST)
 #define STAGE_FDS	1024
+#define STAGE_OPS	64	/* opcodes */
 
 /* Shared by front end, keeper and workers. */
 struct stage {
@@ -43,11 +45,16 @@ struct stage {
 	bool traced;		/* kill at system calls, not by the clock */
 	unsigned int most;	/* system calls (us) until a kill, at most */
 	int poison;		/* system call that faults; 0: none */
+	int doom;		/* one to be killed at once before it; 0 */
 	bool untraceable;
 	unsigned int kills, started, faults, warnings;
 	int died;		/* wait status that was not our doing */
 	uint64_t nodes;		/* that the worker knows */
 	uint32_t random;
+	uint32_t opcode;	/* of the request that was taken last; 0 */
+	pid_t taker;		/* the thread that took it */
+	bool watched;		/* the worker may begin: it is traced */
+	unsigned int hit[STAGE_OPS]; /* kills in a request of that opcode */
 };
 
 static struct stage *stage;
@@ -60,6 +67,15 @@ static uint32_t stage_random(uint32_t *state)
 	*state ^= *state >> 17;
 	*state ^= *state << 5;
 	return *state;
+}
+
+/* Not 0; CRASH_SEED is for other chances than those that each run takes. */
+static uint32_t stage_seed(void)
+{
+	const char *text = getenv("CRASH_SEED");
+	uint32_t chosen = text ? (uint32_t)atoi(text) : 0;
+
+	return chosen ? chosen : 4711;
 }
 
 /* ---- worker ------------------------------------------------------------- */
@@ -113,20 +129,50 @@ static void worker_event(void *ctx, enum fs_event event, const char *text)
 		__atomic_fetch_add(&stage->warnings, 1, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * Which request is in work, for the keeper. The system call is a point to kill
+ * at in those that make none.
+ */
+static int noting_pop(void *ctx, unsigned int q, struct chain *c)
+{
+	const struct fuse_in_header *in;
+	int r = vu_chain_ops.pop(ctx, q, c);
+
+	if (r == 1 && c->nr_readable && c->iov[0].iov_len >= sizeof(*in)) {
+		in = c->iov[0].iov_base;
+		SET(stage->taker, gettid());
+		SET(stage->opcode, in->opcode);
+		syscall(SYS_getppid);
+	}
+	return r;
+}
+
+static void noting_push(void *ctx, struct chain *c, uint32_t len)
+{
+	vu_chain_ops.push(ctx, c, len);
+	SET(stage->opcode, 0);
+}
+
 static void worker_main(struct arena *arena, const struct fs_place *place,
 			int sock, unsigned int queues)
 {
+	struct chain_ops ops = vu_chain_ops;
 	struct fs_options options;
 	struct vu_config vc = { .request_queues = queues,
 				.consumer = &fs_consumer, .arena = arena };
 	struct fs_setup setup = {
 		.options = &options, .place = place, .arena = arena,
-		.ops = &vu_chain_ops, .queues = queues + 1,
+		.ops = &ops, .queues = queues + 1,
 		.event = worker_event,
 	};
 	struct vu_device *dev;
 	pthread_t thread;
 
+	/* Its threads are traced only if they are made after that. */
+	while (!GET(stage->watched))
+		usleep(100);
+	ops.pop = noting_pop;
+	ops.push = noting_push;
 	fs_options_init(&options);
 	options.seccomp = false;
 	options.open_files = 72;	/* fewer than there are nodes */
@@ -149,8 +195,10 @@ static void worker_main(struct arena *arena, const struct fs_place *place,
 struct life {
 	pid_t pid, stepping;
 	int left;		/* stops until it steps; then steps */
+	int others;		/* stops of other threads while it steps */
 	unsigned int started;	/* workers that had, when it began */
 	bool young;		/* may die before it has */
+	bool busy;		/* dies in a request */
 	bool killed;
 };
 
@@ -159,13 +207,28 @@ static void life_end(struct life *l)
 	if (l->killed)
 		return;
 	l->killed = true;
+	stage->hit[GET(stage->opcode) % STAGE_OPS]++;
 	kill(l->pid, SIGKILL);
+}
+
+/* Whether the stop of a thread is one of those that count. */
+static bool life_counts(const struct life *l, pid_t tid)
+{
+	if (l->young)
+		return true;
+	return GET(stage->started) != l->started &&
+	       (!l->busy ||
+		(GET(stage->opcode) && GET(stage->taker) == tid));
 }
 
 static void life_syscall(struct life *l, pid_t tid)
 {
-	if (GET(stage->calm) || l->stepping ||
-	    (!l->young && GET(stage->started) == l->started) || l->left--)
+	/* What steps may have begun to wait. */
+	if (l->stepping && ++l->others > 8)
+		life_end(l);
+	if (GET(stage->calm) || l->stepping || !life_counts(l, tid))
+		return;
+	if (l->left--)
 		return;
 	if (stage_random(&stage->random) % 3 == 0) {
 		life_end(l);
@@ -175,16 +238,15 @@ static void life_syscall(struct life *l, pid_t tid)
 	l->left = (int)(stage_random(&stage->random) % 400);
 }
 
-/* Whether the thread enters the call that is poisoned. */
-static bool poisoned(pid_t tid)
+/* Whether the thread enters the call @nr, which is not 0. */
+static bool enters(pid_t tid, int nr)
 {
 	struct __ptrace_syscall_info info;
 
-	if (!GET(stage->poison))
-		return false;
-	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 &&
+	return nr &&
+	       ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 &&
 	       info.op == PTRACE_SYSCALL_INFO_ENTRY &&
-	       (int)info.entry.nr == GET(stage->poison);
+	       (int)info.entry.nr == nr;
 }
 
 /* A signal is being delivered: as if by a fault of that thread. */
@@ -202,8 +264,11 @@ static void life_stop(struct life *l, pid_t tid, int status)
 {
 	int sig = WSTOPSIG(status), event = status >> 16, give = 0;
 
-	if (sig == (SIGTRAP | 0x80) && poisoned(tid)) {
+	if (sig == (SIGTRAP | 0x80) && enters(tid, GET(stage->poison))) {
 		syscall(SYS_tgkill, l->pid, tid, SIGSEGV);
+	} else if (sig == (SIGTRAP | 0x80) && enters(tid, GET(stage->doom))) {
+		SET(stage->doom, 0);
+		life_end(l);
 	} else if (sig == (SIGTRAP | 0x80)) {
 		life_syscall(l, tid);
 	} else if (sig == SIGTRAP && !event && tid == l->stepping) {
@@ -237,11 +302,13 @@ static int life_trace(struct life *l)
 
 	l->left = (int)(stage_random(&stage->random) % (stage->most + 1));
 	l->young = stage_random(&stage->random) % 8 == 0;
+	l->busy = stage_random(&stage->random) % 8 != 0;
 	if (ptrace(PTRACE_SEIZE, l->pid, 0, options) ||
 	    ptrace(PTRACE_INTERRUPT, l->pid, 0, 0)) {
 		SET(stage->untraceable, true);
 		SET(stage->calm, true);
 	}
+	SET(stage->watched, true);
 	for (;;) {
 		tid = waitpid(-1, &status, __WALL);
 		if (tid < 0)
@@ -290,6 +357,8 @@ static void keeper_main(const char *dir, int sock, unsigned int queues)
 		keeper_fds[fd] = fcntl(fd, F_GETFD) >= 0;
 	do {
 		life = (struct life){ .started = GET(stage->started) };
+		SET(stage->opcode, 0);
+		SET(stage->watched, !stage->traced);
 		life.pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0,
 					  0, 0, 0);
 		if (life.pid < 0)
@@ -319,7 +388,7 @@ static int stage_open(const char *dir, bool traced, unsigned int most)
 	stage->most = most;
 	stage->calm = !most;
 	stage->traced = traced;
-	stage->random = 4711;
+	stage->random = stage_seed();
 	stage_keeper = fork();
 	if (stage_keeper < 0)
 		return -errno;
