@@ -21,11 +21,13 @@ check test: ## install what is missing, run every suite, count
 
 demo: ## install what is missing, show a guest that uses a directory
 	tests/setup demo
-	$(MAKE) --no-print-directory -j$(shell nproc)
-	tests/demo
+	@echo 'demo: building vmshare'
+	@$(MAKE) -s -j$(shell nproc)
+	@tests/demo
 
 check-fresh: ## README's commands on a new Debian, made for it: takes minutes
 	tests/fresh
+	tests/fresh deb
 
 # ---- programs in C: as they are, and under the sanitizers ------------------
 

@@ -78,12 +78,33 @@ setup() {
 	deb=$(echo tree/build/*.deb)
 	cp -a --reflink=auto "$tree" "$root"
 	cp "$deb" "$root/vmshare.deb"
-	chroot "$root" dpkg -i --force-depends --path-include='/usr/share/man/*' /vmshare.deb
+	# The image leaves manuals out; a package may depend on nothing.
+	chroot "$root" dpkg -i --path-include='/usr/share/man/*' /vmshare.deb
 	[ "$(chroot "$root" vmshare version)" = "$("$VMSHARE" version)" ]
 	[ -s "$root/usr/share/man/man1/vmshare.1.gz" ]
 	[ -s "$root/usr/share/bash-completion/completions/vmshare" ]
 	[ "$(jq -r .binary "$root/usr/share/qemu/vhost-user/40-vmshare.json")" = /usr/bin/vmshare ]
 	chroot "$root" /usr/bin/vmshare --print-capabilities | jq -e '.type == "fs"'
+	# It runs there: what it serves is listed, what lacks has its hint.
+	cat >"$root/try" <<-'END'
+		set -eu
+		mkdir -p /srv/d
+		status=0
+		vmshare check --accel tcg -s /srv/d 2>said || status=$?
+		[ $status = 127 ]
+		grep "^vmshare: error: qemu-system-.*: not found in PATH" said
+		grep "^vmshare: hint: sudo apt install qemu-system-" said
+		vmshare serve --share /srv/d:d --socket /run/s --pidfile /run/pid &
+		until vmshare stat d 2>/dev/null; do sleep 0.1; done
+		vmshare ps | grep " serve .*/run/s; d=/srv/d"
+		kill "$(cat /run/pid)"
+		wait $!
+		[ ! -e /run/s ]
+	END
+	# shellcheck disable=SC2016 # for the inner shell
+	timeout 60 unshare --mount --pid --fork --kill-child sh -c \
+		'mount -t proc proc "$1/proc" && exec chroot "$1" sh /try' - "$root" ||
+		fail "$(cat "$root/said")"
 	chroot "$root" dpkg -r vmshare
 	[ ! -e "$root/usr/bin/vmshare" ]
 	[ -z "$(find "$root/usr/share" -name '*vmshare*')" ]
