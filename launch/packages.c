@@ -25,7 +25,7 @@ static const struct {
 	 {[PACKAGE_QEMU] = {"qemu-system-x86",
 			    "qemu-system-arm qemu-efi-aarch64"},
 	  [PACKAGE_UEFI] = {"ovmf", "qemu-efi-aarch64"},
-	  [PACKAGE_KERNEL] = {"linux-image-virtual", "linux-image-virtual"}}},
+	  [PACKAGE_KERNEL] = {"linux-image-generic", "linux-image-generic"}}},
 	{"fedora", "sudo dnf install",
 	 {[PACKAGE_QEMU] = {"qemu-system-x86-core",
 			    "qemu-system-aarch64-core"},

@@ -272,7 +272,9 @@ static int show(void *ctx, const struct look *l)
 
 static int stat_round(struct stat_view *v)
 {
-	bool screen = v->c->watch && !v->c->json && isatty(STDOUT_FILENO);
+	const char *term = getenv("TERM");
+	bool screen = v->c->watch && !v->c->json && isatty(STDOUT_FILENO) &&
+		term && strcmp(term, "dumb") != 0;
 	int err;
 
 	v->shown = 0;

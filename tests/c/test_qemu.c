@@ -429,7 +429,7 @@ static void packages(void)
 		{"ID=debian\n", PACKAGE_KERNEL, "x86_64",
 		 "sudo apt install linux-image-cloud-amd64"},
 		{"ID_LIKE=\"ubuntu debian\"\nID=linuxmint\n", PACKAGE_KERNEL,
-		 "x86_64", "sudo apt install linux-image-virtual"},
+		 "x86_64", "sudo apt install linux-image-generic"},
 		{"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
 		 PACKAGE_QEMU, "x86_64", "sudo dnf install qemu-kvm"},
 		{"ID=fedora\n", PACKAGE_UEFI, "aarch64",
