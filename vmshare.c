@@ -115,6 +115,12 @@ static void server_setup(struct server *sv, const struct share_config *sc)
 	set_owners(o, sc);
 }
 
+static void server_hide(struct fs_options *o, const char *const *names)
+{
+	for (; o->nr_hide < FS_MAX_HIDE && *names; names++)
+		o->hide[o->nr_hide++] = *names;
+}
+
 /* The root of a guest; the host's own has what no guest should read. */
 static void server_is_root(struct server *sv)
 {
@@ -124,10 +130,10 @@ static void server_is_root(struct server *sv)
 	o->unnamed_as_root = true;
 	if (!sv->config->access && fs_made_mapped(o->dir))
 		o->access = FS_ACCESS_MAPPED;
-	if (strcmp(o->dir, "/") != 0)
-		return;
-	for (size_t i = 0; i < FS_MAX_HIDE && guest_root_hidden[i]; i++)
-		o->hide[o->nr_hide++] = guest_root_hidden[i];
+	if (sv->config->ro)
+		server_hide(o, guest_root_covered);
+	if (strcmp(o->dir, "/") == 0)
+		server_hide(o, guest_root_hidden);
 }
 
 /* What a worker leaves to the next, in the arena; zero at first. */

@@ -143,8 +143,13 @@ struct guest_spec {
  */
 int guest_cmdline(const struct guest_spec *spec, char *buf, size_t size);
 
-/* What the file server hides of a root share: directories look empty,
- * anything else is absent. Relative to the share's root; ends with NULL. */
+/*
+ * What the file server hides of a root share, names in its root; NULL ends
+ * them. Covered: where init mounts its own, of any root below an overlay
+ * (whatever a tree has mounted there would be in the way). Hidden: what of the
+ * host's own root is nobody's business.
+ */
+extern const char *const guest_root_covered[];
 extern const char *const guest_root_hidden[];
 
 /* ---- initramfs ---------------------------------------------------------- */

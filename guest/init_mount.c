@@ -255,15 +255,33 @@ static int mount_overlay(struct guest_error *err)
 	return ret;
 }
 
-static int move_into(const char *name, struct guest_error *err)
+/*
+ * Move /dev, /proc and /sys below /root. All is looked at before any is moved:
+ * a failure is told by way of them, where they were.
+ */
+static int move_kernel(struct guest_error *err)
 {
+	static const char *const names[] = { "/dev", "/proc", "/sys" };
+	const size_t nr = sizeof(names) / sizeof(names[0]);
 	char to[64];
+	size_t i;
+	int ret = 0;
 
-	snprintf(to, sizeof(to), "/root%s", name);
-	if (mkdir(to, 0755) < 0 && errno != EEXIST)
-		return guest_fail(err, -errno, "the root has no directory %s: "
-				  "%s", name, strerror(errno));
-	return mount_one(name, to, "directory", MS_MOVE, NULL, err);
+	for (i = 0; i < nr; i++) {
+		snprintf(to, sizeof(to), "/root%s", names[i]);
+		if ((mkdir(to, 0755) < 0 && errno != EEXIST) ||
+		    access(to, X_OK) < 0)
+			return guest_fail(err, -errno, "the root's %s is no "
+					  "place to mount on: %s%s", names[i],
+					  strerror(errno), errno == EACCES ?
+					  " (the host has mounted its own "
+					  "there?)" : "");
+	}
+	for (i = 0; ret == 0 && i < nr; i++) {
+		snprintf(to, sizeof(to), "/root%s", names[i]);
+		ret = mount_one(names[i], to, "directory", MS_MOVE, NULL, err);
+	}
+	return ret;
 }
 
 /*
@@ -337,11 +355,7 @@ int init_enter_root(const struct guest_plan *plan, struct guest_error *err)
 	if (ret < 0)
 		return ret;
 	delete_leftovers(plan);
-	ret = move_into("/dev", err);
-	if (ret == 0)
-		ret = move_into("/proc", err);
-	if (ret == 0)
-		ret = move_into("/sys", err);
+	ret = move_kernel(err);
 	if (ret < 0)
 		return ret;
 	if (chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||

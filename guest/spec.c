@@ -44,9 +44,11 @@ static const struct spec_key {
 _Static_assert(sizeof(enum guest_root_mode) == sizeof(unsigned int),
 	       "root_mode is read as a SPEC_UINT");
 
+const char *const guest_root_covered[] = {
+	"dev", "proc", "run", "sys", "tmp", NULL,
+};
 const char *const guest_root_hidden[] = {
-	"dev", "home", "lost+found", "media", "mnt", "proc", "root", "run",
-	"sys", "tmp", NULL,
+	"home", "lost+found", "media", "mnt", "root", NULL,
 };
 
 /* ---- encode ------------------------------------------------------------- */

@@ -2,7 +2,8 @@
 /*
  * The last step of reading a configuration: defaults that depend on other
  * settings or on the number of processors, and settings that contradict each
- * other. Nothing here looks at files, devices or QEMU; that is check's.
+ * other. Nothing here looks at files, devices or QEMU, that is check's; but
+ * for which tree is the host's own, whose defaults differ.
  */
 #include "launch/options.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 
 #define ALIGN_MEMORY	(UINT64_C(2) << 20)
@@ -73,6 +75,15 @@ static int finish_boot(struct cfg_parser *p)
 	return 0;
 }
 
+/* "/." and links are no other tree, nor is a bind mount of it. */
+static bool is_host_root(const char *dir)
+{
+	struct stat root, st;
+
+	return stat("/", &root) == 0 && stat(dir, &st) == 0 &&
+	       root.st_dev == st.st_dev && root.st_ino == st.st_ino;
+}
+
 static int finish_root(struct cfg_parser *p)
 {
 	struct config *c = p->c;
@@ -86,7 +97,7 @@ static int finish_root(struct cfg_parser *p)
 					c->root ? "root" : "root-rw");
 		return 0;
 	}
-	if (!c->root)
+	if (!c->root || is_host_root(c->root))
 		c->root = "/";
 	if (cfg_defaults(p, CFG_SHARE, r))
 		return -EINVAL;

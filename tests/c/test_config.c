@@ -97,6 +97,8 @@ static void command_of_the_guest(void)
 					 "vmshare's own init boots");
 	REFUSED("run --root-rw", "--root-rw: the guest could write to the "
 				 "whole host");
+	REFUSED("run --root /. --root-rw", "--root-rw: the guest could write "
+		"to the whole host");
 	REFUSED("run --root / d.img", "--root: only for a guest without a "
 				      "disk");
 }
