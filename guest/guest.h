@@ -199,7 +199,8 @@ struct guest_streams;
 struct guest_streams_config {
 	int in, out, err;	/* borrowed; -1: none (EOF, or thrown away) */
 	bool escape;		/* in is a raw terminal: ^A x asks to quit,
-				 * ^A ^A sends one ^A */
+				 * and ^C until the command runs; ^A ^A sends
+				 * one ^A */
 };
 
 enum guest_phase {
@@ -219,7 +220,7 @@ struct guest_report {
 	int error;		/* of GUEST_FAILED: errno, or 0 */
 	char text[128];		/* of GUEST_FAILED: a guest's bytes, cut; use
 				 * log_escape() */
-	bool quit;		/* ^A x was typed */
+	bool quit;		/* ^A x was typed, or ^C too early */
 	bool lost;		/* control port closed: QEMU is gone */
 	bool out_gone, err_gone; /* our stdout/stderr had no reader (EPIPE) */
 	int out_error;		/* errno where writing failed otherwise, as

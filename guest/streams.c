@@ -35,6 +35,7 @@
 #include "guest/private.h"
 
 #define ESCAPE_KEY 1		/* ^A */
+#define INTERRUPT_KEY 3		/* ^C */
 
 enum lane_id { LANE_IN, LANE_OUT, LANE_ERR, LANES };
 
@@ -240,7 +241,10 @@ static void input_filter(struct guest_streams *s, struct lane *l, size_t n)
 			s->escaped = true;
 			continue;
 		}
-		if (s->escaped && (key == 'x' || key == 'X')) {
+		/* Until there is a command, ^C is for us. */
+		if ((s->escaped && (key == 'x' || key == 'X')) ||
+		    (key == INTERRUPT_KEY &&
+		     s->report.phase < GUEST_RUNNING)) {
 			s->report.quit = true;
 			s->escaped = false;
 			continue;

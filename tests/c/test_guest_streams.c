@@ -471,6 +471,36 @@ static void test_escape_keys(void)
 	close(pair[1]);
 }
 
+/* Before the command runs ^C is ours, then it is the command's. */
+static void test_interrupt_key(void)
+{
+	struct guest g;
+	char got[8] = "";
+	int pair[2];
+
+	CHECK_EQ(pipe2(pair, O_CLOEXEC), 0);
+	CHECK_EQ(start(&g, pair[0], -1, -1, true), 0);
+	say_running(&g);
+	drive(&g, 20);
+	CHECK_EQ(write(pair[1], "\3", 1), 1);
+	drive(&g, 20);
+	CHECK(!guest_streams_report(g.s)->quit);
+	CHECK_EQ(read(g.fd[GUEST_PORT_IN], got, sizeof(got)), 1);
+	CHECK_EQ(got[0], '\3');
+	guest_streams_close(g.s);
+	hang_up(&g);
+	CHECK_EQ(start(&g, pair[0], -1, -1, true), 0);
+	say(&g, FRAME_READY, 0, 0, 0);
+	CHECK_EQ(write(pair[1], "a\3", 2), 2);
+	drive(&g, 20);
+	CHECK(guest_streams_report(g.s)->quit);
+	CHECK_EQ(read(g.fd[GUEST_PORT_IN], got, sizeof(got)), 1);
+	guest_streams_close(g.s);
+	hang_up(&g);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void test_guest_fails(void)
 {
 	const struct guest_report *r;
@@ -551,6 +581,7 @@ static const struct check_case cases[] = {
 	{ "command_closes_stdin", test_command_closes_stdin },
 	{ "words_to_guest", test_words_to_guest },
 	{ "escape_keys", test_escape_keys },
+	{ "interrupt_key", test_interrupt_key },
 	{ "guest_fails", test_guest_fails },
 	{ "guest_lies", test_guest_lies },
 	{ "qemu_dies", test_qemu_dies },
