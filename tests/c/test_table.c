@@ -3,8 +3,9 @@
 /*
  * The table of nodes with many more of them than there are files: what a node
  * takes, what it costs to find one among 10 thousand and among many, and what
- * of that is seen in a LOOKUP. What is random misses the processor's caches in
- * a large table, whoever made it; what comes in the order of a walk seldom is.
+ * of that is seen in LOOKUPs of a walk. A large table is in none of the
+ * processor's caches: in the order of a walk a node costs about one miss, at
+ * random three, and as many of the processor's own tables of pages.
  * 300,000 nodes, or as many as VMSHARE_TEST_NODES says; times (of the
  * processor) are told, not judged.
  */
@@ -17,8 +18,8 @@
 
 #define FEW	10000u
 #define FINDS	2000000u
-#define FILES	1000u		/* real ones */
-#define LOOKUPS	50		/* of each */
+#define FILES	20000u		/* real ones: more than caches hold of both */
+#define LOOKUPS	3		/* of each, one after the other */
 
 static struct rig r;
 static uint64_t *ids;
@@ -144,18 +145,18 @@ static void test_table(void)
 	random[1] = find(nr, true);
 	real[1] = lookup();
 	printf("# %u nodes, %u bytes each with their names\n", nr,
-	       (unsigned int)(used / nr));
+	       (unsigned int)(used / (nr + FILES)));
 	for (int i = 0; i < 2; i++) {
 		CHECK(walk[i] > 0 && random[i] > 0 && real[i] > 0);
 		printf("# among %u: found in %.0f ns in order, %.0f at random; "
 		       "LOOKUP %.0f ns\n", i ? nr : FEW, walk[i], random[i],
 		       real[i]);
 	}
-	CHECK(used / nr <= 200);
+	CHECK(used / (nr + FILES) <= 200);
 	for (uint32_t i = 0; i < nr; i++)
 		node_forget(r.fs, ids[i], 1, NULL);
 	CHECK_EQ(nodes_count(r.fs), FILES + 1);
-	CHECK(resident() - before < used / 10);
+	CHECK(resident() - before < used / 10 + FILES * 200);
 	free(ids);
 	rig_stop(&r);
 }
