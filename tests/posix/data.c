@@ -198,6 +198,22 @@ void group_unnamed(void)
 	      open("named", O_TMPFILE | O_RDWR, 0640));
 }
 
+/* The time of access may change too: a page may have to be read first. */
+static void map_times(char *shared)
+{
+	struct stat before = times_begin("f"), after;
+
+	shared[3] = 'T';
+	must("msync", msync(shared, 8192, MS_SYNC));
+	after = stat_of("f");
+	IS("a shared write changes the time of it",
+	   before.st_mtim.tv_sec != after.st_mtim.tv_sec ||
+	   before.st_mtim.tv_nsec != after.st_mtim.tv_nsec, 1);
+	IS("and that of changes",
+	   before.st_ctim.tv_sec != after.st_ctim.tv_sec ||
+	   before.st_ctim.tv_nsec != after.st_ctim.tv_nsec, 1);
+}
+
 void group_map(void)
 {
 	int fd = make_file("f", 0644);
@@ -219,8 +235,7 @@ void group_map(void)
 	must("pwrite", pwrite(fd, "W", 1, 2));
 	IS("a write is the mapping's", shared[2], 'W');
 	WORKS("msync", msync(shared, 8192, MS_SYNC));
-	TIMES("a shared write changes times", "f", "mc",
-	      (shared[3] = 'T', did(msync(shared, 8192, MS_SYNC))));
+	map_times(shared);
 	IS("the size stays", stat_of("f").st_size, 8);
 	must("ftruncate", ftruncate(fd, 2));
 	must("ftruncate", ftruncate(fd, 8));
