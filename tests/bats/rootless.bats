@@ -14,7 +14,8 @@ set -e
 mkdir /mnt/m/tree
 cd /mnt/m/tree
 tar -xpf /mnt/ctl/tree.tar --numeric-owner
-mkdir -p dev proc sys run tmp
+mkdir -p dev proc sys run tmp var/tmp
+chmod 1777 var/tmp
 mknod -m 666 dev/null c 1 3
 touch var/lib/dpkg/status
 cp /mnt/ctl/vmtest.deb .
@@ -43,6 +44,10 @@ chown 5:6 copied/f && chgrp 7 copied && echo chown
 mkdir closed && echo x >closed/f && chmod 444 closed/f && chmod 555 closed &&
 	echo more >>closed/f && touch closed/g && rm -r closed && echo closed
 mknod dev c 1 3 2>/dev/null || echo no device
+! command -v npm >/dev/null || { cd app && npm install --offline --no-audit \
+	--no-fund --no-update-notifier >&2 &&
+	test "$(node_modules/.bin/dep)" = runs && test -s node_modules/dep/built &&
+	echo npm; }
 '
 
 setup_file() {
@@ -66,6 +71,7 @@ setup_file() {
 	tree_tar "$root" user/ctl/tree.tar
 	package user/ctl/vmtest.deb
 	repository user/s/repo
+	project user/s/app
 	chown -R 65534:65534 user
 	as_user installed --share user/ctl:ctl,ro --share user/m:m,access=mapped \
 		--share user/s:s -- sh -c "$install_script$work_script"
@@ -127,6 +133,22 @@ repository() {
 	git -C "$1" -c user.name=n -c user.email=e@localhost commit -q -m first
 }
 
+# What npm installs from a file: a program, and a script that is run for it.
+project() {
+	mkdir -p "$1" package/bin
+	printf '#!/usr/bin/env node\nconsole.log("runs")\n' >package/bin/dep.js
+	chmod 755 package/bin/dep.js
+	cat >package/package.json <<-'END'
+		{ "name": "dep", "version": "1.0.0", "bin": { "dep": "bin/dep.js" },
+		  "scripts": { "postinstall": "echo yes >built" } }
+	END
+	tar -czf "$1/dep.tgz" package
+	cat >"$1/package.json" <<-'END'
+		{ "name": "app", "version": "1.0.0",
+		  "dependencies": { "dep": "file:./dep.tgz" } }
+	END
+}
+
 # as_user NAME ARG...: run a guest; NAME.out, NAME.err, NAME.failed
 as_user() {
 	local name=$1
@@ -154,13 +176,21 @@ setup() {
 	done
 }
 
+@test "squash: npm install succeeds" {
+	command -v npm >/dev/null || skip "no npm"
+	grep -qx npm installed.out || fail "$(cat installed.err)"
+}
+
 @test "mapped: a guest boots from that tree as its root, and owners are kept" {
 	local said
 	as_user booted --root user/m/tree --root-rw -- sh -c '
 		id -u; stat -c "%u:%g %a %n" /var/lib/vmtest /usr/bin/vmtest \
 			/etc/shadow /etc /usr/bin/passwd; stat -c "%F %t:%T" /dev/null
 		vmtest; su -s /bin/sh nobody -c "cat /etc/shadow" 2>/dev/null ||
-			echo refused; dpkg -r vmtest >/dev/null && echo removed
+			echo refused; cd /var/tmp; su -s /bin/sh nobody -c "
+			ln -s a l && tar -cf t l && rm l && tar -xf t &&
+			cp -a l m && stat -c %U l && rm l m t"
+		dpkg -r vmtest >/dev/null && echo removed
 		touch /new && chown 12:34 /new && sync'
 	said=$(cat booted.out)
 	[ ! -e booted.failed ] || fail "$(cat booted.failed booted.err) $said"
@@ -173,6 +203,7 @@ setup() {
 character special file 1:3
 it runs
 refused
+nobody
 removed" ] || fail "$said"
 	[ -e user/m/tree/new ]
 	[ ! -e user/m/tree/usr/bin/vmtest ]
