@@ -151,7 +151,7 @@ static void mapped_symlinks(void)
 {
 	struct fuse_attr attr;
 	uint64_t node, other;
-	char target[64] = "";
+	char target[128] = "";
 
 	CHECK_EQ(up(FS_ACCESS_MAPPED), 0);
 	CHECK_EQ(make_link("l", "n0", 0, &node), 0);
