@@ -56,6 +56,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -420,7 +421,8 @@ static bool body_is_at(struct fs_worker *w, int fd, uint64_t offset,
 
 		/* Not pread(): the filter has one way to read at a place. */
 		if (iov_read(&body, here, want) != want ||
-		    preadv2(fd, &v, 1, (off_t)offset, 0) != (ssize_t)want ||
+		    syscall(SYS_preadv2, fd, &v, 1ul, (off_t)offset, 0l, 0) !=
+			    (long)want ||
 		    memcmp(here, there, want) != 0)
 			return false;
 		offset += want;
