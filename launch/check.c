@@ -122,6 +122,19 @@ const char *qemu_arg_conflict(const char *arg, const char *next)
 	return NULL;
 }
 
+static const char *conflict_hint(const char *arg, const char *why)
+{
+	static const char ours[] = "contradicts ";
+
+	if (strncmp(why, ours, sizeof(ours) - 1) == 0)
+		return strcmp(why + sizeof(ours) - 1, "--memory") == 0
+			       ? "give --memory SIZE instead"
+		       : strcmp(why + sizeof(ours) - 1, "--cpus") == 0
+			       ? "give --cpus N instead"
+			       : "give --numa instead";
+	return strncmp(arg, "-object", 7) ? "" : "add share=on";
+}
+
 /* "-device x" as one word, as a shell's user may quote it. */
 static void check_words(const char *arg, const char *before,
 			struct findings *found)
@@ -148,9 +161,7 @@ static void check_qemu_args(const struct config *c, struct findings *found)
 		check_words(arg, i ? c->qemu_args[i - 1] : NULL, found);
 		if (why)
 			findings_add(found, EXIT_REFUSED,
-				     strncmp(arg, "-object", 7)
-					     ? ""
-					     : "add share=on",
+				     conflict_hint(arg, why),
 				     "--qemu-arg %s: %s", arg, why);
 	}
 	if (c->machine && strstr(c->machine, "memory-backend"))

@@ -258,11 +258,15 @@ static void check_disk_inside(const struct config *c,
 static void check_dir_access(const struct share_config *s,
 			     const struct stat *st, struct findings *found)
 {
-	char owner[64];
+	char owner[64], hint[PATH_MAX + 128];
 
 	if (faccessat(AT_FDCWD, s->dir, R_OK | X_OK, AT_EACCESS)) {
 		user_name(st->st_uid, owner, sizeof(owner));
-		findings_add(found, EXIT_REFUSED, "",
+		snprintf(hint, sizeof(hint), "share a directory of your own, "
+			 "or: sudo setfacl -m u:%u:%s %s",
+			 (unsigned int)geteuid(), s->ro ? "rx" : "rwx",
+			 s->dir);
+		findings_add(found, EXIT_REFUSED, hint,
 			     "share '%s': %s: "
 			     "permission denied for uid %u (mode %04o, owner "
 			     "%s)",

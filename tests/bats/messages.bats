@@ -271,6 +271,52 @@ on_tty() {
 		run --accel tcg --append "$(printf '%03000d' 0)" -- true
 }
 
+@test "each mistake with the words that mend it" {
+	: >file
+	refused 125 "share 'file': file is a file, not a directory" \
+		"share the directory that it is in" run -s file disk.img
+	refused 125 "memory 15.6 TiB exceeds this host's " \
+		"give less with --memory" run --accel tcg -m 16000G disk.img
+	refused 125 "--qemu-arg -m: contradicts --memory" \
+		"give --memory SIZE instead" \
+		run --accel tcg --qemu-arg -m --qemu-arg 2G disk.img
+	refused 125 "--qemu-arg -smp: contradicts --cpus" \
+		"give --cpus N instead" \
+		run --accel tcg --qemu-arg -smp --qemu-arg 2 disk.img
+	refused 125 "--qemu-arg -numa: contradicts --numa" \
+		"give --numa instead" \
+		run --accel tcg --qemu-arg -numa --qemu-arg node disk.img
+	refused 125 "--qemu-arg -object: would add memory that is not shared" \
+		"add share=on" run --accel tcg --qemu-arg -object \
+		--qemu-arg memory-backend-ram,id=x,size=1G disk.img
+	standin bare 7.2.0 virtio-blk-pci
+	refused 125 "$PWD/bare: this build has no vhost-user-fs device" \
+		"give another QEMU with --qemu FILE" \
+		run --accel tcg --qemu "$PWD/bare" -s src disk.img
+	standin_full old 2.11.0
+	refused 125 "$PWD/old 2.11 is too old; 4.2 or later is needed" \
+		"give another QEMU with --qemu FILE" \
+		run --accel tcg --qemu "$PWD/old" disk.img
+	: >plain
+	refused 126 "$PWD/plain: is not an executable file" \
+		"give another QEMU with --qemu FILE" \
+		run --accel tcg --qemu "$PWD/plain" disk.img
+	(
+		ulimit -v 2000000
+		refused 125 "memory 4 GiB is more than RLIMIT_AS allows (1.9 GiB)" \
+			"ulimit -v unlimited" run --accel tcg -m 4G disk.img
+	)
+	[ "$(id -u)" = 0 ] || skip "needs root to become somebody else"
+	mkdir -m 700 mine
+	install -m 755 "$VMSHARE" vmshare
+	chmod 755 . .. ../.. 2>/dev/null || true
+	VMSHARE=setpriv refused 125 \
+		"share 'mine': mine: permission denied for uid 65534 (mode 0700, owner root)" \
+		"share a directory of your own, or: sudo setfacl -m u:65534:rwx mine" \
+		--reuid 65534 --regid 65534 --clear-groups ./vmshare run \
+		--accel tcg --share mine disk.img
+}
+
 @test "a socket of systemd's that is none for a file server" {
 	command -v python3 >/dev/null || skip "python3 is not installed"
 	python3 - "$VMSHARE" 2>err <<-'END' || status=$?
