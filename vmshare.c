@@ -143,7 +143,7 @@ struct server_state {
 	struct serve_state connection;
 };
 
-#define SERVER_STATE_VERSION 1
+#define SERVER_STATE_VERSION 2
 
 /* This process's; a chain's completion has no other way to it. */
 static struct server_state *server_state;
@@ -292,7 +292,10 @@ static void on_fs_event(void *ctx, enum fs_event event, const char *text)
 
 static int serve_front_end(void *ctx, int sock)
 {
-	return vu_run(ctx, sock);
+	if (sock >= 0)
+		return vu_run(ctx, sock);
+	vu_give_up(ctx);
+	return 0;
 }
 
 static const struct share_ops server_ops;
@@ -315,6 +318,7 @@ static int server_open(struct server *sv, const struct share_fds *fds,
 		.event = on_vu_event,
 		.event_ctx = sv,
 		.arena = arena,
+		.keeps_left = sv->how == SERVE_LISTENING,
 	};
 	struct fs_setup setup = {
 		.options = &sv->options,
@@ -365,6 +369,8 @@ static int server_serve(void *arg, const struct share_fds *fds,
 	status = serve_connections(fds->sock, sv->how,
 				   &server_state->connection, serve_front_end,
 				   s.dev);
+	if (status == SHARE_AGAIN)
+		return status;
 	fs_close(s.fs);
 	vu_close(s.dev);
 	return status;

@@ -597,11 +597,16 @@ int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
 struct serve_state {
 	uint32_t connected;	/* conn is a connection */
 	int32_t conn;		/* its descriptor; 0: not made yet */
+	uint32_t left;		/* a front end left that may come back */
 };
+
+/* Exit status of a worker: its successor goes on, as after a crash. */
+#define SHARE_AGAIN	64
 
 /**
  * serve_connections() - in a worker: serve what comes to a socket
- * @run:	serve one; 0 or -errno
+ * @run:	serve one; 0, -errno, or 1 where it left, may come back, and
+ *		this process has to end; @conn -1: it did not come back
  *
  * Return: exit status of the worker.
  */

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,9 @@ int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
 
 /* ---- in a worker --------------------------------------------------------- */
 
+/* For so long a guest's locks stay when its front end has left. */
+#define RETURN_MS	10000
+
 /*
  * The next connection, at a descriptor that a successor knows: it is reserved
  * by a copy of the listening socket while there is none. 0 or -errno.
@@ -262,6 +266,19 @@ static int accept_next(struct serve_state *st, int sock)
 	return 0;
 }
 
+/* A front end left, and may come back: not for ever. */
+static void await_return(int sock, struct serve_state *st,
+			 int (*run)(void *ctx, int conn), void *ctx)
+{
+	struct pollfd pfd = {.fd = sock, .events = POLLIN};
+
+	if (poll(&pfd, 1, RETURN_MS) == 0) {
+		log_debug("it did not come back");
+		(void)run(ctx, -1);
+	}
+	st->left = 0;
+}
+
 int serve_connections(int sock, enum serve_how how, struct serve_state *st,
 		      int (*run)(void *ctx, int conn), void *ctx)
 {
@@ -274,16 +291,21 @@ int serve_connections(int sock, enum serve_how how, struct serve_state *st,
 		return err ? 1 : 0;
 	}
 	do {
+		if (st->left && !st->connected)
+			await_return(sock, st, run, ctx);
 		err = st->connected ? 0 : accept_next(st, sock);
 		if (err) {
 			log_error("accept: %s", strerror(-err));
 			return 1;
 		}
 		err = run(ctx, st->conn);
+		st->left = err > 0;
 		__atomic_store_n(&st->connected, 0, __ATOMIC_RELEASE);
 		/* Hangs up, and keeps the number. */
 		if (dup3(sock, st->conn, O_CLOEXEC) < 0)
 			return 1;
+		if (err > 0)
+			return SHARE_AGAIN;
 		if (err)
 			log_warning("connection: %s", strerror(-err));
 	} while (how == SERVE_LISTENING);

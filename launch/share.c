@@ -21,10 +21,11 @@
  * untrusted byte is read.
  *
  * A worker that ends by itself ends the share with its status: 0 when the
- * front end left in order. A worker that a signal killed is replaced where its
- * successor can adopt the state, unless five died with no request completed
- * between: a clone repeats addresses and canaries, so this is a defence too.
- * SIGKILL does not count; a system call filter's victim is never replaced.
+ * front end left in order; but not with SHARE_AGAIN, where it may come back. A
+ * worker that a signal killed is replaced where its successor can adopt the
+ * state, unless five died with no request completed between: a clone repeats
+ * addresses and canaries, so this is a defence too. SIGKILL does not count; a
+ * system call filter's victim is never replaced.
  *
  * A keeper of another program may take its place (heir.c). That one is forked
  * and confined as the first was, but beside it, and then SIGUSR2 to the old
@@ -272,14 +273,15 @@ static int keeper_loop(struct keeper *k)
 			log_error("can't start a worker: %m");
 			return SHARE_FAILED;
 		}
-		if (WIFEXITED(status))
+		if (WIFEXITED(status) && WEXITSTATUS(status) != SHARE_AGAIN)
 			return WEXITSTATUS(status);
 		if (keeper_asked) {
 			keeper_asked = 0;
 			(void)keeper_work(k, child_send);
 			continue;
 		}
-		if (!keeper_goes_on(k, WTERMSIG(status), &deaths))
+		if (WIFSIGNALED(status) &&
+		    !keeper_goes_on(k, WTERMSIG(status), &deaths))
 			return SHARE_FAILED;
 	}
 }

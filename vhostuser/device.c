@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,7 +49,7 @@ static int64_t now_ms(void)
 
 static void state_init(struct vu_state *s)
 {
-	s->inflight_fd = -1;
+	s->inflight_fd = s->kept_fd = -1;
 	s->exchange.reply_fd = -1;
 	s->exchange.io.msg_len = VU_UNMOVED;
 	for (unsigned int i = 0; i < CHAIN_MAX_QUEUES; i++)
@@ -114,6 +115,38 @@ static int adopt_state(struct vu_device *dev)
 	return r;
 }
 
+/*
+ * The front end of an earlier worker left, with requests in flight: forget its
+ * connection, but neither how far its rings are nor what it knows of files. No
+ * thread runs yet, and all of it can be done again.
+ */
+static void settle_left(struct vu_device *dev)
+{
+	struct vu_state *s = dev->state;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		uint32_t epoch = s->vring[i].epoch;
+
+		vu_queue_forget(&dev->queue[i]);
+		dev->queue[i].epoch = s->vring[i].epoch = epoch;
+		s->vring[i].running = false;
+	}
+	vu_proto_done(&s->exchange);
+	vu_mem_clear(dev);
+	if (s->inflight_fd >= 0) {
+		s->kept_fd = s->inflight_fd;
+		vu_commit();
+		s->inflight_fd = -1;
+	}
+	s->protocol = 0;
+	s->driver = s->greeted = s->warned = false;
+	memset(&s->inflight, 0, sizeof(s->inflight));
+	vu_commit();
+	s->connected = false;
+	vu_commit();
+	s->left = false;
+}
+
 int vu_open(struct vu_device **out, const struct vu_config *config)
 {
 	unsigned int n = config->request_queues + 1;
@@ -147,6 +180,8 @@ int vu_open(struct vu_device **out, const struct vu_config *config)
 		r = vu_bus_open();
 	for (unsigned int i = 0; i < n && r == 0; i++, dev->nr_queues++)
 		r = vu_queue_open(dev, i, &lists[i]);
+	if (r == 0 && dev->state->left)
+		settle_left(dev);
 	if (r == 0 && dev->state->connected)
 		r = adopt_state(dev);
 	if (r < 0) {
@@ -192,6 +227,51 @@ void vu_device_reset(struct vu_device *dev)
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		vu_queue_forget(&dev->queue[i]);
 	dev->state->driver = false;
+}
+
+/* What was kept for a front end that left is nobody's now. */
+static void drop_kept(struct vu_device *dev)
+{
+	struct vu_state *s = dev->state;
+	int fd = s->kept_fd;
+
+	dev->config.consumer->reset(dev->consumer_ctx);
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		dev->queue[i].epoch = ++s->vring[i].epoch;
+	vu_commit();
+	s->kept_fd = -1;
+	vu_commit();
+	close(fd);
+}
+
+/**
+ * vu_device_claim() - a ring starts: is it of the front end that left?
+ *
+ * Called before each start, the first decides.
+ */
+void vu_device_claim(struct vu_device *dev)
+{
+	struct vu_state *s = dev->state;
+	struct stat kept, mine;
+	int fd = s->kept_fd;
+
+	if (fd < 0)
+		return;
+	if (s->inflight_fd < 0 || fstat(fd, &kept) || fstat(s->inflight_fd,
+							    &mine) ||
+	    kept.st_dev != mine.st_dev || kept.st_ino != mine.st_ino) {
+		drop_kept(dev);
+		return;
+	}
+	s->kept_fd = -1;
+	vu_commit();
+	close(fd);
+}
+
+void vu_give_up(struct vu_device *dev)
+{
+	if (dev->state->kept_fd >= 0)
+		drop_kept(dev);
 }
 
 /* Is it the guest's memory that we look at? Asked some time after a kick. */
@@ -323,6 +403,22 @@ static void run_end(struct vu_device *dev)
 		nanosleep(&pause, NULL);
 }
 
+/*
+ * Did it leave while its guest used rings whose progress it keeps? A packed
+ * ring's is kept here.
+ */
+static bool may_come_back(const struct vu_device *dev)
+{
+	const struct vu_state *s = dev->state;
+
+	if (!dev->config.keeps_left || s->inflight_fd < 0)
+		return false;
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		if (s->vring[i].running && !dev->queue[i].packed)
+			return true;
+	return false;
+}
+
 int vu_run(struct vu_device *dev, int sock)
 {
 	int r = 0;
@@ -334,6 +430,11 @@ int vu_run(struct vu_device *dev, int sock)
 		r = run_loop(dev, sock);
 	if (r == -ECONNRESET || r == -EPIPE)
 		r = 0;		/* killed, which is an end like another */
+	if (r == 0 && !__atomic_load_n(&dev->stop, __ATOMIC_ACQUIRE) &&
+	    may_come_back(dev)) {
+		dev->state->left = true;
+		return VU_LEFT;
+	}
 	run_end(dev);
 	__atomic_store_n(&dev->stop, false, __ATOMIC_RELEASE);
 	return r;
@@ -386,6 +487,7 @@ int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 		}                                 \
 	} while (0)
 	NOTE(s->inflight_fd);
+	NOTE(s->kept_fd);
 	NOTE(s->exchange.reply_fd);
 	for (unsigned int i = 0; i < s->exchange.nr_fds; i++)
 		NOTE(s->exchange.fds[i]);

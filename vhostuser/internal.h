@@ -137,7 +137,7 @@ struct vu_message {
 
 /* ---- state that outlives a worker (ARENA_DEVICE) ----------------------- */
 
-#define VU_STATE_VERSION 1
+#define VU_STATE_VERSION 2
 
 /* Where the one message in work stands. */
 enum vu_stage {
@@ -218,6 +218,8 @@ struct vu_state {
 	uint64_t protocol;
 	uint32_t active;	/* memory table in use */
 	int32_t inflight_fd;	/* front end's in-flight table or -1 */
+	int32_t kept_fd;	/* of one that left and may come back, or -1 */
+	bool left;		/* it has: to be settled by the next worker */
 	struct vu_inflight_message inflight;
 	struct vu_exchange exchange;
 	struct vu_table_state table[2];
@@ -494,6 +496,7 @@ struct vu_inflight *vu_inflight_of(struct vu_device *dev, unsigned int q,
 
 /* device.c */
 void vu_device_reset(struct vu_device *dev);
+void vu_device_claim(struct vu_device *dev);
 
 /* memmap.c */
 int vu_mem_set(struct vu_device *dev, const struct vu_memory *m,

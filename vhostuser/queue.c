@@ -407,6 +407,7 @@ int vu_queue_try_start(struct vu_queue *q)
 		r = queue_descriptors(q);
 	if (r < 0)
 		return r;
+	vu_device_claim(q->dev);
 	pthread_mutex_lock(&q->lock);
 	q->inflight = vu_inflight_of(q->dev, q->index,
 				     q->packed ? ~0u : q->num);

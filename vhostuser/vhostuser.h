@@ -39,7 +39,22 @@ struct vu_config {
 		      const char *text);
 	void *event_ctx;
 	struct arena *arena;		/* where ring progress is kept */
+	/*
+	 * A front end that hangs up while rings run whose progress is in its
+	 * in-flight table may come back: see VU_LEFT.
+	 */
+	bool keeps_left;
 };
+
+/*
+ * The process has to end now, as if it had been killed: with its threads, and
+ * without closing or resetting anything. What it leaves in the arena its
+ * successor takes to vu_run(): when the front end with the same in-flight
+ * table comes back, its requests in flight are handed out again and the
+ * consumer's state is as it was. Where another one starts rings instead, the
+ * consumer is reset before.
+ */
+#define VU_LEFT	1
 
 /* What the consumer uses; its ctx is the struct vu_device. */
 extern const struct chain_ops vu_chain_ops;
@@ -66,10 +81,14 @@ void vu_set_consumer_ctx(struct vu_device *dev, void *ctx);
  * @sock:	connected stream socket; stays the caller's
  *
  * Return: 0 when the front end closed in order or vu_stop() was called,
- * -EPROTO when it broke the protocol, -errno of the socket otherwise. All
- * queues are stopped, all of the front end's memory and descriptors released.
+ * VU_LEFT where the configuration allows it, -EPROTO when it broke the
+ * protocol, -errno of the socket otherwise. But for VU_LEFT, all queues are
+ * stopped, all of the front end's memory and descriptors released.
  */
 int vu_run(struct vu_device *dev, int sock);
+
+/** vu_give_up() - wait no longer for a front end that left */
+void vu_give_up(struct vu_device *dev);
 
 /** vu_stop() - make vu_run() return soon; async-signal-safe, any thread */
 void vu_stop(struct vu_device *dev);

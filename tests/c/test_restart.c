@@ -4,6 +4,9 @@
  * Another program takes a share over, in each way to be shut in, while a guest
  * works: what is open stays open, locks stay held, no request fails; ten times
  * in the first way, twice in the others. And what can't take over does not.
+ *
+ * A front end that keeps what is in flight comes back after a lost connection,
+ * or another one comes in its place.
  */
 
 #include "tests/c/attack_rig.h"
@@ -12,6 +15,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #define FILES	600		/* more than one message of descriptors */
 #define SIZE	20000
@@ -351,6 +356,180 @@ static void moved_away(void)
 			run_mode(&modes[i], moved);
 }
 
+/* ---- a front end that comes back ----------------------------------------- */
+
+struct inflight {
+	uint64_t size, offset;
+	uint16_t queues, depth;
+};
+
+/* From the features on, with an in-flight table, which is made if *fd < 0. */
+static int begin_inflight(struct inflight *table, int *fd)
+{
+	size_t size = sizeof(*table);
+	struct vhu_hdr hdr;
+	int r = fe_set_features(fe);
+
+	if (r == 0 && *fd < 0) {
+		r = fe_send(fe, VHU_GET_INFLIGHT_FD, 0, table, size, NULL, 0);
+		if (r == 0)
+			r = fe_recv(fe, &hdr, table, &size, fd);
+	}
+	if (r == 0)
+		r = fe_set(fe, VHU_SET_INFLIGHT_FD, table, sizeof(*table), fd,
+			   1);
+	if (r == 0)
+		r = fe_share_memory(fe);
+	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++)
+		if (!fe->ring[q].desc)
+			r = fe_ring_init(fe, q);
+	return r < 0 ? r : fe_start(fe);
+}
+
+static int serve_inflight(struct inflight *table, int *fd)
+{
+	const char *argv[] = { vmshare, "serve", "--fd={fd}", "--share", NULL,
+			       NULL };
+	struct fe_opts opts = {
+		.queues = 2, .timeout_ms = 20000, .ring_size = 64,
+		.handshake_only = true,
+		.pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK |
+			   VHU_PF_INFLIGHT_SHMFD,
+	};
+	char text[160];
+	int err = make_place(false);
+
+	snprintf(text, sizeof(text), "%s:t", share);
+	argv[4] = text;
+	*table = (struct inflight){ .queues = 3, .depth = 64 };
+	*fd = -1;
+	if (!err)
+		err = fe_server_start(&server, argv, true);
+	opts.path = server.path;
+	if (!err)
+		err = fe_connect(&fe, &opts);
+	if (!err)
+		err = begin_inflight(table, fd);
+	return err ? err : fe_fuse_init(fe, 0);
+}
+
+/* The connection is lost, and made anew. */
+static int come_back(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	close(fe->sock);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", server.path);
+	fe->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(fe->sock, (struct sockaddr *)&addr, sizeof(addr)))
+		return -errno;
+	return fe_negotiate(fe);
+}
+
+static int wait_for_lock(struct fe_req **req)
+{
+	struct fuse_lk_in in = { .fh = fh[0], .owner = 2,
+				 .lk = { .type = F_WRLCK, .end = 9 } };
+	struct fe_call call = { .opcode = FUSE_SETLKW, .nodeid = node[0],
+				.in = { { &in, sizeof(in) } } };
+
+	return fe_call_start(fe, &call, req);
+}
+
+static int unlock(uint64_t owner)
+{
+	const struct fuse_file_lock lk = { .type = F_UNLCK, .end = 20 };
+
+	return fe_setlk(fe, node[0], fh[0], owner, &lk, false, false);
+}
+
+/* Nodes, handles, locks and what waits for one are as they were. */
+static void comes_back(void)
+{
+	struct inflight table;
+	struct fe_req *waits;
+	int fd;
+
+	CHECK_EQ(serve_inflight(&table, &fd), 0);
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	for (unsigned int i = 0; i < 5; i++) {
+		CHECK_EQ(wait_for_lock(&waits), 0);
+		usleep(i * 30000);
+		CHECK_EQ(come_back(), 0);
+		CHECK_EQ(begin_inflight(&table, &fd), 0);
+		CHECK_EQ(work_round(i), 0);
+		CHECK_EQ(lock_file(3), -EAGAIN);
+		CHECK_EQ(unlock(1), 0);
+		CHECK_EQ(fe_finish(waits), 0);
+		fe_req_free(waits);
+		CHECK_EQ(lock_file(1), -EAGAIN);
+		CHECK_EQ(unlock(2), 0);
+		CHECK_EQ(lock_file(1), 0);
+		CHECK_EQ(held_still(), 0);
+	}
+	close(fd);
+	shut();
+}
+
+/* Can the host have it all? */
+static bool host_locks(void)
+{
+	struct flock lk = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[128];
+	bool got;
+	int f;
+
+	snprintf(path, sizeof(path), "%s/held0", share);
+	f = open(path, O_RDWR | O_CLOEXEC);
+	got = f >= 0 && fcntl(f, F_OFD_SETLK, &lk) == 0;
+	if (f >= 0)
+		close(f);
+	return got;
+}
+
+/* Another guest has nothing of the first one's, whose locks are gone. */
+static void another_comes(void)
+{
+	struct fuse_attr_out a;
+	struct inflight table;
+	int fd, own = -1;
+
+	CHECK_EQ(serve_inflight(&table, &fd), 0);
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	CHECK_EQ(come_back(), 0);
+	CHECK(!host_locks());
+	CHECK_EQ(begin_inflight(&table, &own), 0);
+	CHECK_EQ(fe_getattr(fe, ROOT, &a), -EIO);
+	CHECK(host_locks());
+	CHECK_EQ(fe_fuse_init(fe, 0), 0);
+	CHECK_EQ(fe_getattr(fe, ROOT, &a), 0);
+	CHECK_EQ(fe_getattr(fe, node[0], &a), -ESTALE);
+	CHECK_EQ(work_round(1), 0);
+	close(fd);
+	close(own);
+	shut();
+}
+
+/* A guest that is gone for good does not keep its locks. */
+static void nobody_comes(void)
+{
+	struct inflight table;
+	int fd;
+
+	CHECK_EQ(serve_inflight(&table, &fd), 0);
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	fe_close(fe);
+	fe = NULL;
+	for (int i = 0; i < 600 && !host_locks(); i++)
+		usleep(100000);
+	CHECK(host_locks());
+	close(fd);
+	shut();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -359,6 +538,9 @@ int main(int argc, char **argv)
 		{ "programs that can't, as a user", unfit_user },
 		{ "one that does not answer", one_that_is_late },
 		{ "a directory that was moved", moved_away },
+		{ "a front end that comes back", comes_back },
+		{ "another one comes", another_comes },
+		{ "nobody comes", nobody_comes },
 	};
 	const char *wanted = getenv("VMSHARE");
 	char beside[PATH_MAX];
