@@ -57,8 +57,8 @@ static int create_dir(struct fs_worker *w)
 	return node_fd(w, w->node);
 }
 
-/* What was just made: owner, attributes, node. */
-static int created(struct fs_worker *w, int dirfd, uint32_t mode,
+/* What was just made, and is open as @fd, or -1: owner, attributes, node. */
+static int created(struct fs_worker *w, int dirfd, int fd, uint32_t mode,
 		   uint64_t rdev, struct fuse_entry_out *entry,
 		   struct fs_node **pinned)
 {
@@ -67,7 +67,8 @@ static int created(struct fs_worker *w, int dirfd, uint32_t mode,
 	int err = owner_created(w, dirfd, name, mode, rdev);
 
 	if (!err)
-		err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
+		err = fd < 0 ? fs_statx(dirfd, name, FS_STATX_MASK, &stx) :
+			       fs_statx(fd, "", FS_STATX_MASK, &stx);
 	if (!err)
 		err = node_entry(w, w->node, dirfd, name, &stx, entry, pinned);
 	if (err) {
@@ -127,7 +128,7 @@ int op_mknod(struct fs_worker *w)
 		create_end(w, err);
 	}
 	if (err >= 0)
-		err = created(w, dirfd, mode, rdev, &entry, NULL);
+		err = created(w, dirfd, -1, mode, rdev, &entry, NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 
@@ -149,7 +150,7 @@ int op_mkdir(struct fs_worker *w)
 		create_end(w, err);
 	}
 	if (err >= 0)
-		err = created(w, dirfd, mode, 0, &entry, NULL);
+		err = created(w, dirfd, -1, mode, 0, &entry, NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 
@@ -185,7 +186,8 @@ int op_symlink(struct fs_worker *w)
 		err = maplink_make(w, dirfd, w->name[0], target, len, true);
 	}
 	if (err >= 0)
-		err = created(w, dirfd, S_IFLNK | 0777, 0, &entry, NULL);
+		err = created(w, dirfd, -1, S_IFLNK | 0777, 0, &entry,
+			      NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 
@@ -196,7 +198,7 @@ static int create_made(struct fs_worker *w, int dirfd, int flags,
 		       uint32_t mode, struct fuse_entry_out *entry,
 		       struct fs_node **node)
 {
-	int err = created(w, dirfd, mode, 0, entry, node), fd;
+	int err = created(w, dirfd, -1, mode, 0, entry, node), fd;
 
 	if (err)
 		return err;
@@ -225,7 +227,7 @@ static int create_new(struct fs_worker *w, int dirfd, int flags, uint32_t mode,
 	create_end(w, fd < 0 ? fd : 0);
 	if (fd < 0)
 		return fd;
-	err = created(w, dirfd, mode, 0, entry, node);
+	err = created(w, dirfd, fd, mode, 0, entry, node);
 	if (err) {
 		close(fd);
 		return err;

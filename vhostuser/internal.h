@@ -410,7 +410,7 @@ struct vu_queue {
 	uint16_t used_idx;		/* published */
 	uint16_t signalled;		/* used index last looked at */
 	unsigned int nr_pending;
-	unsigned int weight;		/* of what is pending */
+	unsigned int gathered;		/* pushed since the last publishing */
 	int64_t first;			/* ns; when that began */
 	uint32_t done[2];		/* atomic; chains by parity */
 	uint16_t *pending;		/* heads pushed, not published */

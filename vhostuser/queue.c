@@ -35,11 +35,9 @@
 
 /*
  * Completions gathered before they are shown to a driver that runs on another
- * processor, how many bytes weigh as much as one completion, and how long the
- * first of them may wait.
+ * processor, and how long the first of them may wait.
  */
-#define BATCH_CHAINS	8
-#define BATCH_BYTES	32768
+#define BATCH_CHAINS	3
 #define BATCH_NS	25000
 /* How long a stop waits for requests that run, before it parks them. */
 #define STOP_MS		100
@@ -53,7 +51,7 @@ static struct vu_queue *queue_of(void *ctx, unsigned int q)
 
 static bool ring_publish(struct vu_queue *q)
 {
-	q->weight = 0;
+	q->gathered = 0;
 	return q->packed ? vu_packed_publish(q) : vu_split_publish(q);
 }
 
@@ -123,18 +121,16 @@ static void ops_flush(void *ctx, unsigned int index)
  * One more was pushed; whether a driver that runs beside us, on another
  * processor, should be shown now what was. Any other sees it when we sleep.
  */
-static bool batch_full(struct vu_queue *q, uint32_t bytes)
+static bool batch_full(struct vu_queue *q)
 {
 	int64_t now;
 
 	if (!vu_load(&q->beside))
 		return false;
 	now = vu_now();
-	if (!q->weight)
+	if (!q->gathered++)
 		q->first = now;
-	q->weight += BATCH_BYTES + bytes;
-	return q->weight >= BATCH_CHAINS * BATCH_BYTES ||
-	       now - q->first >= BATCH_NS;
+	return q->gathered == BATCH_CHAINS || now - q->first >= BATCH_NS;
 }
 
 static void ops_push(void *ctx, struct chain *c, uint32_t len)
@@ -154,8 +150,7 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 			vu_packed_push(q, c->head, len);
 		else
 			vu_split_push(q, c->head, len);
-		signal = batch_full(q, len + (uint32_t)c->readable) &&
-			 ring_publish(q);
+		signal = batch_full(q) && ring_publish(q);
 	}
 	/* Pairs with the acquire in memmap: the chain's memory is let go. */
 	__atomic_store_n(&q->done[p], q->done[p] + 1, __ATOMIC_RELEASE);

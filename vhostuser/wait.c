@@ -41,7 +41,12 @@
  * and a thread's waking.
  */
 #define LINGER_NS	100000
-#define LINGER_LOOKS	32
+#define LINGER_LOOKS	8
+/*
+ * Eight looks take half a microsecond. When they took as long as this, another
+ * thread had our processor: the driver may have been it.
+ */
+#define LINGER_TORN_NS	2500
 /* What did not pay is tried again after so many times at the latest. */
 #define HABIT_MAX	1024
 
@@ -135,20 +140,29 @@ static inline void processor_pause(void)
 /* Look on for a moment, with no kicks wanted; whether something came. */
 static bool queue_linger(struct vu_queue *q)
 {
-	bool came = false;
-	int64_t until;
+	bool came = false, torn = false;
+	int64_t now, before, until;
 
-	if (!q->index || !habit_due(&q->linger))
+	if (!q->index)
 		return false;
-	until = vu_now() + LINGER_NS;
+	/* What came while we worked, or signalled, took no waiting. */
+	if (ring_look(q))
+		return true;
+	if (!habit_due(&q->linger))
+		return false;
+	now = vu_now();
+	until = now + LINGER_NS;
 	do {
+		before = now;
 		for (int i = 0; i < LINGER_LOOKS && !came; i++) {
 			processor_pause();
 			came = ring_look(q);
 		}
-	} while (!came && !vu_queue_over(q) && vu_now() < until);
-	habit_learn(&q->linger, came);
-	vu_store(&q->beside, came);
+		now = vu_now();
+		torn = now - before > LINGER_TORN_NS;
+	} while (!came && !torn && !vu_queue_over(q) && now < until);
+	habit_learn(&q->linger, came && !torn);
+	vu_store(&q->beside, came && !torn);
 	return came;
 }
 
@@ -173,7 +187,9 @@ int vu_wait(struct vu_queue *q)
 			break;
 		n = epoll_wait(q->epoll, &ev, 1,
 			       vu_load(&q->st->kick) < 0 ? POLL_MS : -1);
-		if (n > 0 && ev.data.u32 == WOKEN_BY_KICK && !ring_arm(q))
+		if (ring_look(q))
+			break;
+		if (n > 0 && ev.data.u32 == WOKEN_BY_KICK)
 			queue_suspect(q);
 	}
 	ring_disarm(q);

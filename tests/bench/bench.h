@@ -149,7 +149,7 @@ struct run {
 	uint64_t fh;
 	struct fuse_forget_one *forget;	/* what to give back */
 	unsigned int nr_forget, max_forget;
-	struct fe_req *lost[64];	/* FORGETs in flight */
+	struct fe_req *lost[512];	/* FORGETs in flight: half a ring */
 	unsigned int nr_lost;
 	char why[160];		/* what was wrong, "" if nothing */
 	/* results */
