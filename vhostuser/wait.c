@@ -29,12 +29,12 @@
 /* A ring without a kick descriptor is looked at this often. */
 #define POLL_MS		1
 /*
- * FORGETs gather this long behind a first one, unless as many as that came at
- * once: nobody waits for them, and each kick is an exit of the guest's and a
- * thread's waking here.
+ * FORGETs gather this long behind others, or shortly where they would fill
+ * the ring: nobody waits for them, and each kick is an exit of the guest's and
+ * a thread's waking here.
  */
 #define GATHER_MS	5
-#define GATHER_CHAINS	32
+#define GATHER_FAST_MS	1
 /*
  * A leader looks at an empty ring this long before it sleeps, since a driver
  * that runs on another processor often adds more at once: that saves its kick
@@ -114,6 +114,7 @@ static bool queue_gather(struct vu_queue *q)
 {
 	unsigned int popped = q->popped;
 	struct epoll_event ev;
+	int ms;
 
 	q->popped = 0;
 	if (q->gathering)
@@ -122,9 +123,11 @@ static bool queue_gather(struct vu_queue *q)
 	if (!popped || q->index || !habit_due(&q->gather))
 		return false;
 	q->gathering = true;
-	/* No kick was asked for: only a stop ends this early. */
-	if (popped < GATHER_CHAINS)
-		(void)epoll_wait(q->epoll, &ev, 1, GATHER_MS);
+	ms = popped > q->num / 4 ? GATHER_FAST_MS : GATHER_MS;
+	/* No kick was asked for: there may be one from before, then a stop. */
+	if (epoll_wait(q->epoll, &ev, 1, ms) > 0 &&
+	    ev.data.u32 == WOKEN_BY_KICK)
+		(void)epoll_wait(q->epoll, &ev, 1, ms);
 	return true;
 }
 
