@@ -234,6 +234,7 @@ int server_open(struct server_link *s, const char *name, const char *dir,
 		.queues = queues,
 		.ring_size = RING_SIZE,
 		.mem_size = MEMORY,
+		.warm = true,
 		.blocking = true,
 	};
 	const struct timespec settle = { .tv_nsec = 100000000 };

@@ -52,6 +52,7 @@ struct fe_opts {
 	unsigned int ring_size;	/* 2..1024 (power of 2 if split); 128 */
 	unsigned int regions;	/* of guest memory, 1..8; 1 */
 	bool adjacent;		/* no gap between the regions' addresses */
+	bool warm;		/* pages that were freed are used first */
 	size_t mem_size;	/* bytes in all; 64 MiB */
 	bool no_indirect;
 	bool no_event_idx;

@@ -3,7 +3,8 @@
  * Guest memory: one memfd for each region, mapped here and handed to the
  * server. Guest-physical addresses, our addresses and file offsets are all
  * different from each other, so that a server which mixes them up is found
- * out. Pages are handed out first-fit and never across a region's border.
+ * out. Pages are handed out next-fit and never across a region's border; with
+ * the option "warm" first-fit, as a guest's kernel would.
  */
 
 #include "tests/frontend/memory.h"
@@ -129,7 +130,7 @@ int fe_alloc(struct fe *fe, size_t len, struct fe_buf *buf)
 
 void fe_free(struct fe *fe, struct fe_buf *buf)
 {
-	size_t pages = (buf->len + FE_PAGE - 1) / FE_PAGE;
+	size_t pages = (buf->len + FE_PAGE - 1) / FE_PAGE, at;
 
 	if (!buf->p)
 		return;
@@ -139,7 +140,10 @@ void fe_free(struct fe *fe, struct fe_buf *buf)
 
 		if (buf->gpa < r->gpa || buf->gpa - r->gpa >= r->size)
 			continue;
-		memset(r->used + (buf->gpa - r->gpa) / FE_PAGE, 0, pages);
+		at = (buf->gpa - r->gpa) / FE_PAGE;
+		memset(r->used + at, 0, pages);
+		if (fe->opts.warm && at < r->hint)
+			r->hint = at;
 		break;
 	}
 	pthread_mutex_unlock(&fe->lock);
