@@ -105,9 +105,10 @@ static void print_options(void)
 {
 	printf("options of run, check and libvirt-xml, keys of [vm]:\n\n");
 	print_scope(CFG_RUN, 0, true);
-	printf("\nmore for check:\n\n");
+	printf("\nmore for check, ps and stat:\n\n");
 	for (unsigned int i = 0; i < cfg_nr_keys; i++)
-		if ((cfg_keys[i].scope & (CFG_CHECK | CFG_RUN)) == CFG_CHECK)
+		if ((cfg_keys[i].scope & (CFG_CHECK | CFG_STAT)) &&
+		    !(cfg_keys[i].scope & CFG_RUN))
 			print_key(&cfg_keys[i], true);
 	printf("\noptions of serve:\n\n");
 	print_scope(CFG_SERVE, 0, true);

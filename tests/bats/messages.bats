@@ -77,7 +77,7 @@ setup() {
 		time.sleep(60)
 	END
 	locker=$!
-	wait_for 10 test -s locked
+	wait_for 30 test -s locked
 	refused 125 "disk.img: in use by another process (pid $locker python3)" \
 		"stop it, or make a copy of the disk" run --accel tcg disk.img
 	refused 125 "disk.img: in use by another process (pid $locker python3)" \
@@ -355,7 +355,7 @@ on_tty() {
 		time.sleep(60)
 	END
 	other=$!
-	wait_for 10 test -s there
+	wait_for 30 test -s there
 	v stat "$tag"
 	ended 125
 	says "warning: pid $other is another version of vmshare"
@@ -366,7 +366,7 @@ on_tty() {
 	wait $other || true
 	"$VMSHARE" serve -s "src:$tag" --socket s 2>served.err </dev/null &
 	other=$!
-	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	wait_for 30 eval '"$VMSHARE" ps | grep -q "$tag="'
 	kill -STOP $other
 	"$VMSHARE" restart "$tag" 2>err </dev/null &
 	asks=$!
@@ -412,7 +412,7 @@ on_tty() {
 	"$VMSHARE" run --accel tcg --console none -s src:t disk.img >out 2>err \
 		</dev/null &
 	parent=$!
-	wait_for 10 test -e started
+	wait_for 30 test -e started
 	# Its children are the guardian, the keeper and QEMU, in this order.
 	keeper=$(pgrep -P $parent | sed -n 2p)
 	kill -9 "$keeper"

@@ -11,6 +11,10 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
 }
 
+teardown() {
+	umount "$BATS_TEST_TMPDIR/root" 2>/dev/null || true
+}
+
 @test "README's transcript is what the demo prints" {
 	command -v qemu-system-x86_64 >/dev/null || skip "no QEMU"
 	timeout 300 "$top/tests/demo" >demo 2>demo.err </dev/null ||
@@ -74,9 +78,11 @@ setup() {
 	mkdir tree
 	(cd "$top" && git ls-files -co --exclude-standard | while read -r f; do
 		[ ! -e "$f" ] || echo "$f"; done | tar -cf - -T -) | tar -xf - -C tree
-	env -u MAKEFLAGS -u MAKELEVEL make -C tree deb >log 2>&1 || fail "$(tail log)"
+	env -u MAKEFLAGS -u MAKELEVEL make -j"$(nproc)" -C tree deb >log 2>&1 || fail "$(tail log)"
 	deb=$(echo tree/build/*.deb)
-	cp -a --reflink=auto "$tree" "$root"
+	mkdir root up work
+	mount -t overlay none -o "lowerdir=$tree,upperdir=up,workdir=work" root \
+		2>/dev/null || cp -a --reflink=auto "$tree/." "$root"
 	cp "$deb" "$root/vmshare.deb"
 	# The image leaves manuals out; a package may depend on nothing.
 	chroot "$root" dpkg -i --path-include='/usr/share/man/*' /vmshare.deb
@@ -108,5 +114,4 @@ setup() {
 	chroot "$root" dpkg -r vmshare
 	[ ! -e "$root/usr/bin/vmshare" ]
 	[ -z "$(find "$root/usr/share" -name '*vmshare*')" ]
-	rm -rf "$root"
 }

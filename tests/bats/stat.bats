@@ -32,8 +32,8 @@ serve() { # in the background; $server is its pid
 	"$VMSHARE" serve --share "src:$tag" --socket s "$@" >served.out \
 		2>served.err </dev/null &
 	server=$!
-	wait_for 10 test -S s
-	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	wait_for 30 test -S s
+	wait_for 30 eval '"$VMSHARE" ps | grep -q "$tag="'
 }
 
 @test "ps and stat find a server, by process and by tag" {
@@ -64,8 +64,8 @@ serve() { # in the background; $server is its pid
 	mkdir $'a "b"\n\033c'
 	"$VMSHARE" serve --share $'a "b"\n\033c'":$tag" --socket s 2>served.err &
 	server=$!
-	wait_for 10 test -S s
-	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	wait_for 30 test -S s
+	wait_for 30 eval '"$VMSHARE" ps | grep -q "$tag="'
 	v ps
 	prints 'a "b"\x0a\x1bc'
 	v ps --json
@@ -96,7 +96,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	serve
 	"$VMSHARE" stat --watch "$tag" >watched 2>watched.err </dev/null &
 	watch=$!
-	wait_for 10 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
+	wait_for 30 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
 	kill -TERM $server
 	wait $server
 	wait $watch
@@ -115,9 +115,9 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 @test "SIGUSR1 to a server with nothing to do is answered and harmless" {
 	serve
 	kill -USR1 $server
-	wait_for 5 grep -q "share '$tag': no request has run for 100 ms" served.err
+	wait_for 30 grep -q "share '$tag': no request has run for 100 ms" served.err
 	kill -USR1 $server
-	wait_for 5 eval '[ "$(grep -c "no request" served.err)" = 2 ]'
+	wait_for 30 eval '[ "$(grep -c "no request" served.err)" = 2 ]'
 	kill -TERM $server
 	wait $server
 }
@@ -137,8 +137,8 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	grep -q "stat $server: Permission denied" err
 	"${other[@]}" ./vmshare serve --share "theirs:u$tag" \
 		--socket theirs/s 2>theirs.err &
-	wait_for 10 test -S theirs/s
-	wait_for 10 eval '"${other[@]}" ./vmshare ps | grep -q "u$tag="'
+	wait_for 30 test -S theirs/s
+	wait_for 30 eval '"${other[@]}" ./vmshare ps | grep -q "u$tag="'
 	"${other[@]}" ./vmshare stat "u$tag" >out
 	grep -q "share 'u$tag'" out
 }
@@ -176,7 +176,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 			.count >= 2 and .p50_ns > 0 and .p99_ns >= .p50_ns)' out
 	"$VMSHARE" stat --watch "$tag" >watched 2>watched.err </dev/null &
 	watch=$!
-	wait_for 20 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
+	wait_for 30 eval '[ "$(grep -c "^share" watched)" -ge 2 ]'
 	flock -u 7
 	wait $guest
 	wait $watch
@@ -254,7 +254,7 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 		    os.unlink("/dev/log")
 	END
 	log=$!
-	wait_for 10 test -S /dev/log
+	wait_for 30 test -S /dev/log
 	serve --syslog
 	kill -USR1 $server
 	wait $log
@@ -276,10 +276,10 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 	JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/6) \
 		"$VMSHARE" serve --share "src:$tag" --socket s 2>&6 </dev/null &
 	server=$!
-	wait_for 10 test -S s
-	wait_for 10 eval '"$VMSHARE" ps | grep -q "$tag="'
+	wait_for 30 test -S s
+	wait_for 30 eval '"$VMSHARE" ps | grep -q "$tag="'
 	kill -USR1 $server
-	wait_for 5 grep -q "^<5>vmshare: note: share '$tag': no request" journaled
+	wait_for 30 grep -q "^<5>vmshare: note: share '$tag': no request" journaled
 	kill -TERM $server
 	wait $server
 	exec 6>&-

@@ -14,8 +14,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -231,76 +229,6 @@ static void nonsense_from_the_guest(void)
 			    "port\n"));
 	CHECK(strstr(words, "error: the guest ended before its command did "
 			    "(it never came up)\n"));
-}
-
-static char *what_stderr_gets(void (*act)(void))
-{
-	int file = memfd_create("words", MFD_CLOEXEC);
-	int saved = dup(STDERR_FILENO);
-	ssize_t n;
-
-	dup2(file, STDERR_FILENO);
-	act();
-	dup2(saved, STDERR_FILENO);
-	close(saved);
-	n = pread(file, words, sizeof(words) - 1, 0);
-	words[n < 0 ? 0 : n] = '\0';
-	close(file);
-	return words;
-}
-
-static void wait_in_vain(void)
-{
-	struct share_config sc = {.tag = "src"};
-	struct share s = {.config = &sc};
-
-	outcome_waiting(&s, 60);
-}
-
-/* At a limit of descriptors what ps and stat need is what is given up. */
-static void publish_without_room(void)
-{
-	struct rlimit was, none;
-	struct config c;
-	int fd;
-
-	init_config(&c);
-	c.command = "run";
-	getrlimit(RLIMIT_NOFILE, &was);
-	none = was;
-	none.rlim_cur = 0;
-	setrlimit(RLIMIT_NOFILE, &none);
-	look_publish(&c);
-	CHECK(!look_stats(0, &fd));
-	setrlimit(RLIMIT_NOFILE, &was);
-}
-
-static int hung_up(void *ctx, int conn)
-{
-	(void)ctx, (void)conn;
-	return -ECONNRESET;
-}
-
-static void serve_one(void)
-{
-	CHECK_EQ(serve_connections(-1, SERVE_CONNECTED, NULL, hung_up, NULL),
-		 1);
-}
-
-static void rare_words(void)
-{
-	CHECK_STR(what_stderr_gets(wait_in_vain),
-		  "vmshare: note: the guest has not set up share 'src' in 60 "
-		  "s: it boots slowly, or its kernel lacks "
-		  "CONFIG_VIRTIO_FS\n");
-	CHECK_STR(what_stderr_gets(publish_without_room),
-		  "vmshare: warning: 'vmshare ps' won't show this one: "
-		  "Too many open files\n"
-		  "vmshare: warning: 'vmshare stat' won't show a share: "
-		  "Too many open files\n");
-	CHECK_STR(what_stderr_gets(serve_one),
-		  "vmshare: error: connection to QEMU: Connection reset by "
-		  "peer\n");
 }
 
 static void exec_fails(void)
@@ -670,7 +598,6 @@ static const struct check_case cases[] = {
 	{"memory that is not shared", memory_not_shared},
 	{"a share without a driver", no_driver},
 	{"nonsense from the guest", nonsense_from_the_guest},
-	{"rare words", rare_words},
 	{"exec fails", exec_fails},
 	{"the first signal asks", first_signal_asks},
 	{"a guest that does not listen is ended", asked_in_vain},
