@@ -26,7 +26,7 @@
  * SCOPE is client (names that the guest uses begin with KEY), server (names on
  * the host begin with PREPEND) or all. TYPE is ok (as it is), bad (EPERM;
  * hidden), unsupported (EOPNOTSUPP) or prefix (the host's has PREPEND before
- * it). "map" with KEY and PREPEND alone, as the last rule, stands for prefix
+ * it; KEY does not matter in that direction, as virtiofsd has it). "map" with KEY and PREPEND alone, as the last rule, stands for prefix
  * and for keeping both sides out of each other's names. What no rule fits is
  * bad. They are read where they are needed, from the text.
  */
@@ -212,14 +212,13 @@ static const char *map_to_guest(const char *map, const char *host)
 	struct rule r;
 
 	while (rule_next(&map, &step, &r) > 0) {
-		const char *rest = host + strlen(r.prepend);
-
-		if (!r.server || !starts(host, r.prepend) ||
-		    (r.type == RULE_PREFIX && !starts(rest, r.key)))
+		if (!r.server || !starts(host, r.prepend))
 			continue;
-		if (r.type == RULE_OK)
-			return host;
-		return r.type == RULE_PREFIX ? rest : NULL;
+		if (r.type == RULE_PREFIX)
+			host += strlen(r.prepend);
+		else if (r.type != RULE_OK)
+			break;
+		return *host ? host : NULL;
 	}
 	return NULL;
 }
@@ -242,6 +241,8 @@ int owner_xattr_to_host(struct fs_worker *w, const char *guest,
 		return copy_name(host, OURS, guest);
 	if (fs->options.xattr_map) {
 		err = map_to_host(fs->options.xattr_map, guest, host);
+		if (err == -EPERM && !set)
+			err = -ENODATA;	/* it is hidden, not forbidden */
 		if (!err && is_owner(host))
 			err = set ? -EPERM : -ENODATA;
 		return err;

@@ -149,6 +149,14 @@ static inline bool host_has(const char *name, const char *attr)
 	return lgetxattr(path, attr, NULL, 0) >= 0;
 }
 
+static inline int host_set(const char *name, const char *attr)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", rig.dir, name);
+	return lsetxattr(path, attr, "1", 1, 0);
+}
+
 static inline struct fuse_attr attr_of(uint64_t node)
 {
 	struct fuse_attr attr = { .mode = 0 };

@@ -408,12 +408,21 @@ static void xattr_rules(void)
 	CHECK_EQ(set_xattr(node, "user.virtiofs.trusted.a", "1"), -EPERM);
 	CHECK_EQ(set_xattr(node, "user.no.x", "1"), -EPERM);
 	CHECK_EQ(set_xattr(node, "user.never.x", "1"), -EOPNOTSUPP);
+	/* What virtiofsd makes of the same: hidden, and stripped whole. */
+	CHECK_EQ(get_xattr(node, "user.no.x"), -ENODATA);
+	CHECK_EQ(get_xattr(node, "user.virtiofs.trusted.a"), -ENODATA);
+	CHECK_EQ(get_xattr(node, "user.never.x"), -EOPNOTSUPP);
+	CHECK_EQ(host_set("f", "user.virtiofs.user.h"), 0);
+	CHECK_EQ(host_set("f", "user.virtiofs."), 0);
+	CHECK(lists(node, "user.h") && !lists(node, "user.virtiofs.user.h"));
+	CHECK(!lists(node, ""));
 	rig_stop(&rig);
 }
 
 /* A capability under another name goes with a write, as the kernel's would. */
 static void xattr_capability(void)
 {
+	struct fuse_fallocate_in room = { .length = 9 };
 	uint64_t node, fh;
 
 	rig_prepare(&rig);
@@ -427,6 +436,19 @@ static void xattr_capability(void)
 	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
 	CHECK_EQ(set_attr(node, FATTR_GID, 0, 0, getegid()), 0);
 	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	CHECK_EQ(set_attr(node, FATTR_SIZE, 0, 0, 0), 0);
+	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	room.fh = fh;
+	rq(&rig, FUSE_FALLOCATE, node);
+	rq_put(&rig, &room, sizeof(room));
+	CHECK_EQ(rq_run(&rig), 0);
+	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	/* Reading it, and a change of the mode, are no such thing. */
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	CHECK_EQ(set_attr(node, FATTR_MODE, 0640, 0, 0), 0);
+	CHECK_EQ(get_xattr(node, "security.capability"), 3);
 	rig_stop(&rig);
 }
 
