@@ -128,7 +128,8 @@ static int take_handles(struct vfs_parse *v, const char *name,
 {
 	if (strcmp(value, "never") == 0)
 		return set(v, "inode-handles", "off");
-	if (strcmp(value, "prefer") == 0)
+	/* "fallback" is the older name of the same. */
+	if (strcmp(value, "prefer") == 0 || strcmp(value, "fallback") == 0)
 		return set(v, "inode-handles", "on");
 	return cfg_fail(&v->p, "%s %s: must be never or prefer", name, value);
 }

@@ -165,6 +165,7 @@ static const char *const rust[] = {
 	"--allow-mmap", "--writeback", "--allow-direct-io", "--no-readdirplus",
 	"--announce-submounts", "--no-announce-submounts",
 	"--inode-file-handles=never", "--inode-file-handles=prefer",
+	"--inode-file-handles=fallback",
 	"--killpriv-v2", "--no-killpriv-v2", "--readonly",
 	"--uid-map=:0:1000:1:", "--gid-map=|0|1000|1|",
 	"--translate-uid map:0:1000:1", "--translate-gid=map:0:1000:1",
