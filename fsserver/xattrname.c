@@ -26,9 +26,10 @@
  * SCOPE is client (names that the guest uses begin with KEY), server (names on
  * the host begin with PREPEND) or all. TYPE is ok (as it is), bad (EPERM;
  * hidden), unsupported (EOPNOTSUPP) or prefix (the host's has PREPEND before
- * it; KEY does not matter in that direction, as virtiofsd has it). "map" with KEY and PREPEND alone, as the last rule, stands for prefix
- * and for keeping both sides out of each other's names. What no rule fits is
- * bad. They are read where they are needed, from the text.
+ * it; in that direction KEY does not matter, as virtiofsd has it). "map" with
+ * KEY and PREPEND alone, as the last rule, stands for prefix and for keeping
+ * both sides out of each other's names. What no rule fits is bad. They are read
+ * where they are needed, from the text.
  */
 
 #include "fsserver/acl.h"

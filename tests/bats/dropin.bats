@@ -54,6 +54,35 @@ serves() {
 	serves -o "source=$PWD/a,,b"
 }
 
+# known NAME...: taken, or refused by a reason
+known() {
+	local name
+	for name in "$@"; do
+		v --print-capabilities "$name"
+		[[ $err != *"unknown option"* ]] || fail "$err"
+		[ "$status" = 0 ] || says "${name#-o}"
+	done
+}
+
+@test "each option that a virtiofsd of this machine lists is known" {
+	local rust=/usr/libexec/virtiofsd c=/usr/lib/qemu/virtiofsd list
+	[ -x $rust ] || [ -x $c ] || skip "no virtiofsd to compare with"
+	if [ -x $rust ]; then
+		list=$($rust --help | grep -oE '^ +(-[a-zA-Z], )?--?[a-z0-9-]+' |
+			grep -oE -- '--?[a-z0-9-]+$')
+		[ "$(wc -w <<<"$list")" -gt 30 ]
+		# shellcheck disable=SC2046 # words
+		known $(grep -vx -- -o <<<"$list")
+	fi
+	if [ -x $c ]; then
+		list=$($c --help | grep -oE -- '-o [a-z_0-9|/]+' | tr '|/' '\n\n')
+		[ "$(wc -w <<<"$list")" -gt 40 ]
+		# shellcheck disable=SC2046 # words
+		known $(sed 's/^-o //; s/^/-o/' <<<"$list") \
+			$($c --help | grep -oE '^ +--[a-z-]+' | tr -d ' ')
+	fi
+}
+
 @test "what it can't honour is refused by name" {
 	v --socket-path=s --shared-dir src --frobnicate
 	ended 125
