@@ -149,6 +149,37 @@ static void put_disk(const struct config *c, unsigned int i)
 	puts("    </disk>");
 }
 
+/* Ranges one to one, both ways, are all that an <idmap> can have. */
+static bool is_idmap(const char *map)
+{
+	return !map || !map[strspn(map, "0123456789:,")];
+}
+
+static void put_idmap(const char *element, const char *map)
+{
+	unsigned int guest, host, count;
+
+	while (map && sscanf(map, "%u:%u:%u", &guest, &host, &count) == 3) {
+		printf("        <%s start='%u' target='%u' count='%u'/>\n",
+		       element, guest, host, count);
+		map = strchr(map, ',');
+		map = map ? map + 1 : NULL;
+	}
+}
+
+static void put_idmaps(const struct share_config *s)
+{
+	if ((!s->uid_map && !s->gid_map) || !is_idmap(s->uid_map) ||
+	    !is_idmap(s->gid_map))
+		return;
+	puts("      <idmap>");
+	put_idmap("uid", s->uid_map);
+	put_idmap("gid", s->gid_map);
+	puts("      </idmap>");
+	log_note("share '%s': a libvirt before 10.0 ignores uid-map and "
+		 "gid-map", s->tag);
+}
+
 /* Options that only a command line of ours has. */
 static void note_lost(const struct config *c, const struct share_config *s)
 {
@@ -164,7 +195,8 @@ static void note_lost(const struct config *c, const struct share_config *s)
 		{!s->submounts, "submounts"},
 		{s->access && strcmp(s->access, "passthrough") != 0, "access"},
 		{s->xattr_map, "xattr-map"},
-		{s->uid_map || s->gid_map, "uid-map and gid-map"},
+		{!is_idmap(s->uid_map), "this uid-map"},
+		{!is_idmap(s->gid_map), "this gid-map"},
 		{s->inode_limit, "inode-limit"},
 		{strcmp(s->seccomp, "kill") != 0, "seccomp"},
 	};
@@ -206,6 +238,7 @@ static void put_share(const struct config *c, const struct share_config *s,
 	} else {
 		note_lost(c, s);
 		put_binary(s, self);
+		put_idmaps(s);
 		put_empty(6, "source", "dir", absolute(s->dir, path));
 	}
 	put_empty(6, "target", "dir", s->tag);

@@ -586,6 +586,10 @@ static void libvirt_domain(void)
 		"posix='on' flock='off'/>",
 		"<target dir='a&amp;b&apos;'/>\n      <readonly/>",
 		"<source socket='/no/s'/>",
+		"<idmap>\n        <uid start='0' target='1000' count='1'/>\n"
+		"        <uid start='1' target='100000' count='65536'/>\n"
+		"        <gid start='0' target='100' count='1'/>\n"
+		"      </idmap>\n      <source dir='/no/m'/>",
 	};
 	char path[128];
 	size_t n;
@@ -595,7 +599,9 @@ static void libvirt_domain(void)
 	CHECK_EQ(parse("libvirt-xml --arch x86_64 -p 2 -m 1G --ephemeral "
 		       "--numa cpus=0 --numa cpus=1 -s /no/x:a&b',ro,cache="
 			"none,xattr=off,flock=off,queue-size=512 "
-			"--share-socket /no/s:t /no/disk.img"), 0);
+			"-s /no/m:m,uid-map=0:1000:1,uid-map=1:100000:65536"
+			",gid-map=0:100:1 --share-socket /no/s:t "
+			"/no/disk.img"), 0);
 	modern();
 	snprintf(path, sizeof(path), "%s/xml", top);
 	fflush(stdout);
