@@ -69,6 +69,34 @@ static void libvirt_o_dialect(void)
 	CHECK_EQ(c.verbose, 1);
 }
 
+/*
+ * Word for word what a libvirt 11.3 ran, of a domain with each element that it
+ * knows for virtiofs, the directory "a, b,,c" among them.
+ */
+static void libvirt_11_3(void)
+{
+	const struct share_config *s = &c.shares[0];
+
+	CHECK_EQ(virtiofsd("/usr/bin/vmshare --fd=21 -o source=/s/opts,"
+			   "cache=none,sandbox=chroot,no_xattr,no_flock,"
+			   "no_posix_lock --thread-pool-size=4 "
+			   "--rlimit-nofile=512"), 0);
+	CHECK_STR(s->cache, "none");
+	CHECK_STR(s->sandbox, "chroot");
+	CHECK(!s->xattr && !s->flock && !s->posix_lock);
+	CHECK_EQ(s->threads, 4);
+	CHECK_EQ(s->open_files, 512);
+	CHECK_EQ(virtiofsd("/usr/bin/vmshare --fd=21 -o source=/s/map,xattr "
+			   "--uid-map=:0:1000:1: --gid-map=:0:1000:1: "
+			   "--readonly"), 0);
+	CHECK(s->xattr && s->ro && s->flock && s->posix_lock);
+	CHECK_STR(s->uid_map, "0:1000:1");
+	CHECK_STR(s->gid_map, "0:1000:1");
+	CHECK_EQ(virtiofsd("/usr/bin/vmshare --fd=21 -o "
+			   "source=/s/a,,%b,,,,c"), 0);
+	CHECK_STR(s->dir, "/s/a, b,,c");
+}
+
 /* What libvirt 11.3 writes with "separate-options", Kata, and mkosi. */
 static void separate_options(void)
 {
@@ -248,6 +276,7 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{"called_as_virtiofsd", called_as_virtiofsd},
 		{"libvirt_o_dialect", libvirt_o_dialect},
+		{"libvirt_11_3", libvirt_11_3},
 		{"separate_options", separate_options},
 		{"refused_of_virtiofsd", refused_of_virtiofsd},
 		{"every_option", every_option},
