@@ -12,6 +12,8 @@ load helper
 setup_file() {
 	local tool
 	export SKIP='' L=$BATS_FILE_TMPDIR/libvirt
+	export LOCKS=${LOCKS:-$top/build/tests/locks}
+	[ -x "$LOCKS/ask" ] || export SKIP="tests/locks is not built"
 	[ "$(id -u)" = 0 ] || export SKIP="needs root for libvirtd"
 	for tool in libvirtd virtlogd virsh qemu-system-x86_64 nsenter; do
 		PATH=$PATH:/usr/sbin command -v $tool >/dev/null ||
@@ -21,6 +23,10 @@ setup_file() {
 	[ -n "$SKIP" ] || image disk
 	[ -z "$SKIP" ] || return 0
 	mkdir -p "$L/mem"
+	# as installed, next to what else there is
+	make -s -C "$top" install PREFIX="$L/installed" >/dev/null
+	cp /usr/share/qemu/vhost-user/*.json \
+		"$L/installed/share/qemu/vhost-user" 2>/dev/null || true
 	cat >"$L/session" <<-'END'
 		set -e
 		PATH=$PATH:/usr/sbin
@@ -41,7 +47,10 @@ setup_file() {
 			mount --bind "$L/$f" /etc/$f
 		done
 		grep -q ^kvm: /etc/group || echo kvm:x:64056: >>"$L/group"
-		mkdir -p /run/libvirt/common /var/lib/libvirt/qemu /dev/hugepages
+		mkdir -p /run/libvirt/common /var/lib/libvirt/qemu /dev/hugepages \
+			/usr/share/qemu/vhost-user
+		mount --bind "$L/installed/share/qemu/vhost-user" \
+			/usr/share/qemu/vhost-user
 		mountpoint -q /dev/hugepages || mount -t hugetlbfs none /dev/hugepages
 		cat >/etc/libvirt/qemu.conf <<-CONF
 			user = "root"
@@ -89,8 +98,10 @@ setup() {
 			cp /mnt/$tag/from-host /mnt/$tag/from-guest
 			setfattr -n user.guest -v 1 /mnt/$tag/from-guest &&
 				echo $tag has xattrs
-			flock -n /mnt/$tag/held true && echo $tag is not locked
-			flock -n /mnt/$tag/from-guest true && echo $tag locks
+			echo $tag: $(./ask /mnt/$tag/held w f)
+			echo $tag: $(./ask /mnt/$tag/from-guest w f)
+			flock -n /mnt/$tag/from-guest \
+				flock -n /mnt/$tag/from-guest true || echo $tag excludes
 			umount /mnt/$tag && echo $tag is done
 		done
 		ls -d /sys/devices/system/node/node*
@@ -99,6 +110,7 @@ setup() {
 	memory="<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
 	cpu="<cpu mode='maximum'/>"
 	filesystems=
+	cp "$LOCKS/ask" ctl
 	add ctl "<binary path='$VMSHARE' xattr='on'/>"
 	add mount_tag "<binary path='$VMSHARE' xattr='on'/>"
 }
@@ -156,23 +168,33 @@ domain() {
 
 # starts XML: wait for its end, look at what the guest did
 starts() {
-	local tag pid fd
+	local tag pid hold
+	mkfifo hold
 	for tag in $(cat ctl/tags); do
-		exec {fd}<"$tag/held"
-		flock -n "$fd"
+		"$LOCKS/ask" "$tag/held" w f hold <hold >"held.$tag" 3>&- &
+	done
+	exec {hold}>hold
+	for tag in $(cat ctl/tags); do
+		wait_for 20 grep -q 'f ok' "held.$tag"
 	done
 	virsh create "$PWD/$1"
-	pgrep -af "$VMSHARE.*--fd=" >servers || true
+	pgrep -af "vmshare.*--fd=.*source=$PWD" >servers || true
 	pid=$(pgrep -f "qemu-system.* guest=$(sed -n 's,.*<name>\(.*\)</name>,\1,p' "$1"),")
 	tr '\0' '\n' <"/proc/$pid/cmdline" >qemu
 	timeout 240 tail --pid="$pid" -f /dev/null
+	exec {hold}>&-
 	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log; tail -n 5 console)"
 	for tag in $(cat ctl/tags); do
 		cmp "$tag/from-host" "$tag/from-guest"
 		grep -qx "$tag is done" ctl/log || fail "$(cat ctl/log)"
+		grep -qx "$tag excludes" ctl/log || fail "$(cat ctl/log)"
+		grep -qx "$tag: w ok f ok" ctl/log || fail "$(cat ctl/log)"
+		# locks of the host hold for the guest, but where they are off
+		[ "$tag" = bare ] || grep -qx "$tag: w EAGAIN f EAGAIN" ctl/log ||
+			fail "$(cat ctl/log)"
 	done
 	# libvirt ends its servers with the domain
-	wait_for 10 eval '! pgrep -f "$VMSHARE.*--fd=.*source=$PWD" >/dev/null'
+	wait_for 30 eval '! pgrep -f "vmshare.*--fd=.*source=$PWD" >/dev/null'
 }
 
 # qemu_has WORD: in its command line
@@ -186,24 +208,26 @@ qemu_has() {
 	add bare "<binary path='$VMSHARE' xattr='off'><cache mode='none'/>
 		<sandbox mode='chroot'/><lock posix='off' flock='off'/>
 		<thread_pool size='4'/></binary>"
+	add found ''
 	add comma "<binary path='$VMSHARE'/>" "<source dir='$PWD/a, b,,c'/>"
 	mv comma 'a, b,,c'
 	ln -s 'a, b,,c' comma
 	add ext '' "<source socket='$PWD/ext.sock'/>"
 	"$VMSHARE" serve --socket ext.sock --share ext:x >out 2>err </dev/null 3>&- &
 	servers=$!
-	wait_for 10 test -S ext.sock
+	wait_for 60 test -S ext.sock
 	domain
 	qemu_has memory-backend-memfd
+	[ "$(grep -c 'vhost-user-fs-pci.*queue-size.*1024' qemu)" = 7 ]
 	# all but the external one are vmshare, called by libvirt
-	[ "$(grep -c . servers)" -ge 5 ] || fail "$(cat servers)"
+	[ "$(grep -c . servers)" -ge 6 ] || fail "$(cat servers)"
+	# libvirt found it by its descriptor
+	grep -q "$L/installed/bin/vmshare .*source=.*/found" servers
 	grep -q 'source=.*/always,cache=always,xattr,flock,posix_lock' servers
 	grep -q 'cache=none,sandbox=chroot,no_xattr,no_flock,no_posix_lock' servers
 	[ "$(sed -n 's/ has xattrs//p' ctl/log | xargs)" = "mount_tag always ext" ]
 	[ "$(getfattr --only-values -n user.guest mount_tag/from-guest)" = 1 ]
-	# locks of the host hold for the guest, but where they are off
-	[ "$(sed -n 's/ is not locked//p' ctl/log)" = bare ]
-	[ "$(grep -c ' locks$' ctl/log)" = 5 ]
+	[ "$(grep -cx 'bare: w ok f ok' ctl/log)" = 2 ] || fail "$(cat ctl/log)"
 	kill -TERM $servers
 	wait $servers
 	servers=

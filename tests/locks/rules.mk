@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-# What takes turns at a lock, in guests and on the host.
+# What takes turns at a lock, or asks for one, in guests and on the host.
 
-$(BUILD)/tests/locks/torture: $(BUILD)/tests/locks/torture.o
+LOCK_TOOLS := $(addprefix $(BUILD)/tests/locks/,torture ask)
+$(LOCK_TOOLS): %: %.o
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $^
 
-check-locks: $(BUILD)/tests/locks/torture
-check-locks: export TORTURE := $(abspath $(BUILD)/tests/locks/torture)
+check-locks check-libvirt: $(LOCK_TOOLS)
+check-locks check-libvirt: export LOCKS := $(abspath $(BUILD)/tests/locks)
