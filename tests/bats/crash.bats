@@ -281,3 +281,49 @@ have() {
 	wait $server
 	nothing_left
 }
+
+# served: one share, whose keeper and worker are $keeper and $worker
+served() {
+	"$VMSHARE" serve --share share:t --socket s >out 2>err </dev/null &
+	server=$!
+	wait_for 10 test -S s
+	wait_for 10 new_worker
+}
+new_worker() { # another one than there was
+	local now
+	keeper=$(pgrep -P "$server" vmshare-share) &&
+		now=$(pgrep -P "$keeper") && [ "$now" != "${worker:-}" ] &&
+		worker=$now
+}
+server_ended() {
+	status=0
+	wait $server || status=$?
+	err=$(cat err)
+	ended "$1"
+	[ ! -e s ]
+	nothing_left
+}
+
+@test "five deaths with no request between end the share" {
+	served
+	for i in 1 2 3 4; do
+		kill -SEGV "$worker"
+		wait_for 10 new_worker
+	done
+	# By hand is none of them.
+	kill -9 "$worker"
+	wait_for 10 new_worker
+	kill -SEGV "$worker"
+	server_ended 123
+	says "error: share 't': the file server was killed by signal 11 (Segmentation fault) once more without having completed a request"
+	[ "$(grep -c '(Segmentation fault); another one goes on$' err)" = 4 ]
+	[ "$(grep -c '(Killed); another one goes on$' err)" = 1 ]
+}
+
+@test "what the filter of system calls ends is not started again" {
+	served
+	kill -SYS "$worker"
+	server_ended 123
+	says "which it never needs: its share ends"
+	! grep 'another one goes on' err || fail "it went on"
+}

@@ -6,11 +6,12 @@
  * in the first way, twice in the others. And what can't take over does not.
  *
  * A front end that keeps what is in flight comes back after a lost connection,
- * or another one comes in its place.
+ * or another one comes in its place; a request crashes each of its workers.
  */
 
 #include "tests/c/attack_rig.h"
 
+#include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -23,6 +24,7 @@
 
 static char vmshare[PATH_MAX];	/* what is tested */
 static char other[PATH_MAX];	/* the same with another state's version */
+static char symbols[PATH_MAX];	/* the same before it was stripped, or "" */
 static uint64_t node[FILES], fh[FILES];
 
 /* ---- a guest that works -------------------------------------------------- */
@@ -530,6 +532,112 @@ static void nobody_comes(void)
 	shut();
 }
 
+/* ---- a request that crashes its worker ----------------------------------- */
+
+/* Where a process has the first byte of the program's file, or 0. */
+static uint64_t program_base(pid_t pid)
+{
+	char line[PATH_MAX + 128], path[64];
+	unsigned long long at, offset, base = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "r");
+	while (f && !base && fgets(line, sizeof(line), f))
+		if (strstr(line, "/vmshare") &&
+		    sscanf(line, "%llx-%*x %*s %llx", &at, &offset) == 2 &&
+		    !offset)
+			base = at;
+	if (f)
+		fclose(f);
+	return base;
+}
+
+/* Where it has a function; 0 where that is not to be told. */
+static uint64_t address_of(pid_t pid, const char *symbol)
+{
+	uint64_t base = program_base(pid);
+	char command[PATH_MAX + 64];
+	unsigned long long at = 0;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "nm %s | grep -w %s", symbols,
+		 symbol);
+	f = popen(command, "r");
+	if (f && fscanf(f, "%llx", &at) != 1)
+		at = 0;
+	if (f)
+		pclose(f);
+	return at && base ? base + at : 0;
+}
+
+/* From now on each worker that this keeper makes dies of READLINK. */
+static bool poison(pid_t pid)
+{
+#ifdef __x86_64__
+	const unsigned char fault[4] = { 0x0f, 0x0b, 0x0f, 0x0b };
+#else
+	const unsigned char fault[4] = { 0 };
+#endif
+	uint64_t at = address_of(pid, "op_readlink");
+	char path[64];
+	bool done;
+	int mem;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	mem = at ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	done = mem >= 0 && pwrite(mem, fault, sizeof(fault), (off_t)at) ==
+				   (ssize_t)sizeof(fault);
+	if (mem >= 0)
+		close(mem);
+	return done;
+}
+
+/*
+ * It is answered with an error after the second, of which there is a warning
+ * that names it; all else goes on.
+ */
+static void poisonous(void)
+{
+	pid_t pid = keeper(NULL), worker = child_of(pid);
+	struct fuse_entry_out e;
+	char text[16];
+
+	CHECK_EQ(hold_files(), 0);
+	CHECK_EQ(lock_file(1), 0);
+	CHECK_EQ(fe_symlink(fe, ROOT, "link", "target", &e), 0);
+	CHECK_EQ(fe_readlink(fe, e.nodeid, text, sizeof(text)), 0);
+	if (!poison(pid))
+		SKIP("the program can't be changed");
+	CHECK(worker && kill(worker, SIGKILL) == 0);
+	for (int i = 0; i < 4; i++) {
+		CHECK_EQ(fe_readlink(fe, e.nodeid, text, sizeof(text)), -EIO);
+		CHECK_EQ(work_round(0), 0);
+	}
+	CHECK_EQ(held_still(), 0);
+	CHECK_EQ(keeper(NULL), pid);
+	CHECK_EQ(sh("test $(grep -c 'a request (READLINK) crashed the file "
+		    "server twice: it is answered with an error' log) = 4"), 0);
+	CHECK_EQ(sh("test $(grep -c 'killed by signal 4 ' log) = 8"), 0);
+}
+
+static void crashes(void)
+{
+	int err = make_place(false);
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/log", top);
+	setenv("FE_SERVER_LOG", path, 1);
+	if (!err)
+		err = serve("sandbox=auto", NULL);
+	unsetenv("FE_SERVER_LOG");
+	CHECK_EQ(err, 0);
+	poisonous();
+	if (check_failed)
+		CHECK(sh("sed 's/^/# /' log") < 0);
+	shut();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -541,6 +649,7 @@ int main(int argc, char **argv)
 		{ "a front end that comes back", comes_back },
 		{ "another one comes", another_comes },
 		{ "nobody comes", nobody_comes },
+		{ "a request that crashes its worker", crashes },
 	};
 	const char *wanted = getenv("VMSHARE");
 	char beside[PATH_MAX];
@@ -549,5 +658,9 @@ int main(int argc, char **argv)
 	if (!realpath(wanted ? wanted : "./vmshare", vmshare) ||
 	    !realpath(beside, other))
 		return 1;
+	/* .../tests/NAME: .../vmshare */
+	snprintf(beside, sizeof(beside), "%.4000s", argv[0]);
+	snprintf(symbols, sizeof(symbols), "%.3000s/../vmshare",
+		 dirname(beside));
 	return check_main(cases, ARRAY_LEN(cases), argc, argv);
 }
