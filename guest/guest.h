@@ -226,6 +226,8 @@ struct guest_report {
 	int out_error;		/* errno where writing failed otherwise, as
 				 * ENOSPC: the output is cut, and was said so
 				 * to the guest */
+	int in_error;		/* errno where reading our stdin failed: what
+				 * came before was sent, then its end */
 	uint64_t boot_ns;	/* guest's clock at READY, since its kernel */
 	uint64_t start_ns;	/* guest's clock at RUNNING */
 	uint64_t bytes_in, bytes_out, bytes_err; /* relayed so far */
@@ -269,8 +271,7 @@ unsigned int guest_streams_poll(struct guest_streams *streams,
  * Does not block, except for writes to regular files.
  *
  * Return: 0; -EPROTO the guest sent nonsense on the control port (it is not
- * listened to again); other -errno: reading our stdin failed (taken as its
- * end).
+ * listened to again).
  */
 int guest_streams_handle(struct guest_streams *streams,
 			 const struct pollfd *fds, unsigned int nr);

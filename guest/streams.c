@@ -67,6 +67,7 @@ struct guest_streams {
 	uint32_t size;		/* rows << 16 | cols */
 	uint64_t signals;	/* bit n: signal n */
 
+	bool in_tty;		/* stdin is a terminal */
 	bool in_done;		/* nothing is read from stdin any more */
 	bool escape, escaped;	/* keys are watched; the last was ^A */
 	uint64_t want[LANES];	/* bytes that EXITED announced */
@@ -169,6 +170,7 @@ int guest_streams_open(struct guest_streams **streams,
 	lane_use_input(&s->lane[LANE_IN], config->in);
 	lane_use_output(&s->lane[LANE_OUT], config->out);
 	lane_use_output(&s->lane[LANE_ERR], config->err);
+	s->in_tty = config->in >= 0 && isatty(config->in);
 	s->escape = config->escape;
 	if (config->in < 0)
 		s->say_end = s->in_done = true;
@@ -257,7 +259,7 @@ static void input_filter(struct guest_streams *s, struct lane *l, size_t n)
 	l->len = to;
 }
 
-static int lane_read(struct guest_streams *s, enum lane_id id)
+static void lane_read(struct guest_streams *s, enum lane_id id)
 {
 	struct lane *l = &s->lane[id];
 	bool keys = id == LANE_IN && s->escape;
@@ -272,18 +274,20 @@ static int lane_read(struct guest_streams *s, enum lane_id id)
 		l->taken += id == LANE_IN ? l->len : (uint64_t)n;
 		if (id != LANE_IN && l->dst < 0)
 			l->len = 0;	/* no reader: counted, dropped */
-		return 0;
+		return;
 	}
 	if (error == EAGAIN || error == EINTR)
-		return 0;
+		return;
 	if (id != LANE_IN) {
 		lane_close_src(l);
-		return 0;
+		return;
 	}
+	/* A terminal that hung up has ended, and what nohup(1) gives to those
+	 * who should not read can't be read: neither is a failure. */
+	if (error != EBADF && (error != EIO || !s->in_tty))
+		s->report.in_error = error;
 	input_stop(s);
 	s->say_end = true;
-	/* A terminal that hung up has ended, and is no failure. */
-	return error == EIO ? 0 : -error;
 }
 
 static void lane_write(struct guest_streams *s, enum lane_id id)
@@ -506,21 +510,19 @@ int guest_streams_handle(struct guest_streams *s, const struct pollfd *fds,
 			 unsigned int nr)
 {
 	unsigned int i;
-	int ret = 0, one;
+	int ret = 0;
 
 	for (i = 0; i < nr && i < s->nr_slots; i++) {
 		enum slot slot = s->slots[i];
 
 		if (!fds[i].revents)
 			continue;
-		one = 0;
 		if (slot >= SLOT_DST)
 			lane_write(s, slot - SLOT_DST);
 		else if (slot >= SLOT_SRC && s->lane[slot - SLOT_SRC].src >= 0)
-			one = lane_read(s, slot - SLOT_SRC);
+			lane_read(s, slot - SLOT_SRC);
 		else if (slot == SLOT_CONTROL && (fds[i].revents & ~POLLOUT))
-			one = control_read(s);
-		ret = ret ? ret : one;
+			ret = control_read(s);
 	}
 	for (i = 0; i < LANES; i++)	/* most sinks take it at once */
 		if (s->lane[i].len && s->lane[i].dst >= 0 &&

@@ -70,6 +70,18 @@ static int qemu_verdict(struct run *r)
 	return 0;
 }
 
+/* Whether the command's streams were cut short here; said, if they were. */
+static bool command_cut(const struct guest_report *guest)
+{
+	if (guest->in_error)
+		log_error("what the command could read is not all there: %s",
+			  strerror(guest->in_error));
+	if (guest->out_error)
+		log_error("what the command wrote is not all there: %s",
+			  strerror(guest->out_error));
+	return guest->in_error || guest->out_error;
+}
+
 /* A guest that runs a command for us: what became of the command. */
 static int command_verdict(struct run *r, const char **source)
 {
@@ -86,13 +98,9 @@ static int command_verdict(struct run *r, const char **source)
 			console_print_tail(&r->console, TAIL_LINES);
 		return EXIT_GUEST_DIED;
 	}
-	if (guest->phase >= GUEST_EXITED && guest->out_error) {
-		log_error("what the command wrote is not all there: %s",
-			  strerror(guest->out_error));
-		if (!guest->status)
-			return EXIT_REFUSED;
-	}
 	if (guest->phase >= GUEST_EXITED) {
+		if (command_cut(guest) && !guest->status)
+			return EXIT_REFUSED;
 		*source = "guest";
 		return guest->status;
 	}

@@ -155,6 +155,16 @@ g() {
 	says "vmshare: error: the guest failed: no user 'no-such-user' in the guest"
 }
 
+@test "a stdin that can't be read is said and is no success" {
+	status=0
+	timeout 180 "$VMSHARE" run --accel tcg --cpus 1 --timeout 2m -- cat \
+		</ >out 2>err || status=$?
+	err=$(cat err)
+	ended 125
+	says "vmshare: error: what the command could read is not all there: Is a directory"
+	[ ! -s out ]
+}
+
 @test "100 MB in by a pipe, all of it out again, and its sum" {
 	head -c 100M /dev/urandom >random
 	status=0

@@ -398,6 +398,32 @@ static void test_disk_full(void)
 	close(full);
 }
 
+/* A directory can't be read; what is open for writing only is no input. */
+static void test_in_unreadable(void)
+{
+	struct guest_frame f;
+	struct guest g;
+	int dir = open("/", O_RDONLY), null = open("/dev/null", O_WRONLY);
+
+	CHECK_EQ(start(&g, dir, -1, -1, false), 0);
+	say_running(&g);
+	drive(&g, 20);
+	CHECK(hear(&g, FRAME_IN_END, &f));
+	CHECK_EQ(f.count[0], 0);
+	CHECK_EQ(guest_streams_report(g.s)->in_error, EISDIR);
+	guest_streams_close(g.s);
+	hang_up(&g);
+	CHECK_EQ(start(&g, null, -1, -1, false), 0);
+	say_running(&g);
+	drive(&g, 20);
+	CHECK(hear(&g, FRAME_IN_END, &f));
+	CHECK_EQ(guest_streams_report(g.s)->in_error, 0);
+	guest_streams_close(g.s);
+	hang_up(&g);
+	close(dir);
+	close(null);
+}
+
 static void test_command_closes_stdin(void)
 {
 	struct guest g;
@@ -578,6 +604,7 @@ static const struct check_case cases[] = {
 	{ "blocked_reader_blocks_guest", test_blocked_reader_blocks_guest },
 	{ "reader_gone", test_reader_gone },
 	{ "disk_full", test_disk_full },
+	{ "in_unreadable", test_in_unreadable },
 	{ "command_closes_stdin", test_command_closes_stdin },
 	{ "words_to_guest", test_words_to_guest },
 	{ "escape_keys", test_escape_keys },
