@@ -121,7 +121,8 @@ export DEB_CONTROL
 
 deb: $(BIN) ## build a Debian package, build/vmshare_*.deb
 	rm -rf $(DEB_ROOT)
-	$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(DEB_ROOT)
+	$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(DEB_ROOT) \
+		ZSHCOMP=/usr/share/zsh/vendor-completions
 	$(INSTALL) -d $(DEB_ROOT)/DEBIAN $(DEB_ROOT)/usr/share/doc/vmshare
 	$(INSTALL) -m 644 LICENSE $(DEB_ROOT)/usr/share/doc/vmshare/copyright
 	gzip -9n <CHANGELOG.md >$(DEB_ROOT)/usr/share/doc/vmshare/changelog.gz

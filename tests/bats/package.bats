@@ -89,6 +89,8 @@ teardown() {
 	[ "$(chroot "$root" vmshare version)" = "$("$VMSHARE" version)" ]
 	[ -s "$root/usr/share/man/man1/vmshare.1.gz" ]
 	[ -s "$root/usr/share/bash-completion/completions/vmshare" ]
+	[ -s "$root/usr/share/zsh/vendor-completions/_vmshare" ]
+	[ -s "$root/usr/share/fish/vendor_completions.d/vmshare.fish" ]
 	[ "$(jq -r .binary "$root/usr/share/qemu/vhost-user/40-vmshare.json")" = /usr/bin/vmshare ]
 	chroot "$root" /usr/bin/vmshare --print-capabilities | jq -e '.type == "fs"'
 	# It runs there: what it serves is listed, what lacks has its hint.
