@@ -152,4 +152,4 @@ FORCE:
 .PHONY: all c-tests install uninstall deb dist clean help FORCE
 .SECONDARY:
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
