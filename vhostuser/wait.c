@@ -16,7 +16,9 @@
  * Nobody can tell beforehand which it will be, so both are habits: done again
  * where it paid, and left out 1, 3, 7, ... times where it did not. A habit of
  * lingering that pays says as well that the driver runs beside us; completions
- * are then shown to it while we work (q->beside), else all at once.
+ * are then shown to it while we work (q->beside), else all at once. What came
+ * without any waiting teaches nothing, nor does a moment in which another
+ * thread had our processor: on one, the signal itself lets the driver run.
  */
 
 #include "vhostuser/ring.h"

@@ -1,0 +1,141 @@
+/* rooms: base vhostuser */
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a leader waits, on a ring in this process's own memory: what teaches its
+ * habits, and what does not.
+ */
+
+#include "tests/c/check.h"
+#include "vhostuser/ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define NUM 8
+
+/* A split ring without a connection. */
+struct ring {
+	struct vu_queue q;
+	struct vu_vring_state st;
+	uint16_t avail[2], used[2], avail_event;
+	int kick;
+};
+
+static void watch(struct ring *r, int fd, uint32_t who)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
+				  .data.u32 = who };
+
+	CHECK(fd >= 0);
+	CHECK_EQ(epoll_ctl(r->q.epoll, EPOLL_CTL_ADD, fd, &ev), 0);
+}
+
+static struct ring *ring_new(unsigned int index)
+{
+	struct ring *r = aligned_alloc(64, (sizeof(*r) + 63) & ~63ul);
+
+	if (!r)
+		abort();
+	memset(r, 0, sizeof(*r));
+	r->q.index = index;
+	r->q.num = NUM;
+	r->q.st = &r->st;
+	r->q.event_idx = true;
+	r->q.avail_flags = r->avail;
+	r->q.avail_idx = r->avail + 1;
+	r->q.used_flags = r->used;
+	r->q.avail_event = &r->avail_event;
+	r->q.moved = true;
+	r->q.epoll = epoll_create1(EPOLL_CLOEXEC);
+	r->q.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r->st.kick = r->kick;
+	watch(r, r->q.wake, WOKEN_BY_US);
+	watch(r, r->kick, WOKEN_BY_KICK);
+	return r;
+}
+
+static void ring_free(struct ring *r)
+{
+	close(r->kick);
+	close(r->q.wake);
+	close(r->q.epoll);
+	free(r);
+}
+
+/* What is there before anything was waited for says nothing of waiting. */
+static void free_look(void)
+{
+	struct ring *r = ring_new(1);
+
+	r->q.linger.left_out = 7;
+	r->avail[1] = 1;
+	CHECK_EQ(vu_wait(&r->q), 0);
+	CHECK_EQ(r->q.linger.left_out, 7);
+	CHECK(!r->q.beside);
+	CHECK_EQ(r->q.shadow_avail, 1);
+	ring_free(r);
+}
+
+/* What did not pay is left out twice as long; then the kick is slept for. */
+static void linger_in_vain(void)
+{
+	struct ring *r = ring_new(1);
+
+	r->q.linger.left_out = 1;
+	r->q.beside = true;
+	r->q.stopping = true;
+	CHECK_EQ(vu_wait(&r->q), -ESHUTDOWN);
+	CHECK_EQ(r->q.linger.left_out, 3);
+	CHECK_EQ(r->q.linger.skip, 3);
+	CHECK(!r->q.beside);
+	CHECK_EQ(vu_wait(&r->q), -ESHUTDOWN);
+	CHECK_EQ(r->q.linger.left_out, 3);
+	CHECK_EQ(r->q.linger.skip, 2);
+	ring_free(r);
+}
+
+/* A kick from before does not end the wait for more FORGETs; a stop does. */
+static void stale_kick(void)
+{
+	struct ring *r = ring_new(0);
+	struct epoll_event ev;
+
+	CHECK_EQ(eventfd_write(r->kick, 1), 0);
+	CHECK_EQ(eventfd_write(r->q.wake, 1), 0);
+	r->q.popped = 1;
+	CHECK_EQ(vu_wait(&r->q), 0);
+	CHECK(r->q.gathering);
+	CHECK_EQ(epoll_wait(r->q.epoll, &ev, 1, 0), 0);
+	ring_free(r);
+}
+
+/* Nothing came while it waited: that did not pay, and the kick is slept for. */
+static void gather_in_vain(void)
+{
+	struct ring *r = ring_new(0);
+
+	r->q.gathering = true;
+	r->q.popped = 0;
+	r->q.stopping = true;
+	CHECK_EQ(vu_wait(&r->q), -ESHUTDOWN);
+	CHECK_EQ(r->q.gather.left_out, 1);
+	CHECK(!r->q.gathering);
+	ring_free(r);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "a look for free", free_look },
+		{ "lingering in vain", linger_in_vain },
+		{ "a stale kick", stale_kick },
+		{ "gathering in vain", gather_in_vain },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}
