@@ -324,6 +324,7 @@ server_ended() {
 	served
 	kill -SYS "$worker"
 	server_ended 123
+	says "error: the file server made the system call number"
 	says "which it never needs: its share ends"
 	! grep 'another one goes on' err || fail "it went on"
 }
