@@ -100,7 +100,7 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 # take longest. check-more has what has not yet, or not since its last change:
 # a suite moves up from there when it was.
 CI_BATS   := matrix libvirt diskless posix rootless locks filesystems cli \
-	refused dropin stat package manual messages
+	refused dropin stat package manual messages crash
 check-all: $(CI_BATS:%=check-%) check-c check-asan check-lint check-build \
 	check-fuzz
 check-all: FUZZ_SMOKE := 10

@@ -99,7 +99,9 @@ static int tell_hits(unsigned int kills)
 	}
 	printf("# %u kills in requests, the fewest of them %u in %s\n", in,
 	       least, rarest);
-	return kills < 2000 || least ? 0 : FAIL("none in %s", rarest);
+	if (!stage->traced || kills < 2000 || least)
+		return 0;
+	return FAIL("none in %s", rarest);
 }
 
 static int play(unsigned int kills)
