@@ -251,11 +251,11 @@ int init_find_user(const char *who, struct init_user *user)
 		set_user(user, "root", 0, 0, "/root", "");
 		found = true;
 	}
-	if (!found) {	/* a number needs no entry */
+	if (!found) {	/* a number needs no entry, and gets its own group */
 		id = strtoul(who, &end, 10);
 		if (*who < '0' || *who > '9' || *end || id >= UINT32_MAX)
 			return -ENOENT;
-		set_user(user, who, id, 0, "/", "");
+		set_user(user, who, id, id, "/", "");
 	}
 	if (guest_read_file("/etc/group", &text, NULL) == 0) {
 		find_groups(text, user);

@@ -191,9 +191,10 @@ g() {
 }
 
 @test "no reader of the output: ends, with nothing left" {
-	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m -- sh -c \
-		'while echo y; do :; done' 2>err | head -n 1 >first
-	[ "$(cat first)" = y ]
+	# As a number that nobody has, which is its own and only group.
+	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m --user 12345 -- \
+		sh -c 'id; while echo y; do :; done' 2>err | head -n 1 >first
+	[ "$(cat first)" = "uid=12345 gid=12345 groups=12345" ]
 	nothing_left
 }
 
