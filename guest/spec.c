@@ -266,16 +266,18 @@ void spec_free(struct guest_plan *plan)
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-#define SPEC_REBOOT " reboot=t"
+#define SPEC_REBOOT " reboot=t no_timer_check"
 #else
 #define SPEC_REBOOT ""
 #endif
 
 /*
  * panic=-1 reboots at once, by a triple fault where there are others that a
- * dying kernel may wait for; -no-reboot makes that QEMU's end. The rest is
- * time: no probing for keyboards and mice, one serial port, no self tests of
- * the crypto code, no waiting of RCU while there is nothing to wait for.
+ * dying kernel may wait for; -no-reboot makes that QEMU's end. no_timer_check:
+ * a kernel that does not know its hypervisor looks whether the timer works, and
+ * panics when a busy host is late with it for some ten ms. The rest is time: no
+ * probing for keyboards and mice, one serial port, no self tests of the crypto
+ * code, no waiting of RCU while there is nothing to wait for.
  */
 static const char spec_parameters[] =
 	"console=" SPEC_CONSOLE " panic=-1 oops=panic" SPEC_REBOOT
