@@ -183,6 +183,31 @@ static void disconnecting(void)
 	CHECK_EQ(lock(3, F_WRLCK, false), 0);
 }
 
+/* Each has one file and wants the other's: the last to ask is told. */
+static void circling(void)
+{
+	uint64_t first, first_fh, second, second_fh;
+	struct fuse_entry_out e;
+	struct fe_req *req;
+
+	CHECK_EQ(open_good(), 0);
+	first = node, first_fh = fh;
+	CHECK_EQ(fe_create(fe, ROOT, "other", O_RDWR, 0600, &e, &second_fh), 0);
+	second = e.nodeid;
+	CHECK_EQ(lock(1, F_WRLCK, false), 0);
+	node = second, fh = second_fh;
+	CHECK_EQ(lock(2, F_WRLCK, false), 0);
+	CHECK_EQ(lock_wait(1, 1, &req), 0);
+	/* By the same ring, so after the other is known to wait. */
+	node = first, fh = first_fh;
+	CHECK_EQ(fe_setlk(fe, node, fh, 2, &(struct fuse_file_lock){
+			.type = F_WRLCK, .pid = 1 }, true, false), -EDEADLK);
+	CHECK(!req->done);
+	CHECK_EQ(fe_flush(fe, second, second_fh, 2), 0);
+	CHECK_EQ(fe_finish(req), 0);
+	fe_req_free(req);
+}
+
 /* A ring is stopped and goes on while a request of it waits. */
 static void stopping(void)
 {
@@ -303,6 +328,7 @@ static void in_place(void (*run)(void))
 #define CASE(name) static void test_##name(void) { in_place(name); }
 CASE(closing)
 CASE(closing_the_last)
+CASE(circling)
 CASE(crowding)
 CASE(crowding_direct)
 CASE(unmounting)
@@ -320,6 +346,7 @@ int main(int argc, char **argv)
 		{ "go with the device", test_resetting },
 		{ "go with the connection", test_disconnecting },
 		{ "wait while the ring stops", test_stopping },
+		{ "two files and two who want both", test_circling },
 		{ "a thousand wait for one", test_crowding },
 		{ "who waits leaves room without indirect tables",
 		  test_crowding_direct },
