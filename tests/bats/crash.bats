@@ -304,6 +304,27 @@ server_ended() {
 	nothing_left
 }
 
+# What confines a worker, with the namespaces and the root that it sees.
+bounds() {
+	grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' "/proc/$worker/status"
+	readlink "/proc/$worker/"ns/{mnt,pid,net,ipc,uts,user}
+	stat -c %d:%i "/proc/$worker/root/" "/proc/$worker/cwd/"
+	cat "/proc/$worker/limits"
+}
+
+@test "the next worker is confined as the first was" {
+	served
+	bounds >before
+	grep -q '^Seccomp:.2$' before
+	kill -9 "$worker"
+	wait_for 10 new_worker
+	wait_for 10 grep -q '^Seccomp_filters:.*[^0]$' "/proc/$worker/status"
+	wait_for 5 eval 'bounds >after; cmp -s before after' ||
+		fail "$(diff before after)"
+	kill $server
+	server_ended 0
+}
+
 @test "five deaths with no request between end the share" {
 	served
 	for i in 1 2 3 4; do

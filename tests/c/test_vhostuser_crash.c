@@ -296,10 +296,35 @@ static void packed_plain_traffic(void)
 	kills_under_traffic(&o, 300);
 }
 
+/* A reply that comes with a descriptor. */
+static int ask_for_table(void)
+{
+	struct { uint64_t size, offset; uint16_t queues, depth; } table = {
+		.queues = 2, .depth = 32,
+	};
+	size_t size = sizeof(table);
+	struct vhu_hdr hdr;
+	int fd = -1, r;
+
+	r = fe_send(fe, VHU_GET_INFLIGHT_FD, 0, &table, size, NULL, 0);
+	if (r == 0)
+		r = fe_recv(fe, &hdr, &table, &size, &fd);
+	if (r < 0)
+		return r;
+	r = fd < 0 || lseek(fd, 0, SEEK_END) < (off_t)table.size ? -EBADF : 0;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 /* Kills in the middle of every message there is. */
 static void messages(void)
 {
-	const struct fe_opts o = { .ring_size = 32 };
+	const struct fe_opts o = {
+		.ring_size = 32,
+		.pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK | VHU_PF_RESET_DEVICE |
+			   VHU_PF_MEM_SLOTS | VHU_PF_INFLIGHT_SHMFD,
+	};
 	const struct vhu_state off = { .index = 1, .num = 0 };
 	const struct vhu_state on = { .index = 1, .num = 1 };
 	const uint64_t index = 1;
@@ -319,6 +344,7 @@ static void messages(void)
 		CHECK_EQ(value, fe->offered);
 		CHECK_EQ(fe_get(fe, VHU_GET_QUEUE_NUM, &value), 0);
 		CHECK_EQ(value, 3);
+		CHECK_EQ(ask_for_table(), 0);
 		CHECK_EQ(fe_set(fe, VHU_SET_VRING_CALL, &index, sizeof(index),
 				&fe->ring[1].call, 1), 0);
 		CHECK_EQ(fe_set(fe, VHU_SET_VRING_KICK, &index, sizeof(index),
