@@ -15,7 +15,10 @@ setup_file() {
 	image disk
 	[ -z "${SKIP:-}" ] || return 0
 	export D=$BATS_FILE_TMPDIR
-	mkdir -p "$D/data" "$D/fixed/tree/sub/deep" "$D/fixed/big"
+	mkdir -p "$D/data/below" "$D/fixed/tree/sub/deep" "$D/fixed/big"
+	# A file system below, where one may be mounted.
+	! mount -t tmpfs none "$D/data/below" 2>/dev/null ||
+		echo below >"$D/data/below/marker"
 	export files=${DISK_FILES:-4000}
 	job "$D/ctl" <<-END
 		exec sh ./checks $files
@@ -42,7 +45,9 @@ setup_file() {
 }
 
 teardown_file() {
-	[ -z "${D:-}" ] || rm -rf "$D/data" "$D/fixed"
+	[ -n "${D:-}" ] || return 0
+	umount "$D/data/below" 2>/dev/null || true
+	rm -rf "$D/data" "$D/fixed"
 }
 
 setup() {
@@ -67,7 +72,7 @@ said() {
 	[ -e "$D/ctl/results/done" ]
 	grep -q SYSLINUX "$D/console"
 	# Where the time went, for whoever reads the log.
-	sed -n 's/ from / status, began at /p' "$D/ctl/log" >&2
+	sed -n 's/^\([a-z]* [0-9]*\) from /# \1, began at /p' "$D/ctl/log" >&3
 }
 
 @test "stdout is the guest's console, stderr has no error" {
@@ -229,6 +234,14 @@ said() {
 @test "four appenders" {
 	guest append
 	[ "$(sort -u "$D/data/append" | wc -l)" = 800 ]
+}
+
+@test "a file system below" {
+	[ -e "$D/data/below/marker" ] || skip "can't mount"
+	guest submount
+	[ -d "$D/data/below/d" ]
+	[ ! -e "$D/data/below/new" ]
+	[ "$(cat "$D/data/moved")" = new ]
 }
 
 @test "statfs" {
