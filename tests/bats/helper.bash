@@ -112,6 +112,47 @@ guest_options=(--memory 512M --cpus 1 --net none --accel tcg --ephemeral
 hand_qemu=(qemu-system-x86_64 -accel "tcg,thread=single" -cpu max -m 512M
 	-smp 1 -nic none -display none -no-reboot -serial stdio -monitor none)
 
+# image_new: the disk with kernel 6.12 and the QEMU that can run it, or SKIP_NEW
+image_new() {
+	export SKIP_NEW
+	SKIP_NEW=$(image disk-6.12 && image backports && echo "${SKIP:-}")
+	if [ -z "$SKIP_NEW" ]; then
+		image disk-6.12
+		image backports
+	fi
+}
+
+# guest_uses ARG...: boot, exchange files, compare; ctl/log has what was said.
+# share_options: more of the share, with a comma before; more: of the job
+guest_uses() {
+	mkdir -p data
+	head -c 3000000 /dev/urandom >data/from-host
+	job ctl <<-'END'
+		set -ex
+		[ ! -s more ] || sh -ex ./more
+		mkdir -p /mnt/data
+		mount -t virtiofs data /mnt/data
+		cd /mnt/data
+		cp from-host from-guest
+		for i in $(seq 300); do echo $i >f.$i; done
+		cat f.* | wc -l
+		nproc
+		echo nodes $(ls -d /sys/devices/system/node/node* | wc -l)
+		uname -r
+		grep requests /proc/interrupts
+		echo packed $(cut -c 35 /sys/bus/virtio/drivers/virtiofs/*/features | uniq)
+		cd / && umount /mnt/data
+	END
+	printf '%s' "${more:-}" >ctl/more
+	limit=500 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
+		--share "$PWD/data:data${share_options:-}" --timeout 8m "$@"
+	ended 0
+	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log)"
+	cmp data/from-host data/from-guest
+	[ "$(find data -name 'f.*' | wc -l)" = 300 ]
+	nothing_left
+}
+
 # ---- left-overs --------------------------------------------------------------
 
 # Everything that is started from here on carries a mark in its environment,
@@ -136,9 +177,9 @@ marked() { # pids of what still runs; no process for each that does
 		fi
 	done 2>/dev/null
 }
-nothing_left() { # within five seconds
+nothing_left() { # within twenty seconds
 	local pids
-	for _ in $(seq 50); do
+	for _ in $(seq 200); do
 		pids=$(marked)
 		[ -n "$pids" ] || break
 		sleep 0.1

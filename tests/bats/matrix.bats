@@ -8,12 +8,7 @@ load helper
 
 setup_file() {
 	image disk
-	export SKIP_NEW
-	SKIP_NEW=$(image disk-6.12 && image backports && echo "${SKIP:-}")
-	if [ -z "$SKIP_NEW" ]; then
-		image disk-6.12
-		image backports
-	fi
+	image_new
 }
 
 setup() {
@@ -26,42 +21,13 @@ teardown() {
 	give_huge
 }
 
-# guest_uses ARG...: boot, exchange files, compare; ctl/log has what was said.
-# share_options: more of the share, with a comma before
-guest_uses() {
-	mkdir -p data
-	head -c 3000000 /dev/urandom >data/from-host
-	job ctl <<-'END'
-		set -ex
-		mkdir -p /mnt/data
-		mount -t virtiofs data /mnt/data
-		cd /mnt/data
-		cp from-host from-guest
-		for i in $(seq 300); do echo $i >f.$i; done
-		cat f.* | wc -l
-		nproc
-		ls -d /sys/devices/system/node/node* | wc -l
-		uname -r
-		grep requests /proc/interrupts
-		echo packed $(cut -c 35 /sys/bus/virtio/drivers/virtiofs/*/features | uniq)
-		cd / && umount /mnt/data
-	END
-	limit=500 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
-		--share "$PWD/data:data${share_options:-}" --timeout 8m "$@"
-	ended 0
-	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log)"
-	cmp data/from-host data/from-guest
-	[ "$(find data -name 'f.*' | wc -l)" = 300 ]
-	nothing_left
-}
-
 @test "memfd, one node, one queue" {
 	guest_uses "$disk"
 }
 
 @test "memfd, preallocated, two nodes, two processors" {
 	guest_uses --prealloc --cpus 2 --numa memory=256M --numa memory=256M "$disk"
-	grep -qx 2 ctl/log
+	grep -qx 'nodes 2' ctl/log
 }
 
 @test "huge pages" {
@@ -73,7 +39,7 @@ guest_uses() {
 	need_huge 256
 	share_options=,queues=4 guest_uses --memory-type hugepages=2M --cpus 2 \
 		--numa memory=128M --numa memory=384M "$disk"
-	grep -qx 2 ctl/log
+	grep -qx 'nodes 2' ctl/log
 }
 
 @test "a file, which has no name any more" {
@@ -87,7 +53,7 @@ guest_uses() {
 	share_options=,queues=4 guest_uses --memory-type "file=$PWD/backing" \
 		--cpus 2 --numa memory=256M --numa memory=256M "$disk"
 	[ -z "$(ls -A backing)" ]
-	grep -qx 2 ctl/log
+	grep -qx 'nodes 2' ctl/log
 }
 
 @test "four queues" {
@@ -95,10 +61,19 @@ guest_uses() {
 }
 
 # On QEMU 10 only: before, TCG breaks this kernel while it boots (cmpxchg16b).
-@test "kernel 6.12 on QEMU 10" {
+@test "kernel 6.12 on QEMU 10; shared mappings with cache=none" {
 	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
-	guest_uses --qemu "$backports/qemu-system-x86_64" "$disk_6_12"
+	mkdir none
+	more='mkdir /mnt/none
+		mount -t virtiofs none /mnt/none
+		fio --name=m --filename=/mnt/none/mapped --size=4M --bs=4k \
+			--ioengine=mmap --rw=randwrite --verify=crc32c \
+			--fallocate=none
+		sha256sum </mnt/none/mapped >/mnt/none/sum
+		umount /mnt/none' guest_uses --share none:none,cache=none \
+		--qemu "$backports/qemu-system-x86_64" "$disk_6_12"
 	grep -q '^6\.12' ctl/log
+	[ "$(sha256sum <none/mapped)" = "$(cat none/sum)" ]
 }
 
 @test "kernel 6.12 on QEMU 10, four queues in use" {
