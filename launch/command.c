@@ -183,7 +183,10 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 		findings_print(found, check);
 	if (check || status)
 		return status;
-	return c->dry_run ? print_dry_run(c, info) : run(c, info);
+	if (c->dry_run)
+		return print_dry_run(c, info);
+	qemu_remember(info);
+	return run(c, info);
 }
 
 int command_vm(int argc, char **argv, command_run_fn *run,

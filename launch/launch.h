@@ -241,6 +241,7 @@ struct qemu_info {
 	unsigned int major, minor;
 	bool has_vhost_user_fs, has_memory_backend, kvm;
 	bool has_microvm, has_pvpanic, has_pvpanic_pci, has_sandbox;
+	bool asked;			/* it was, and not remembered */
 	const char *machine;		/* q35, microvm, virt, or --machine */
 	char accel_note[256];		/* why kvm is not used, or "" */
 	/* firmware=uefi: from QEMU's firmware descriptors, or "" */
@@ -272,6 +273,8 @@ struct qemu_wiring {
  */
 int qemu_probe(const struct config *c, struct qemu_info *info,
 	       struct findings *found);
+/* Have the next run know what this one had to ask; in the user's cache. */
+void qemu_remember(const struct qemu_info *info);
 
 /**
  * qemu_argv() - the whole command

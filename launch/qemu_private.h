@@ -62,6 +62,8 @@ void package_hint(enum package what, const char *arch, char *buf, size_t size);
 /* Version out of "QEMU emulator version 7.2.22 (Debian...)"; 0 or -EINVAL. */
 int qemu_parse_version(const char *text, unsigned int *major,
 		       unsigned int *minor);
+/* What the binary at info->path said before; false where it is to be asked. */
+bool qemu_recall(struct qemu_info *info);
 /*
  * Is KVM to be had for @arch? Else @note says why not and @hint how to get it.
  * @trust: believe /dev/kvm even where the processor does not show the means.

@@ -7,7 +7,8 @@
  * its version, its devices and its machines; each answers in some 50 ms. A
  * device is looked up in the whole list: "-device X,help" prints X also where
  * it does not know it. The list is asked for under the sandbox that the guest
- * will run in, because a build without seccomp refuses that word.
+ * will run in, because a build without seccomp refuses that word. A run that
+ * finds the answers of this very file remembered (qemu_memory.c) asks nothing.
  *
  * Everything that stands in a run's way is a finding; nothing is printed here.
  */
@@ -232,7 +233,7 @@ static int interrogate(struct qemu_info *info, struct findings *found)
 		status = broken(found, info, &p[0]);
 		goto out;
 	}
-	info->has_memory_backend = info->major >= 5;
+	info->asked = true;
 	if (probe_ok(devices)) {
 		const char *list = devices->text;
 
@@ -394,9 +395,13 @@ int qemu_probe(const struct config *c, struct qemu_info *info,
 	err = look(c, info->path, sizeof(info->path));
 	if (err)
 		return not_found(c, found, err, info->path);
-	status = interrogate(info, found);
-	if (status)
-		return status;
+	/* Who looks for what is wrong wants to know how things are now. */
+	if (strcmp(c->command, "run") != 0 || !qemu_recall(info)) {
+		status = interrogate(info, found);
+		if (status)
+			return status;
+	}
+	info->has_memory_backend = info->major >= 5;
 	if (info->major < 4 || (info->major == 4 && info->minor < 2)) {
 		findings_add(found, EXIT_REFUSED,
 			     "give another QEMU with --qemu FILE",
