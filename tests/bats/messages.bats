@@ -340,6 +340,10 @@ on_tty() {
 	says "note: share 't': libvirt can't say noatime"
 	says "note: --forward: libvirt needs passt for it; left out"
 	says "note: --qemu-arg: left out"
+	v libvirt-xml --accel tcg \
+		-s src:t,uid-map=0:100000:1000,gid-map=0:100000:1000 disk.img
+	ended 0
+	says "note: share 't': a libvirt before 10.0 ignores uid-map and gid-map"
 }
 
 @test "another version's, and nobody's, statistics" {
