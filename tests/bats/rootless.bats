@@ -153,9 +153,9 @@ project() {
 as_user() {
 	local name=$1
 	shift
-	timeout 400 setpriv --reuid 65534 --regid 65534 --clear-groups \
+	timeout 780 setpriv --reuid 65534 --regid 65534 --clear-groups \
 		env HOME=/nonexistent TMPDIR="$PWD/user/tmp" user/vmshare run \
-		--accel tcg --cpus 1 --timeout 6m "$@" \
+		--accel tcg --cpus 1 --timeout 12m "$@" \
 		>"$name.out" 2>"$name.err" </dev/null || echo $? >"$name.failed"
 }
 
