@@ -63,7 +63,7 @@ check-asan: ## the same under the address and undefined behaviour sanitizers
 		C_SKIP='$(ASAN_NOT)' check-rooms
 # Its run time lives through no clone() of a namespace, no filter of system
 # calls, and no second process that goes on with the locks of a killed one.
-TSAN_NOT  := confine crash seccomp table vhostuser_crash
+TSAN_NOT  := confine confine_host crash seccomp table vhostuser_crash
 check-tsan: ## the same under the thread sanitizer
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
 		$(call SANITIZE,tsan,thread) \

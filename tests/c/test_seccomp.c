@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -110,6 +111,10 @@ ACT(do_unlink, unlinkat(-1, "x", 0))
 ACT(do_setuid, syscall(SYS_setresuid, -1, -1, -1))
 ACT(do_flock, flock(-1, 0))
 ACT(do_unknown, syscall(511))
+ACT(do_prctl, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+ACT(do_name, prctl(PR_SET_NAME, "x", 0, 0, 0))
+ACT(do_membarrier, syscall(SYS_membarrier,
+			   MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0))
 
 #define EVERYTHING (WRITES | ACTS | MAPS | PROC | NO_PROC | LOCKS | \
 		    HANDLES | XATTRS)
@@ -133,7 +138,8 @@ static void test_refused(void)
 		{ do_ioctl, "ioctl" }, { do_fcntl, "fcntl" },
 		{ do_clone, "clone" }, { do_namespace, "clone" },
 		{ do_tgkill, "tgkill" }, { do_kill, "kill" },
-		{ do_uring, "io_uring_setup" },
+		{ do_uring, "io_uring_setup" }, { do_prctl, "prctl" },
+		{ do_name, "prctl" },
 	};
 	char want[128];
 
@@ -149,6 +155,7 @@ static void test_refused(void)
 	}
 	CHECK_EQ(under(EVERYTHING, false, do_unknown), FS_EXIT_SECCOMP);
 	CHECK(strstr(said, "number 511, "));
+	CHECK_EQ(under(EVERYTHING, false, do_membarrier), FS_EXIT_SECCOMP);
 }
 
 /* A configuration has no more than it needs. */
@@ -190,6 +197,8 @@ static void test_keeper(void)
 	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_namespace),
 		 FS_EXIT_SECCOMP);
 	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_clone), FS_EXIT_SECCOMP);
+	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_name), 0);
+	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_prctl), FS_EXIT_SECCOMP);
 }
 
 static void test_log(void)
