@@ -243,6 +243,20 @@ static void memory_refused(void)
 		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
 		RIG_UNTIL(open_fds() == idle);
 	}
+	/* What would be memory, with a descriptor too few, or too many. */
+	for (unsigned int nr = 0; nr <= 2; nr += 2) {
+		struct vhu_mem_table table = {
+			.nr = 1,
+			.region = { { 1ull << 40, 4096, 1ull << 40, 0 } },
+		};
+
+		CHECK_EQ(fe_send(rig.fe, VHU_SET_MEM_TABLE, VHU_NEED_REPLY,
+				 &table, 8 + sizeof(table.region[0]), fds, nr),
+			 0);
+		CHECK(is_refused(VHU_SET_MEM_TABLE));
+		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+		RIG_UNTIL(open_fds() == idle);
+	}
 	rig_close(&rig);
 }
 
@@ -278,15 +292,16 @@ static void raw_bytes(void)
 		size_t len;
 		uint32_t head[3];
 		int result;
+		bool more;	/* is awaited, but does not come */
 	} raw[] = {
-		{ 12, { 1, 0, 0 }, -EPROTO },		/* version 0 */
-		{ 12, { 1, 2, 0 }, -EPROTO },		/* version 2 */
-		{ 12, { 1, 5, 0 }, -EPROTO },		/* a reply */
-		{ 12, { 2, 1, 4096 }, -EPROTO },	/* too large */
-		{ 12, { 2, 1, 0xffffffff }, -EPROTO },
-		{ 5, { 2, 1, 8 }, -EPROTO },		/* half a header */
-		{ 12, { 2, 1, 8 }, -EPROTO },		/* no payload */
-		{ 0, { 0, 0, 0 }, 0 },			/* nothing */
+		{ 12, { 1, 0, 0 }, -EPROTO, false },	/* version 0 */
+		{ 12, { 1, 2, 0 }, -EPROTO, false },	/* version 2 */
+		{ 12, { 1, 5, 0 }, -EPROTO, false },	/* a reply */
+		{ 12, { 2, 1, 4096 }, -EPROTO, false },	/* too large */
+		{ 12, { 2, 1, 0xffffffff }, -EPROTO, false },
+		{ 5, { 2, 1, 8 }, -EPROTO, true },	/* half a header */
+		{ 12, { 2, 1, 8 }, -EPROTO, true },	/* no payload */
+		{ 0, { 0, 0, 0 }, 0, true },		/* nothing */
 	};
 	const struct fe_opts o = { .handshake_only = true };
 	int before = open_fds(), fds[4];
@@ -299,7 +314,15 @@ static void raw_bytes(void)
 		if (raw[i].len)
 			CHECK_EQ(fe_send_raw(rig.fe, raw[i].head, raw[i].len,
 					     fds, 4), 0);
-		shutdown(rig.fe->sock, SHUT_WR);
+		if (raw[i].more) {
+			shutdown(rig.fe->sock, SHUT_WR);
+		} else {
+			/* It is seen by the header alone. */
+			alarm(20);
+			pthread_join(rig.thread, NULL);
+			rig.running = false;
+			alarm(0);
+		}
 		CHECK_EQ(rig_hang_up(&rig), raw[i].result);
 		rig_close(&rig);
 	}
