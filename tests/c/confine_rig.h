@@ -49,8 +49,8 @@ struct report {
 
 static struct report report;
 
-static inline void write_text(const char *dir, const char *name, const char *text,
-		       mode_t mode, uid_t owner)
+static inline void write_text(const char *dir, const char *name,
+			      const char *text, mode_t mode, uid_t owner)
 {
 	char path[160];
 	int fd;
@@ -90,7 +90,7 @@ static inline void make_tree(void)
 }
 
 static inline int remove_one(const char *path, const struct stat *st, int type,
-		      struct FTW *ftw)
+			     struct FTW *ftw)
 {
 	(void)st;
 	(void)type;

@@ -243,13 +243,23 @@ static void memory_refused(void)
 		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
 		RIG_UNTIL(open_fds() == idle);
 	}
-	/* What would be memory, with a descriptor too few, or too many. */
-	for (unsigned int nr = 0; nr <= 2; nr += 2) {
-		struct vhu_mem_table table = {
-			.nr = 1,
-			.region = { { 1ull << 40, 4096, 1ull << 40, 0 } },
-		};
+	rig_close(&rig);
+}
 
+/* What would be memory, with a descriptor too few, or too many. */
+static void memory_miscounted(void)
+{
+	const struct vhu_mem_table table = {
+		.nr = 1,
+		.region = { { 1ull << 40, 4096, 1ull << 40, 0 } },
+	};
+	int fds[2], idle;
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	CHECK_EQ(rig_connect(&rig, &with_acks), 0);
+	fds[0] = fds[1] = rig.fe->region[0].fd;
+	idle = open_fds();
+	for (unsigned int nr = 0; nr <= 2; nr += 2) {
 		CHECK_EQ(fe_send(rig.fe, VHU_SET_MEM_TABLE, VHU_NEED_REPLY,
 				 &table, 8 + sizeof(table.region[0]), fds, nr),
 			 0);
@@ -452,6 +462,7 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "messages refused", messages_refused },
 		{ "memory refused", memory_refused },
+		{ "memory miscounted", memory_miscounted },
 		{ "messages fatal", messages_fatal },
 		{ "raw bytes", raw_bytes },
 		{ "a ninth descriptor", ninth_descriptor },
