@@ -5,5 +5,6 @@ LOCK_TOOLS := $(addprefix $(BUILD)/tests/locks/,torture ask)
 $(LOCK_TOOLS): %: %.o
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $^
 
-check-locks check-libvirt: $(LOCK_TOOLS)
-check-locks check-libvirt: export LOCKS := $(abspath $(BUILD)/tests/locks)
+LOCK_SUITES := check-ask check-locks check-libvirt
+$(LOCK_SUITES): $(LOCK_TOOLS)
+$(LOCK_SUITES): export LOCKS := $(abspath $(BUILD)/tests/locks)
