@@ -82,11 +82,13 @@ static void hash_grow(struct fs_nodes *t)
 
 static void hash_shrink(struct fs_nodes *t)
 {
+	uint64_t half = t->base * sizeof(*t->buckets);
 	uint32_t *into, slot;
 
 	if (t->split == 0) {
-		madvise(&t->buckets[t->base], t->base * sizeof(*t->buckets),
-			MADV_DONTNEED);
+		/* Where the table ends somebody else's memory begins. */
+		madvise(&t->buckets[t->base], half * 2 > t->buckets_size ?
+			t->buckets_size - half : half, MADV_DONTNEED);
 		t->base /= 2;
 		t->split = t->base;
 	}
