@@ -275,6 +275,24 @@ int fdcache_adopt(struct fs *fs)
 	return 0;
 }
 
+int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
+{
+	const struct fs_node *node;
+	uint64_t size = 0;
+	void *mem;
+	int err = arena_region(arena, ARENA_NODES, NODES_VERSION, &size, &mem,
+			       NULL);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	node = mem;
+	for (uint64_t slot = NODE_ROOT;
+	     slot < node->key.mnt && slot < size / sizeof(*node); slot++)
+		if (node[slot].ref)
+			mark(ctx, node[slot].fd);
+	return 0;
+}
+
 void fdcache_close(struct fs *fs)
 {
 	struct fd_cache *c = &fs->nodes->fds;

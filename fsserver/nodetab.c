@@ -30,10 +30,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define NODES_VERSION	1
 #define NODES_CHUNK	512u
 #define MAX_NAMES	8
 #define MAX_SLOTS	(1u << NODE_SLOT_BITS)
+#define RECLAIM_LOOKS	4096u
+#define FULL_TRIES	64	/* names are of many sizes */
 #define DEAD_FDS	32
 
 _Static_assert(sizeof(struct fs_node) * NODES_CHUNK % 4096 == 0,
@@ -371,13 +372,21 @@ struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
 
 /* ---- adding ------------------------------------------------------------- */
 
-/* Over the limit the user set: forget a node that was not used for long. */
-static void reclaim(struct fs_nodes *t, struct dead *dead)
+/*
+ * At the limit, the user's or the tables' own: forget a node that was not used
+ * for long or, where all of many were, the first of them that can be.
+ */
+static bool reclaim(struct fs_nodes *t, struct dead *dead)
 {
-	for (unsigned int tries = 0; tries < 4096; tries++) {
-		uint32_t slot = ++t->reclaim;
+	uint32_t start = t->reclaim;
+
+	for (unsigned int tries = 0; tries < 2 * RECLAIM_LOOKS; tries++) {
+		uint32_t slot;
 		struct fs_node *n;
 
+		if (tries == RECLAIM_LOOKS)
+			t->reclaim = start;
+		slot = ++t->reclaim;
 		if (slot >= t->top)
 			slot = t->reclaim = NODE_ROOT + 1;
 		n = &t->mem[slot];
@@ -389,8 +398,9 @@ static void reclaim(struct fs_nodes *t, struct dead *dead)
 			continue;
 		__atomic_store_n(&n->lookups, 0, __ATOMIC_SEQ_CST);
 		node_reap(t, n, dead);
-		return;
+		return true;
 	}
+	return false;
 }
 
 static struct fs_node *node_make(struct fs_nodes *t, const struct node_key *key,
@@ -449,6 +459,8 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 		    t->count >= fs->options.inode_limit)
 			reclaim(t, &dead);
 		n = node_make(t, &key, hash, parent, name, &dead);
+		for (int i = 0; !n && i < FULL_TRIES && reclaim(t, &dead); i++)
+			n = node_make(t, &key, hash, parent, name, &dead);
 		err = n ? 0 : -ENOMEM;
 	}
 	if (!err) {
@@ -658,24 +670,6 @@ void nodes_settle(struct fs *fs)
 	for (uint32_t slot = NODE_ROOT + 1; slot < t->top; slot++)
 		if (t->mem[slot].ref && !t->mem[slot].lookups)
 			node_try_reap(fs, slot);
-}
-
-int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
-{
-	const struct fs_node *node;
-	uint64_t size = 0;
-	void *mem;
-	int err = arena_region(arena, ARENA_NODES, NODES_VERSION, &size, &mem,
-			       NULL);
-
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	node = mem;
-	for (uint64_t slot = NODE_ROOT;
-	     slot < node->key.mnt && slot < size / sizeof(*node); slot++)
-		if (node[slot].ref)
-			mark(ctx, node[slot].fd);
-	return 0;
 }
 
 /* The nodes stay in the arena; their descriptors are closed only with it. */

@@ -15,6 +15,7 @@
 
 #define NODE_ROOT	1u	/* slot; also FUSE_ROOT_ID */
 #define NODE_SLOT_BITS	28
+#define NODES_VERSION	1	/* of the region in the arena */
 #define NODE_PINS	((1ull << NODE_SLOT_BITS) - 1)
 
 /* What makes two files the same file. */

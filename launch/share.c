@@ -52,7 +52,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Address space, not memory; less where a limit forbids that much. */
+/* Bytes; less where a limit forbids that much. */
 #define SHARE_ARENA_MOST	(16ull << 30)
 #define SHARE_ARENA_LEAST	(256ull << 20)
 #define SHARE_DEATHS		5
@@ -140,11 +140,19 @@ static int compare_fds(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
+/*
+ * Address space, but a guest that knows enough files fills it: so no more than
+ * a quarter of the machine's memory either.
+ */
 static int keeper_arena(struct keeper *k)
 {
-	uint64_t size = SHARE_ARENA_MOST;
+	uint64_t size = SHARE_ARENA_MOST, page, pages;
 	int err;
 
+	page = (uint64_t)sysconf(_SC_PAGESIZE);
+	pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
+	while (size / page > pages / 4 && size > SHARE_ARENA_LEAST)
+		size /= 2;
 	do {
 		err = arena_create(&k->arena, size);
 		size /= 4;

@@ -28,6 +28,7 @@ struct rig {
 	struct fs_options options;
 	struct fs_place place;
 	struct arena *arena;
+	uint64_t arena_size;	/* 0: as much as any test needs */
 	struct fs *fs;
 	struct fs_worker *w;
 	unsigned int mounted, unmounted;
@@ -155,7 +156,8 @@ static inline int rig_start(struct rig *r)
 	r->place.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r->place.uid = geteuid();
 	r->place.gid = getegid();
-	err = arena_create(&r->arena, 1ull << 32);
+	err = arena_create(&r->arena, r->arena_size ? r->arena_size :
+						      1ull << 32);
 	if (err)
 		return err;
 	setup.arena = r->arena;

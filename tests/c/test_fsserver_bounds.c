@@ -221,6 +221,46 @@ static void test_inode_limit(void)
 	rig_stop(&r);
 }
 
+/* More files than the tables have room for: those not used for long go. */
+static void test_full(void)
+{
+	uint64_t first, held, fh, used = 0, id = 0;
+	struct fs_node *root;
+	char name[120];
+
+	rig_prepare(&r);
+	r.arena_size = 16 << 20;
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(rig_create(&r, 1, "held", O_RDWR, &held, &fh), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", &first), 0);
+	CHECK_EQ(node_get(r.fs, FUSE_ROOT_ID, &root), 0);
+	for (uint64_t i = 0; i < 300000; i++) {
+		struct statx stx = {
+			.stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+			.stx_mode = S_IFREG | 0644, .stx_ino = 1000 + i,
+		};
+
+		/* Names of all lengths, so of all sizes of memory. */
+		snprintf(name, sizeof(name), "%0*d", (int)(1 + i % 100),
+			 (int)i);
+		CHECK_EQ(node_add(r.fs, root, name, &stx, &id, NULL, NULL), 0);
+		used = nodes_count(r.fs) > used ? nodes_count(r.fs) : used;
+	}
+	node_put(r.fs, root);
+	printf("# %d nodes known at most\n", (int)used);
+	CHECK(used < 150000);
+	/* What is open stays; what went is looked up again. */
+	CHECK_EQ(rig_getattr(&r, held, NULL), 0);
+	CHECK_EQ(rig_write(&r, held, fh, 0, "x", 1, 0), 1);
+	CHECK_EQ(rig_getattr(&r, first, NULL), -ESTALE);
+	first = rig_node(&r, 1, "d");
+	CHECK_EQ(rig_getattr(&r, first, NULL), 0);
+	CHECK_EQ(rig_release(&r, held, fh), 0);
+	fs_consumer.reset(r.fs);
+	CHECK_EQ(nodes_count(r.fs), 1);
+	rig_stop(&r);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -228,6 +268,7 @@ int main(int argc, char **argv)
 		{ "ENFILE only for what is open", test_enfile },
 		{ "as many without a name as are open", test_unlinked },
 		{ "inode-limit", test_inode_limit },
+		{ "tables that are full", test_full },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
