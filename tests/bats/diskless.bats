@@ -216,7 +216,8 @@ g() {
 	mkfifo in
 	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m \
 		--share "$PWD/secret-place:t" -- \
-		sh -c 'echo >/mnt/t/up; read -r line' <in >out 2>err &
+		sh -c 'echo >/mnt/t/up; read -r line' <in >out 2>err \
+		9<"$BATS_TEST_FILENAME" &
 	pid=$!
 	exec 7>in
 	wait_for 60 test -e secret-place/up

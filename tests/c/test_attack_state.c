@@ -10,6 +10,7 @@
 #include "attack_rig.h"
 
 #include <linux/fs.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -116,6 +117,45 @@ static void too_many(void)
 		CHECK_EQ(fe_release(fe, e.nodeid, fh[--n]), 0);
 	CHECK_EQ(fe_open(fe, e.nodeid, O_RDONLY, &again), 0);
 	CHECK(unharmed());
+}
+
+/* ---- words -------------------------------------------------------------- */
+
+/* Break ring 1 and see that the server has seen it. */
+static bool break_ring(void)
+{
+	struct fe_ring *r = &fe->ring[1];
+	struct pollfd p = { .fd = r->err, .events = POLLIN };
+	uint64_t index = 1;
+
+	if (fe_set(fe, VHU_SET_VRING_ERR, &index, sizeof(index), &r->err, 1))
+		return false;
+	r->avail->idx = (uint16_t)(r->avail->idx + r->num + 1);
+	fe_kick_always(r);
+	return poll(&p, 1, 20000) == 1;
+}
+
+/* A broken ring is worth a word, thirty are not worth thirty. */
+static void quiet(void)
+{
+	struct fe_opts again;
+	char log[128];
+
+	CHECK_EQ(make_place(false), 0);
+	snprintf(log, sizeof(log), "%s/log", top);
+	setenv("FE_SERVER_LOG", log, 1);
+	CHECK_EQ(serve(geteuid() ? "access=squash" : "rw", NULL), 0);
+	again = fe->opts;
+	for (int i = 0; i < 30; i++) {
+		CHECK(break_ring());
+		fe_close(fe);
+		fe = NULL;
+		CHECK_EQ(fe_connect(&fe, &again), 0);
+	}
+	CHECK_EQ(fe_fuse_init(fe, 0), 0);
+	CHECK(unharmed());
+	CHECK_EQ(sh("grep -q 'the guest broke queue 1: available index jumps' "
+		    "log && test $(wc -l <log) -lt 10"), 0);
 }
 
 /* ---- what may not be written -------------------------------------------- */
@@ -324,6 +364,13 @@ static void all_moved_out(void)
 	in_all_modes(moved_out);
 }
 
+static void own_quiet(void)
+{
+	quiet();
+	unsetenv("FE_SERVER_LOG");
+	shut();
+}
+
 static void own_too_many(void)
 {
 	too_many();
@@ -342,6 +389,7 @@ int main(int argc, char **argv)
 		{ "nodes and handles made up", all_forged },
 		{ "forgotten while it is read", all_forgotten },
 		{ "ten times the limit of open files", own_too_many },
+		{ "a word for broken rings, not thirty", own_quiet },
 		{ "a share that may not be written to", all_readonly },
 		{ "moved out from under the guest", all_moved_out },
 		{ "what broke is named", broken_and_named },
