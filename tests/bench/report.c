@@ -311,22 +311,34 @@ static bool missed(const struct report *r, const struct row *row, bool cpu)
 	       own->cpu_us > goal_cpu(row) * row->median[peer].cpu_us;
 }
 
+/* How far off, and what the floor with one call a batch would have had. */
 static void write_missed(FILE *f, const struct report *r, bool cpu)
 {
-	const char *sep = "";
+	unsigned int batch = r->nr_servers + FLOOR_BATCH;
 	char title[64];
 
+	fprintf(f, "\n| %s | ratio | goal | floor's |\n|---|---|---|---|\n",
+		cpu ? "server CPU" : "throughput");
 	for (unsigned int i = 0; i < r->nr_rows; i++) {
 		const struct row *row = &r->row[i];
+		const struct result *m = row->median, *peer;
 
 		if (!missed(r, row, cpu))
 			continue;
+		peer = &m[cpu ? best_peer_cpu(r, row) : best_peer_ops(r, row)];
 		row_title(row, title, sizeof(title));
-		fprintf(f, "%s%s ×%u (%s, %s)", sep, title, row->depth,
-			row->fs, placement_name(row->placement));
-		sep = "; ";
+		fprintf(f, "| %s ×%u (%s, %s) | %.2f | %.2f |", title,
+			row->depth, row->fs, placement_name(row->placement),
+			cpu ? m[0].cpu_us / peer->cpu_us :
+			      m[0].ops_s / peer->ops_s,
+			cpu ? goal_cpu(row) : goal_ops(row));
+		if (batch < r->nr_contenders && row->samples[batch])
+			fprintf(f, " %.2f |\n",
+				cpu ? m[batch].cpu_us / peer->cpu_us :
+				      m[batch].ops_s / peer->ops_s);
+		else
+			fprintf(f, " – |\n");
 	}
-	fprintf(f, "%s\n", *sep ? "." : "none.");
 }
 
 static void write_bounds(FILE *f, const struct report *r)
@@ -337,9 +349,10 @@ static void write_bounds(FILE *f, const struct report *r)
 		for (int cpu = 0; cpu < 2; cpu++)
 			rows[cpu] += missed(r, &r->row[i], cpu);
 	fprintf(f, "\n## Goals that were not reached\n\n"
-		   "Server CPU, %u of %u rows: ", rows[1], r->nr_rows);
+		   "Server CPU %u, throughput %u of %u rows; \"floor's\" is "
+		   "the ratio that \"batch\" has to the same peer.\n",
+		rows[1], rows[0], r->nr_rows);
 	write_missed(f, r, true);
-	fprintf(f, "\nThroughput, %u of %u rows: ", rows[0], r->nr_rows);
 	write_missed(f, r, false);
 	fprintf(f, "\nWhat bounds them. Depth 1: to be woken by an eventfd and "
 		   "to answer through one costs a process %.1f µs of CPU, "

@@ -12,6 +12,9 @@ bench: vmshare $(BUILD)/tests/bench/bench
 	$(BUILD)/tests/bench/bench $(addprefix --dir ,$(BENCH_DIRS)) \
 		--write tests/bench/RESULTS.md --chart tests/bench/chart.svg \
 		$(BENCH_ARGS)
+	{ printf '\n## In guests\n\nEmulated, on one CPU: most of the time is '; \
+	  printf "QEMU's. Written by tests/bench/guest.\n\n"; \
+	  tests/bench/guest; } >>tests/bench/RESULTS.md
 
 bench-quick: vmshare $(BUILD)/tests/bench/bench
 	$(BUILD)/tests/bench/bench --quick $(BENCH_ARGS)
