@@ -33,6 +33,7 @@
 #define WALK_DEPTH	256u	/* directories remembered at a time */
 #define RACE_TRIES	16
 #define WALK_MAX	65536u	/* levels, then a path is no path */
+#define EAGER_LOOKUPS	64u	/* of a path, and of others meanwhile */
 
 const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
 {
@@ -273,7 +274,16 @@ int node_fd(struct fs_worker *w, struct fs_node *node)
 			fd = open_named(w->fs, node, fd, name);
 		node_put(w->fs, parent);
 	}
-	return fd == -ESTALE ? open_unnamed(w->fs, node) : fd;
+	if (fd == -ESTALE)
+		fd = open_unnamed(w->fs, node);
+	/*
+	 * Replaced since it was looked up. The guest's kernel looks its path up
+	 * again, once: what it finds then must not get away as well.
+	 */
+	if (fd == -ESTALE)
+		__atomic_store_n(&w->fs->nodes->eager, EAGER_LOOKUPS,
+				 __ATOMIC_RELAXED);
+	return fd;
 }
 
 int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,

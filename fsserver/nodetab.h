@@ -77,6 +77,7 @@ struct fs_nodes {
 	uint32_t count;		/* nodes */
 	uint32_t reclaim;	/* where the search for a victim goes on */
 	uint64_t gen;		/* last one given out */
+	unsigned int eager;	/* atomic; LOOKUPs that open what they find */
 	bool openat2;		/* the kernel has it */
 	struct fd_cache fds;
 	struct fs_mounts *mounts;

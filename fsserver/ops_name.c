@@ -9,6 +9,10 @@
  * it, so that another thread which looks for the file in between, oldest name
  * first, finds it under one of them.
  *
+ * A name that another file has by the time the guest comes back is ESTALE: the
+ * guest looks it up again, and gives up over a second one. So after an ESTALE,
+ * LOOKUPs open what they find for a while.
+ *
  * Names that the user hides in the share's root are not there: a lookup fails
  * with ENOENT, creating with EACCES.
  */
@@ -25,6 +29,8 @@
 #include <unistd.h>
 
 #include <linux/fs.h>
+
+#define LOOKUP_TRIES 16		/* of a name that is replaced meanwhile */
 
 bool name_hidden(const struct fs_worker *w, const struct fs_node *parent,
 		 const char *name)
@@ -78,11 +84,48 @@ static int lookup_negative(struct fs_worker *w)
 	return reply_put(w, &entry, sizeof(entry));
 }
 
+/* Whether what is found is to be opened as well, since names change hands. */
+static bool lookup_eagerly(struct fs *fs)
+{
+	unsigned int *left = &fs->nodes->eager;
+	unsigned int n = __atomic_load_n(left, __ATOMIC_RELAXED);
+
+	if (n)
+		__atomic_store_n(left, n - 1, __ATOMIC_RELAXED);
+	return n;
+}
+
+/* The file of a name, its lookup counted; -ENOENT, -ESTALE, other errors. */
+static int lookup_name(struct fs_worker *w, int dirfd,
+		       struct fuse_entry_out *entry)
+{
+	const char *name = w->name[0];
+	struct fs_node *node;
+	struct statx stx;
+	int err, fd;
+
+	for (unsigned int tries = 0; tries < LOOKUP_TRIES; tries++) {
+		bool eager = lookup_eagerly(w->fs);
+
+		err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
+		if (!err)
+			err = node_entry(w, w->node, dirfd, name, &stx, entry,
+					 eager ? &node : NULL);
+		if (err || !eager)
+			return err;
+		fd = node_fd_at(w, node, dirfd, name);
+		node_put(w->fs, node);
+		if (fd != -ESTALE)
+			return 0;
+		node_forget(w->fs, entry->nodeid, 1, w->journal);
+	}
+	return -ESTALE;
+}
+
 int op_lookup(struct fs_worker *w)
 {
 	const char *name = w->name[0];
 	struct fuse_entry_out entry;
-	struct statx stx;
 	int dirfd, err;
 
 	if (w->writable_len < sizeof(entry))
@@ -98,11 +141,9 @@ int op_lookup(struct fs_worker *w)
 	dirfd = node_fd(w, w->node);
 	if (dirfd < 0)
 		return dirfd;
-	err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
+	err = lookup_name(w, dirfd, &entry);
 	if (err == -ENOENT)
 		return lookup_negative(w);
-	if (!err)
-		err = node_entry(w, w->node, dirfd, name, &stx, &entry, NULL);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 

@@ -71,6 +71,33 @@ static void test_evicted(void)
 	rig_stop(&r);
 }
 
+static void replace(const char *text)
+{
+	CHECK_EQ(rig_file(&r, "new", text), 0);
+	CHECK_EQ(renameat(r.dirfd, "new", r.dirfd, "f"), 0);
+}
+
+/*
+ * The host replaces a file again and again: between LOOKUP and OPEN, and once
+ * more behind the one LOOKUP with which a guest's kernel tries again.
+ */
+static void test_replaced_again(void)
+{
+	uint64_t f, fh;
+
+	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_file(&r, "f", "1"), 0);
+	f = rig_node(&r, 1, "f");
+	replace("12");
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), -ESTALE);
+	f = rig_node(&r, 1, "f");
+	replace("123");
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), 0);
+	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 2);
+	CHECK_EQ(rig_release(&r, f, fh), 0);
+	rig_stop(&r);
+}
+
 static bool has_handles(void)
 {
 	struct file_handle h = { .handle_bytes = 0 };
@@ -589,6 +616,7 @@ static void test_adopted(void)
 
 static const struct check_case cases[] = {
 	{ "evicted nodes", test_evicted },
+	{ "replaced again", test_replaced_again },
 	{ "found by handle", test_by_handle },
 	{ "removed while evicted", test_removed_while_evicted },
 	{ "hard links", test_links },
