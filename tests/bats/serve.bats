@@ -44,7 +44,7 @@ serve() { # in the background; $server is its pid
 	server=$!
 }
 exchanged() {
-	[ "$(cat ctl/status)" = 0 ]
+	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log qemu-err)"
 	cmp ctl/from-host ctl/from-guest
 }
 
@@ -153,6 +153,57 @@ exchanged() {
 		kill -TERM $server
 		wait $server
 	done
+}
+
+@test "memory that is plugged in while the guest runs" {
+	job ctl <<-'END'
+		set -ex
+		total() { awk '/MemTotal/ { print $2 }' /proc/meminfo; }
+		before=$(total)
+		echo up >up
+		sleep 1
+		until blocks=$(grep -l offline /sys/devices/system/memory/*/state); do
+			sleep 1
+		done
+		sleep 2
+		for b in $(grep -l offline /sys/devices/system/memory/*/state); do
+			echo online >$b
+		done
+		[ $(total) -gt $((before + 400000)) ]
+		# More than there was: some of it goes where it was plugged in.
+		sha256sum big >sum
+		cp from-host from-guest
+	END
+	echo again >ctl/from-host
+	seq 1 90000000 | head -c 700M >ctl/big
+	mkfifo monitor
+	serve --socket s --share ctl:ctl
+	wait_for 10 test -S s
+	# The last of a kind counts.
+	hand_qemu+=(-m "512M,slots=2,maxmem=2G" -serial file:console -monitor stdio)
+	hand_qemu=("${hand_qemu[@]/#stdio/null}")
+	hand_qemu[-1]=stdio
+	(
+		exec 6<>monitor
+		wait_for 300 test -e ctl/up
+		echo object_add memory-backend-memfd,id=m1,size=512M,share=on >&6
+		echo device_add pc-dimm,id=d1,memdev=m1 >&6
+		sleep 300
+	) 3>&- &
+	local plugger=$!
+	timeout 900 "${hand_qemu[@]}" -machine q35,memory-backend=m \
+		-object memory-backend-memfd,share=on,id=m,size=512M \
+		-drive "file=$disk,format=raw,if=virtio,snapshot=on" \
+		-chardev socket,id=c,path=s \
+		-device vhost-user-fs-pci,chardev=c,tag=ctl,queue-size=1024 \
+		<monitor >monitor.out 2>qemu-err
+	pkill -P $plugger || true
+	kill $plugger || true
+	exchanged
+	[ "$(cat ctl/sum)" = "$(cd ctl && sha256sum big)" ]
+	kill -TERM $server
+	wait $server
+	rm ctl/big
 }
 
 @test "the command of --dry-run works when pasted next to serve --once" {
