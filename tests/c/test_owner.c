@@ -422,8 +422,9 @@ static void xattr_rules(void)
 /* A capability under another name goes with a write, as the kernel's would. */
 static void xattr_capability(void)
 {
+	struct fuse_copy_file_range_in copy = { .off_out = 99, .len = 1 };
 	struct fuse_fallocate_in room = { .length = 9 };
-	uint64_t node, fh;
+	uint64_t node, fh, other;
 
 	rig_prepare(&rig);
 	rig.options.xattr_map = ":map:security.:user.virtiofs.:";
@@ -443,6 +444,20 @@ static void xattr_capability(void)
 	room.fh = fh;
 	rq(&rig, FUSE_FALLOCATE, node);
 	rq_put(&rig, &room, sizeof(room));
+	CHECK_EQ(rq_run(&rig), 0);
+	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	/* Emptied as it is opened, and copied to from itself. */
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	CHECK_EQ(rig_open(&rig, FUSE_OPEN, node, O_WRONLY | O_TRUNC, &other),
+		 0);
+	CHECK(!host_has("f", "user.virtiofs.security.capability"));
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	CHECK_EQ(write_as(node, other, 0), 0);
+	CHECK_EQ(set_xattr(node, "security.capability", "cap"), 0);
+	copy.fh_in = copy.fh_out = fh;
+	copy.nodeid_out = node;
+	rq(&rig, FUSE_COPY_FILE_RANGE, node);
+	rq_put(&rig, &copy, sizeof(copy));
 	CHECK_EQ(rq_run(&rig), 0);
 	CHECK(!host_has("f", "user.virtiofs.security.capability"));
 	/* Reading it, and a change of the mode, are no such thing. */
