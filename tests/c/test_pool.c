@@ -406,7 +406,8 @@ static void test_share(void)
 	submit(1, BUSY, 100);
 	CHECK(SOON(flushed(1) == 100));
 	CHECK(seen_threads >= 2);
-	CHECK(seen_threads <= (int)server.pool->cpus + 2);
+	/* Few at once, but who works when is the scheduler's to say. */
+	CHECK(seen_threads <= 1 + 4);
 	CHECK(SOON(!__atomic_load_n(&server.pool->sharing, __ATOMIC_RELAXED)));
 	teardown();
 	CHECK_EQ(two_leaders, 0);
