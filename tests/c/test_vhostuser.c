@@ -562,10 +562,15 @@ static void inflight_table(void)
 	}
 	fe_kick(&rig.fe->ring[1]);
 	RIG_UNTIL(rig_held_now(&rig) == 5);
-	/* That server is stuck for good. The next one has another arena. */
+	/*
+	 * That server is stuck for good, and has let go of the rings: two that
+	 * look at one take each other's requests. The next has another arena.
+	 */
 	CHECK_EQ(rig_open(&other, 1), 0);
 	CHECK_EQ(rig_serve_socket(&other), 0);
 	close(rig.fe->sock);
+	CHECK_EQ(pthread_join(rig.thread, NULL), 0);
+	rig.running = false;
 	rig.fe->sock = other.sock[1];
 	other.sock[1] = -1;
 	CHECK_EQ(fe_negotiate(rig.fe), 0);
