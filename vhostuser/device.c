@@ -290,16 +290,21 @@ static void suspect_check(struct vu_device *dev)
 			"the guest notifies, but its memory stays empty here");
 }
 
+static void run_mend(struct vu_device *dev)
+{
+	if (!__atomic_exchange_n(&dev->memory_lost, false, __ATOMIC_ACQ_REL))
+		return;
+	vu_mem_mend(dev);
+	vu_tell(dev, VU_EVENT_MEMORY_LOST, -1,
+		"a file of guest memory was cut; zeros are read now");
+}
+
 /* What others asked for, and what is due; ms until more is, or -1. */
 static int run_chores(struct vu_device *dev)
 {
 	int64_t left = -1;
 
-	if (__atomic_exchange_n(&dev->memory_lost, false, __ATOMIC_ACQ_REL)) {
-		vu_mem_mend(dev);
-		vu_tell(dev, VU_EVENT_MEMORY_LOST, -1,
-			"a file of guest memory was cut; zeros are read now");
-	}
+	run_mend(dev);
 	if (__atomic_exchange_n(&dev->suspect, false, __ATOMIC_ACQ_REL) &&
 	    !dev->suspect_since && !dev->state->warned)
 		dev->suspect_since = now_ms();
@@ -387,6 +392,8 @@ static void run_end(struct vu_device *dev)
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct vu_state *s = dev->state;
 
+	/* A front end that hangs up at once is no reason not to say so. */
+	run_mend(dev);
 	vu_device_reset(dev);
 	vu_proto_done(&s->exchange);
 	vu_mem_clear(dev);
