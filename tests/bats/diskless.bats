@@ -400,7 +400,7 @@ teardown() {
 	wait_for 20 eval '[ "$(tildes)" -le 10 ]'
 	t send-keys ':wq' Enter
 	wait_for 60 grep -q second here/text
-	t send-keys 'kill -9 %1; exit; exit 5' Enter
+	t send-keys 'kill -9 %1; wait %1; exit 5' Enter
 	wait_for 30 shows "status 5"
 	wait_for 10 cooked
 	[ "$(cat here/text)" = $'first line\nsecond line' ]
