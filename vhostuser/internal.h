@@ -392,9 +392,7 @@ struct vu_queue {
 	bool kick_told;
 	uint64_t counter;
 	uint32_t taken[2];		/* atomic; chains by parity */
-	unsigned int popped;		/* chains, since it last waited */
-	struct vu_habit gather, linger;
-	bool gathering;			/* it slept to let FORGETs gather */
+	struct vu_habit linger;
 	bool beside;			/* atomic; the driver runs beside us */
 	unsigned int nr_again, next_again;
 	uint16_t *again;		/* heads to hand out once more */

@@ -169,7 +169,6 @@ static int ops_pop(void *ctx, unsigned int index, struct chain *c)
 	r = q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c);
 	if (r != 1)
 		return r;
-	q->popped++;
 	if (!vu_load(&q->moved))
 		vu_store(&q->moved, true);
 	return r;

@@ -5,18 +5,15 @@
  * In the end it sleeps on the front end's kick: it arms the ring, which asks
  * the driver for one, looks once more, and sleeps. Each such sleep is a kick
  * (an exit of the guest's) and the waking of a thread, many times what a small
- * request costs. Two things are done to have fewer of them:
+ * request costs. To have fewer of them it lingers: looks at the ring for a
+ * moment without asking for a kick. That pays where the driver runs beside us,
+ * on another processor; where it needs this very one, it can add nothing
+ * meanwhile.
  *
- *	linger	look at the ring for a moment without asking for a kick. It
- *		pays where the driver runs beside us, on another processor;
- *		where it needs this very one, it can add nothing meanwhile.
- *	gather	after a FORGET let others come, for a few ms. It pays where
- *		there are many in a row.
- *
- * Nobody can tell beforehand which it will be, so both are habits: done again
- * where it paid, and left out 1, 3, 7, ... times where it did not. A habit of
- * lingering that pays says as well that the driver runs beside us; completions
- * are then shown to it while we work (q->beside), else all at once. What came
+ * Nobody can tell beforehand which it will be, so lingering is a habit: done
+ * again where it paid, and left out 1, 3, 7, ... times where it did not. One
+ * that pays says as well that the driver runs beside us; completions are then
+ * shown to it while we work (q->beside), else all at once. What came
  * without any waiting teaches nothing, nor does a moment in which another
  * thread had our processor: on one, the signal itself lets the driver run.
  */
@@ -30,13 +27,6 @@
 
 /* A ring without a kick descriptor is looked at this often. */
 #define POLL_MS		1
-/*
- * FORGETs gather this long behind others, or shortly where they would fill
- * the ring: nobody waits for them, and each kick is an exit of the guest's and
- * a thread's waking here.
- */
-#define GATHER_MS	5
-#define GATHER_FAST_MS	1
 /*
  * A leader looks at an empty ring this long before it sleeps, since a driver
  * that runs on another processor often adds more at once: that saves its kick
@@ -111,28 +101,6 @@ static void queue_suspect(struct vu_queue *q)
 
 /* ---- waiting ------------------------------------------------------------- */
 
-/* Let the high priority queue gather; false when nothing came for a while. */
-static bool queue_gather(struct vu_queue *q)
-{
-	unsigned int popped = q->popped;
-	struct epoll_event ev;
-	int ms;
-
-	q->popped = 0;
-	if (q->gathering)
-		habit_learn(&q->gather, popped);
-	q->gathering = false;
-	if (!popped || q->index || !habit_due(&q->gather))
-		return false;
-	q->gathering = true;
-	ms = popped > q->num / 4 ? GATHER_FAST_MS : GATHER_MS;
-	/* No kick was asked for: there may be one from before, then a stop. */
-	if (epoll_wait(q->epoll, &ev, 1, ms) > 0 &&
-	    ev.data.u32 == WOKEN_BY_KICK)
-		(void)epoll_wait(q->epoll, &ev, 1, ms);
-	return true;
-}
-
 static inline void processor_pause(void)
 {
 #if defined(__x86_64__)
@@ -181,8 +149,6 @@ int vu_wait(struct vu_queue *q)
 	struct epoll_event ev = { 0 };
 	int n;
 
-	if (queue_gather(q))
-		return vu_queue_over(q) ? -ESHUTDOWN : 0;
 	if (queue_linger(q))
 		return 0;
 	for (;;) {

@@ -99,42 +99,11 @@ static void linger_in_vain(void)
 	ring_free(r);
 }
 
-/* A kick from before does not end the wait for more FORGETs; a stop does. */
-static void stale_kick(void)
-{
-	struct ring *r = ring_new(0);
-	struct epoll_event ev;
-
-	CHECK_EQ(eventfd_write(r->kick, 1), 0);
-	CHECK_EQ(eventfd_write(r->q.wake, 1), 0);
-	r->q.popped = 1;
-	CHECK_EQ(vu_wait(&r->q), 0);
-	CHECK(r->q.gathering);
-	CHECK_EQ(epoll_wait(r->q.epoll, &ev, 1, 0), 0);
-	ring_free(r);
-}
-
-/* Nothing came while it waited: that did not pay, and the kick is slept for. */
-static void gather_in_vain(void)
-{
-	struct ring *r = ring_new(0);
-
-	r->q.gathering = true;
-	r->q.popped = 0;
-	r->q.stopping = true;
-	CHECK_EQ(vu_wait(&r->q), -ESHUTDOWN);
-	CHECK_EQ(r->q.gather.left_out, 1);
-	CHECK(!r->q.gathering);
-	ring_free(r);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "a look for free", free_look },
 		{ "lingering in vain", linger_in_vain },
-		{ "a stale kick", stale_kick },
-		{ "gathering in vain", gather_in_vain },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
