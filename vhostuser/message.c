@@ -6,7 +6,7 @@
  * whether it has an answer of its own. Whatever does not fit is refused before
  * its handler runs. A refused message that asked for an acknowledgement gets an
  * errno; any other ends the connection, since the front end would go on as if
- * we had understood.
+ * we had understood; but not when it is the guest's words that were refused.
  *
  * A handler can run twice for one message, when the worker is killed before the
  * stage is changed: it must come to the same end. Descriptors are therefore
@@ -40,6 +40,7 @@ struct vu_call {
 	struct vu_exchange *x;
 	union vu_payload *in, *out;
 	uint16_t answer;	/* bytes of out */
+	bool guest;		/* out: it is the guest that was refused */
 };
 
 /** vu_features() - virtio features on offer */
@@ -165,16 +166,37 @@ static int rem_mem_reg(struct vu_call *c)
 
 /* ---- rings ------------------------------------------------------------- */
 
+/*
+ * A ring's size and place are what the guest wrote into its registers, passed
+ * on by a front end that asks for no acknowledgement. What can't be is a ring
+ * that does not start; who is to blame has no use of it.
+ */
+static int blame_guest(struct vu_call *c, int err)
+{
+	c->guest = true;
+	return err;
+}
+
+static int try_start(struct vu_call *c, struct vu_queue *q)
+{
+	int r = vu_queue_try_start(q);
+
+	return r == -EFAULT ? blame_guest(c, r) : r;
+}
+
 static int set_vring_num(struct vu_call *c)
 {
 	struct vu_queue *q = call_queue(c, c->in->vring.index);
 	uint32_t num = c->in->vring.num;
 	bool packed = c->dev->state->features & 1ull << VU_F_RING_PACKED;
 
-	if (!q || !num || num > VU_MAX_RING || (!packed && num & (num - 1)))
+	if (!q)
 		return -EINVAL;
 	if (q->running)
 		return num == q->num ? 0 : -EBUSY;
+	q->st->have_num = false;
+	if (!num || num > VU_MAX_RING || (!packed && num & (num - 1)))
+		return blame_guest(c, -EINVAL);
 	q->st->num = num;
 	q->st->have_num = true;
 	return 0;
@@ -185,17 +207,20 @@ static int set_vring_addr(struct vu_call *c)
 	struct vu_queue *q = call_queue(c, c->in->addr.index);
 	struct vu_vring_addr *a = &c->in->addr;
 
-	if (!q || a->desc & 15 || a->avail & 1 || a->used & 3)
+	if (!q)
 		return -EINVAL;
 	if (q->running)
 		return a->desc == q->st->addr.desc &&
 		       a->avail == q->st->addr.avail &&
 		       a->used == q->st->addr.used ? 0 : -EBUSY;
+	q->st->have_addr = false;
+	if (a->desc & 15 || a->avail & 1 || a->used & 3)
+		return blame_guest(c, -EINVAL);
 	q->st->addr = *a;
 	q->st->addr.flags = 0;
 	q->st->addr.log = 0;
 	q->st->have_addr = true;
-	return vu_queue_try_start(q);
+	return try_start(c, q);
 }
 
 static int set_vring_base(struct vu_call *c)
@@ -257,7 +282,7 @@ static int set_vring_kick(struct vu_call *c)
 	if (q->running && q->st->kick < 0)
 		vu_queue_wake(q);	/* to go over to polling */
 	q->st->have_kick = true;
-	return vu_queue_try_start(q);
+	return try_start(c, q);
 }
 
 /*
@@ -320,7 +345,7 @@ static int set_vring_enable(struct vu_call *c)
 		vu_queue_stop(q);
 		return 0;
 	}
-	r = vu_queue_try_start(q);
+	r = try_start(c, q);
 	if (r < 0)
 		q->st->enabled = false;
 	return r;
@@ -620,7 +645,7 @@ int vu_message_handle(struct vu_device *dev, struct vu_exchange *x)
 		r = rule->handle(&c);
 	if (r < 0) {
 		message_refused(dev, x, rule, r);
-		if (!ack || (rule && rule->answer))
+		if (!c.guest && (!ack || (rule && rule->answer)))
 			return -EPROTO;
 	}
 	x->reply.head.request = x->message.head.request;

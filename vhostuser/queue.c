@@ -382,7 +382,7 @@ static void queue_told(struct vu_queue *q)
  * vu_queue_try_start() - start a ring if all that it needs is there
  *
  * Return: 0, also when something is still missing; -EFAULT when the ring is
- * not in memory; what the consumer's start returned.
+ * not in memory, -ENXIO when there is none; what the consumer's start returned.
  */
 int vu_queue_try_start(struct vu_queue *q)
 {
@@ -395,8 +395,10 @@ int vu_queue_try_start(struct vu_queue *q)
 		return 0;
 	r = vu_queue_map(q, q->dev->table, true);
 	/* QEMU leaves out what has no descriptor: all of memory, here. */
-	if (r == -EFAULT && (!q->dev->table || !q->dev->table->nr))
+	if (r == -EFAULT && (!q->dev->table || !q->dev->table->nr)) {
 		vu_tell_private(q->dev, "no memory region has a descriptor");
+		r = -ENXIO;
+	}
 	if (r == 0)
 		r = queue_descriptors(q);
 	if (r < 0)

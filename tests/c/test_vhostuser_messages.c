@@ -42,7 +42,7 @@ struct bad_message {
 	uint32_t request;
 	uint32_t size;
 	unsigned int fds;
-	uint32_t word[4];	/* start of the payload */
+	uint32_t word[8];	/* start of the payload */
 };
 
 /* Refused with an errno where an acknowledgement was asked for. */
@@ -185,6 +185,48 @@ static void messages_refused(void)
 	CHECK_EQ(rig_hang_up(&rig), 0);
 	rig_close(&rig);
 	CHECK_EQ(open_fds(), before);
+}
+
+/*
+ * QEMU tells as it is what a guest wrote into its registers, and asks for no
+ * acknowledgement: a ring that can't be is not worth the connection.
+ */
+static void guests_words(void)
+{
+	const struct fe_opts o = { .ring_size = 32, .queues = 2 };
+	static const struct bad_message odd[] = {
+		{ VHU_SET_VRING_NUM, 8, 0, { 1, 0 } },
+		{ VHU_SET_VRING_NUM, 8, 0, { 1, 3 } },
+		{ VHU_SET_VRING_NUM, 8, 0, { 1, 65535 } },
+		{ VHU_SET_VRING_ADDR, 40, 0, { 1, 0, 8, 0, 16, 0, 16 } },
+		{ VHU_SET_VRING_ADDR, 40, 0, { 1, 0, 16, 0, 1, 0, 16 } },
+		{ VHU_SET_VRING_ADDR, 40, 0, { 1, 0, 16, 0, 16, 0, 1 } },
+		{ VHU_SET_VRING_ADDR, 40, 0, { 1, 0, 16, 0, 16, 0, 16 } },
+		{ VHU_SET_VRING_ADDR, 40, 0, { 1, 0, ~15u, ~0u, ~15u, ~0u,
+					       ~15u, ~0u } },
+	};
+	const struct vhu_state off = { .index = 1 }, on = { 1, 1 };
+	unsigned int starts;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(odd); i++) {
+		CHECK_EQ(rig_open(&rig, 2), 0);
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+		starts = RIG_GET(rig.starts);
+		CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_ENABLE, &off,
+				sizeof(off), NULL, 0), 0);
+		CHECK_EQ(send_bad(&odd[i], 0), 0);
+		CHECK_EQ(fe_send(rig.fe, VHU_SET_VRING_ENABLE, 0, &on,
+				 sizeof(on), NULL, 0), 0);
+		/* Not as it was before, either. */
+		RIG_UNTIL(RIG_GET(rig.events[VU_EVENT_PROTOCOL]) >= 1);
+		CHECK_EQ(rig_echo_once(rig.fe, 2, DATA_LEN), 0);
+		CHECK_EQ(RIG_GET(rig.starts), starts);
+		CHECK_EQ(rig_reboot(rig.fe), 0);
+		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
+		CHECK_EQ(rig_hang_up(&rig), 0);
+		rig_close(&rig);
+	}
 }
 
 /* Memory that is none, as a whole table and, where it is one, by itself. */
@@ -461,6 +503,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "messages refused", messages_refused },
+		{ "a ring that the guest put nowhere", guests_words },
 		{ "memory refused", memory_refused },
 		{ "memory miscounted", memory_miscounted },
 		{ "messages fatal", messages_fatal },
