@@ -6,12 +6,12 @@
  * executes a set-id program, and it restores no terminal.
  *
  * So the first thing a run forks is a guardian: it sleeps on a pidfd of
- * vmshare, and when that becomes readable, kills what is registered, removes
- * the registered files and restores the terminal. It shares vmshare's
- * descriptor table (CLONE_FILES), so a pidfd that vmshare holds is one that
- * the guardian holds; numbers go through a page of shared memory, where the
- * kernel itself stores the pidfd of a cloned child before that child runs.
- * There is no window and no message.
+ * vmshare, and when that becomes readable, kills what is registered, restores
+ * the terminal and removes the registered files and what QEMU had no time to.
+ * It shares vmshare's descriptor table (CLONE_FILES), so a pidfd that vmshare
+ * holds is one that the guardian holds; numbers go through a page of shared
+ * memory, where the kernel itself stores the pidfd of a cloned child before
+ * that child runs. There is no window and no message.
  *
  * The guardian is in a session of its own, with all signals blocked, so that
  * neither ^C nor a killed process group takes it along. It touches nothing
@@ -22,6 +22,7 @@
 
 #include "launch/supervise.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -31,17 +32,21 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define GUARDIAN_FILES	4
+#define DEATH_MS	5000	/* for a killed process to be gone */
 
 struct guardian {
 	int parent;			/* pidfd of vmshare */
 	int self;			/* pidfd of the guardian */
 	int process[GUARDIAN_PROCESSES]; /* pidfds, -1: free */
 	char file[GUARDIAN_FILES][PATH_MAX];
+	char scratch[PATH_MAX];		/* QEMU's directory, "": none */
 	int tty;			/* -1: nothing to restore */
 	struct termios saved;
 };
@@ -49,6 +54,14 @@ struct guardian {
 static void guardian_kill(int pidfd)
 {
 	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
+/* Until then it may make files. */
+static void guardian_await(int pidfd)
+{
+	struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+
+	poll(&pfd, 1, DEATH_MS);
 }
 
 static _Noreturn void guardian_main(struct guardian *g)
@@ -70,6 +83,10 @@ static _Noreturn void guardian_main(struct guardian *g)
 	for (unsigned int i = 0; i < GUARDIAN_FILES; i++)
 		if (g->file[i][0])
 			unlink(g->file[i]);
+	for (unsigned int i = 0; g->scratch[0] && i < GUARDIAN_PROCESSES; i++)
+		if (g->process[i] >= 0)
+			guardian_await(g->process[i]);
+	guardian_sweep(g);
 	_exit(0);
 }
 
@@ -164,6 +181,44 @@ int guardian_file(struct guardian *g, const char *path)
 		return 0;
 	}
 	return -ENOSPC;
+}
+
+const char *guardian_scratch(struct guardian *g)
+{
+	const char *tmp = getenv("TMPDIR");
+	uint64_t random;
+	int n;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return NULL;
+	/* Known before it is there: no moment in between. */
+	n = snprintf(g->scratch, sizeof(g->scratch), "%s/vmshare-%016llx",
+		     tmp && *tmp ? tmp : "/var/tmp",
+		     (unsigned long long)random);
+	/* A relative one would not be the same for everybody. */
+	if (n > 0 && (size_t)n < sizeof(g->scratch) && g->scratch[0] == '/' &&
+	    !mkdir(g->scratch, 0700))
+		return g->scratch;
+	g->scratch[0] = '\0';
+	return NULL;
+}
+
+void guardian_sweep(struct guardian *g)
+{
+	const struct dirent *d;
+	DIR *dir;
+
+	if (!g->scratch[0])
+		return;
+	dir = opendir(g->scratch);
+	while (dir && (d = readdir(dir)))
+		if (!strncmp(d->d_name, "vl.", 3))
+			unlinkat(dirfd(dir), d->d_name, 0);
+	if (dir)
+		closedir(dir);
+	/* Something else that QEMU made there is in use as long as it runs. */
+	if (!rmdir(g->scratch) || errno == ENOENT)
+		g->scratch[0] = '\0';
 }
 
 void guardian_terminal(struct guardian *g, int fd, const struct termios *saved)

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -49,7 +50,8 @@ static void keep_wiring(const struct qemu_wiring *w)
 }
 
 static _Noreturn void child(char **argv, const struct qemu_wiring *w,
-			    struct guardian *guardian, int output, int failed)
+			    struct guardian *guardian, const char *scratch,
+			    int output, int failed)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), err;
 	sigset_t none;
@@ -68,6 +70,8 @@ static _Noreturn void child(char **argv, const struct qemu_wiring *w,
 	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		goto out;
 	keep_wiring(w);
+	if (scratch && setenv("TMPDIR", scratch, 1) < 0)
+		goto out;
 	execv(argv[0], argv);
 out:
 	err = errno;
@@ -105,6 +109,7 @@ static int exec_failed(struct qemu_process *p, struct guardian *guardian,
 int spawn_qemu(struct qemu_process *p, char **argv,
 	       const struct qemu_wiring *w, struct guardian *guardian)
 {
+	const char *scratch = guardian_scratch(guardian);
 	int *slot = guardian_slot(guardian);
 	int output[2] = {-1, -1}, failed[2] = {-1, -1};
 	long pid;
@@ -116,7 +121,7 @@ int spawn_qemu(struct qemu_process *p, char **argv,
 		goto fail;
 	pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, slot, 0, 0);
 	if (pid == 0)
-		child(argv, w, guardian, output[1], failed[1]);
+		child(argv, w, guardian, scratch, output[1], failed[1]);
 	if (pid < 0)
 		goto fail;
 	p->pid = (pid_t)pid;

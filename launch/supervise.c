@@ -243,6 +243,7 @@ static void on_qmp(struct run *r)
 		switch (event) {
 		case QMP_READY:
 			r->up = true;
+			guardian_sweep(r->s->guardian);
 			if (!r->s->nr_shares)
 				report_ready(&r->report);
 			break;
@@ -661,6 +662,7 @@ int supervise_run(struct supervise_setup *s)
 	}
 	for (unsigned int i = 0; i < s->nr_shares; i++)
 		share_stop(&s->shares[i]);
+	guardian_sweep(s->guardian);
 	report_exit(&r->report, status, source);
 	close_fd(&r->signals);
 	close_fd(&r->qemu.output);

@@ -33,6 +33,17 @@ void guardian_forget(struct guardian *guardian, int pidfd);
 /** guardian_file() - remove a file if vmshare is killed; NULL: no more */
 int guardian_file(struct guardian *guardian, const char *path);
 
+/**
+ * guardian_scratch() - make a directory for temporary files of QEMU's
+ *
+ * QEMU's file for snapshot=on has a name until it is open, and keeps it when
+ * QEMU is killed before. Return: the path, or NULL when none could be made.
+ */
+const char *guardian_scratch(struct guardian *guardian);
+
+/** guardian_sweep() - remove those files, and the directory if it is empty */
+void guardian_sweep(struct guardian *guardian);
+
 /** guardian_terminal() - these are the settings to restore; NULL: no more */
 void guardian_terminal(struct guardian *guardian, int fd,
 		       const struct termios *saved);

@@ -221,6 +221,26 @@ child() { # NAME: the newest process of this run by that name
 	done
 }
 
+# QEMU's file for --ephemeral has a name for a moment, until it is open.
+@test "kill -9 leaves no file of QEMU's, and neither does an end in order" {
+	local signal
+	standin_full "$PWD/qemu"
+	# shellcheck disable=SC2016 # for the stand-in's shell
+	sed -i 's,^\*) printf.*,*) mktemp "$TMPDIR/vl.XXXXXX" >ctl/up; exec sleep 300 ;;,' qemu
+	for signal in KILL TERM; do
+		start --qemu "$PWD/qemu" --shutdown-timeout 1s
+		wait_for 20 [ -s ctl/up ]
+		[ "$(find "$TMPDIR" -name 'vl.*')" = "$(cat ctl/up)" ]
+		kill -$signal $parent
+		wait $parent || true
+		nothing_left || fail "after $signal"
+	done
+	# A guest that runs has none.
+	start
+	wait_for 180 is_up
+	[ -z "$(find "$TMPDIR" -mindepth 1)" ] || fail "$(find "$TMPDIR")"
+}
+
 @test "kill -9 gives huge pages back" {
 	need_huge 256
 	start --memory-type hugepages=2M
