@@ -8,20 +8,13 @@
  * Beside the share lies what must not be reached, with a secret in it.
  */
 
-#include "tests/c/check.h"
-#include "tests/frontend/fe.h"
+#include "tests/c/attempts.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define ROOT	FUSE_ROOT_ID
-#define SECRET	"what the guest must not read"
 #define USER	"12345"		/* an ordinary one, nobody's */
-#define ARRAY_LEN(a) (sizeof(a) / sizeof(*(a)))
 
 struct mode {
 	const char *name, *options;
@@ -38,7 +31,6 @@ static const struct mode modes[] = {
 	{ "mapped, user", "sandbox=namespace,access=mapped", true },
 };
 
-static struct fe *fe;
 static struct fe_server server;
 static const struct mode *mode;	/* of in_all_modes() */
 static char top[64], share[96], outside[96];

@@ -63,6 +63,7 @@ struct fe_opts {
 	bool blocking;		/* wait by read() alone, without a timeout */
 	bool handshake_only;	/* leave memory and rings to the caller */
 	int timeout_ms;		/* for replies and completions; 10 s */
+	const struct fe_region *given;	/* memory to use, and to leave */
 	uint64_t pf_mask;	/* protocol features wanted; all known */
 };
 
@@ -88,6 +89,7 @@ struct fe_ring {
 	int kick;
 	int call;
 	int err;
+	volatile uint16_t *doorbell;	/* of a device in a guest, or NULL */
 	bool started;
 	bool has_base;		/* start at base: as the server said at stop */
 	uint32_t base;
@@ -132,7 +134,7 @@ struct fe {
  * @opts:	NULL for the defaults needs a path, so never NULL
  */
 int fe_connect(struct fe **fe, const struct fe_opts *opts);
-/** fe_offline() - guest memory alone, for requests that go nowhere */
+/** fe_offline() - guest memory alone, for who has rings of his own or none */
 int fe_offline(struct fe **fe, const struct fe_opts *opts);
 /** fe_close() - hang up at once, as a killed QEMU does; NULL is fine */
 void fe_close(struct fe *fe);

@@ -20,7 +20,7 @@
 /* The file starts with a page that is no guest memory: offsets matter. */
 #define FILE_OFFSET	FE_PAGE
 
-static int region_make(struct fe_region *r, uint64_t gpa, uint64_t size)
+static int region_map(struct fe_region *r)
 {
 	int fd = memfd_create("fe-guest", MFD_CLOEXEC);
 	void *map;
@@ -28,17 +28,22 @@ static int region_make(struct fe_region *r, uint64_t gpa, uint64_t size)
 	if (fd < 0)
 		return -errno;
 	r->fd = fd;	/* closed with the rest, whatever comes */
-	r->gpa = gpa;
-	r->size = size;
-	if (ftruncate(fd, (off_t)(FILE_OFFSET + size)) < 0)
+	if (ftruncate(fd, (off_t)(FILE_OFFSET + r->size)) < 0)
 		return -errno;
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+	map = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		   FILE_OFFSET);
 	if (map == MAP_FAILED)
 		return -errno;
 	r->map = map;
-	map = mmap(NULL, size / FE_PAGE, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return 0;
+}
+
+/* Which of its pages are handed out. */
+static int region_pages(struct fe_region *r)
+{
+	void *map = mmap(NULL, r->size / FE_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
 	if (map == MAP_FAILED)
 		return -errno;
 	r->used = map;
@@ -58,9 +63,13 @@ int fe_memory_init(struct fe *fe)
 	for (unsigned int i = 0; i < n; i++) {
 		struct fe_region *r = &fe->region[i];
 
-		r->fd = -1;
+		*r = (struct fe_region){ .gpa = gpa, .size = each, .fd = -1 };
+		if (fe->opts.given)
+			*r = fe->opts.given[i];
 		fe->nr_regions = i + 1;
-		ret = region_make(r, gpa, each);
+		ret = fe->opts.given ? 0 : region_map(r);
+		if (ret == 0)
+			ret = region_pages(r);
 		if (ret < 0)
 			return ret;
 		gpa += each + (fe->opts.adjacent ? 0 : GPA_GAP);
@@ -73,7 +82,7 @@ void fe_memory_exit(struct fe *fe)
 	for (unsigned int i = 0; i < fe->nr_regions; i++) {
 		struct fe_region *r = &fe->region[i];
 
-		if (r->map)
+		if (r->map && !fe->opts.given)
 			munmap(r->map, r->size);
 		if (r->fd >= 0)
 			close(r->fd);
