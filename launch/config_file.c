@@ -147,6 +147,9 @@ static int set_key(struct file_reader *r, const char *name, const char *value)
 	if (k)
 		return cfg_fail(p, "'%s' is for the command line only", name);
 	near = cfg_nearest(name, r->scope);
+	/* "path", "source" and so on are nothing like it, and meant by it. */
+	if (!near && r->share && !r->share->dir)
+		near = "dir";
 	return cfg_fail(p, "unknown key '%s' in [%s]%s%s%s", name, r->section,
 			near ? " (did you mean '" : "", near ? near : "",
 			near ? "'?)" : "");

@@ -305,6 +305,12 @@ setup() {
 	conf '[share src]' 'dir = src' 'qeue-size = 4'
 	refused 125 "ci.conf:3: unknown key 'qeue-size' in [share src] (did you mean 'queue-size'?)" \
 		- run -c ci.conf disk.img
+	conf '[share src]' 'path = src'
+	refused 125 "ci.conf:2: unknown key 'path' in [share src] (did you mean 'dir'?)" \
+		- run -c ci.conf disk.img
+	conf '[share src]' 'dir = src' 'wombat = 4'
+	refused 125 "ci.conf:3: unknown key 'wombat' in [share src]" - run -c ci.conf disk.img
+	! grep -q 'did you mean' <<<"$err"
 	conf 'memory = 1G'
 	refused 125 "ci.conf:1: 'memory' stands before the first section" - run -c ci.conf
 	conf '[vm]' 'memory'
