@@ -38,6 +38,8 @@ static const struct plan plan[] = {
 	{ .work = "lookup new", .depth = { 1, 16 }, .quick = true },
 	{ .work = "lookup missing", .depth = { 1, 16 } },
 	{ .work = "open+release", .depth = { 1, 16 }, .quick = true },
+	{ .work = "getattr of 10,000", .depth = { 16 } },
+	{ .work = "open+release of 10,000", .depth = { 16 } },
 	{ .work = "create+unlink", .depth = { 1, 8 }, .quick = true },
 	{ .work = "read 4 KiB", .depth = { 1, 16, 4, 64 }, .quick = true,
 	  .queues = true },
@@ -336,7 +338,8 @@ static const char help[] =
 "Usage: bench [OPTION]...\n"
 "Measure virtiofs servers and floors; one line a row, CPU µs / kop/s.\n\n"
 "  --quick              fewer rows, under a minute\n"
-"  --servers A,B,...    vmshare, virtiofsd, rust; ratios are of the first\n"
+"  --servers A,B,...    vmshare, virtiofsd, rust; ratios are of the first;\n"
+"                       vmshare:OPTION is one with an option of its share\n"
 "  --dir DIR            where to make the tree (again: another one)\n"
 "  --rounds N --ms N    rounds, and milliseconds of each measurement\n"
 "  --only TEXT          workloads whose name contains TEXT\n"

@@ -8,10 +8,12 @@ BENCH_ARGS ?=
 $(BUILD)/tests/bench/bench: $(BENCH_OBJ) $(call room_obj,tests/frontend)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-bench: vmshare $(BUILD)/tests/bench/bench
+bench: vmshare $(BUILD)/tests/bench/bench $(BUILD)/tests/test_table
 	$(BUILD)/tests/bench/bench $(addprefix --dir ,$(BENCH_DIRS)) \
 		--write tests/bench/RESULTS.md --chart tests/bench/chart.svg \
 		$(BENCH_ARGS)
+	{ printf '\n## Scale\n\n'; tests/bench/scale; } \
+		>>tests/bench/RESULTS.md
 	{ printf '\n## In guests\n\nEmulated, on one CPU: most of the time is '; \
 	  printf "QEMU's. Written by tests/bench/guest.\n\n"; \
 	  tests/bench/guest; } >>tests/bench/RESULTS.md

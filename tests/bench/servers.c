@@ -306,7 +306,7 @@ double server_listen_time(const char *name, const char *dir)
 	for (int i = 0; argv[i]; i++) {
 		if (strcmp(argv[i], "--fd={fd}") != 0)
 			continue;
-		argv[i] = strcmp(name, "vmshare") == 0 ?
+		argv[i] = strncmp(name, "vmshare", 7) == 0 ?
 				  "--socket={path}" : "--socket-path={path}";
 	}
 	start = now_ns();

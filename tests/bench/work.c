@@ -160,25 +160,62 @@ static int before_known(struct run *run)
 	return ret;
 }
 
+/* All files of one directory, which is more than a small budget of descriptors
+ * lets a server have open. */
+static uint64_t many[FLAT_FILES];
+
+static int before_many(struct run *run)
+{
+	char name[8];
+	int ret = know_dir(run, DIR_FLAT);
+
+	for (unsigned int i = 0; i < FLAT_FILES && ret == 0; i++) {
+		tree_file_name(i, name, sizeof(name));
+		ret = know(run, run->dir_node[DIR_FLAT], name, &many[i]);
+	}
+	return ret;
+}
+
+static uint64_t one_of_many(struct lane *l)
+{
+	return many[random_next(l) % FLAT_FILES];
+}
+
 /* ---- attributes and names ----------------------------------------------- */
 
-static enum step step_getattr(struct lane *l)
+static enum step send_getattr(struct lane *l, uint64_t node)
 {
 	struct fuse_getattr_in in = { 0 };
+
+	send_op(l, FUSE_GETATTR, node, &in, sizeof(in));
+	l->req->ret_size = sizeof(struct fuse_attr_out);
+	return STEP_SEND;
+}
+
+static enum step got_attr(struct lane *l)
+{
 	struct fuse_attr_out *out = fe_ret(l->req);
 
-	if (l->state++ == 0) {
-		send_op(l, FUSE_GETATTR, l->run->file_node[DIR_FLAT], &in,
-			sizeof(in));
-		l->req->ret_size = sizeof(*out);
-		return STEP_SEND;
-	}
 	if (l->req->got != sizeof(*out) || out->attr.size != FLAT_FILE_SIZE) {
 		run_fail(l->run, "getattr: %u bytes, size %llu", l->req->got,
 			 (unsigned long long)out->attr.size);
 		return STEP_END;
 	}
 	return STEP_DONE;
+}
+
+static enum step step_getattr(struct lane *l)
+{
+	if (l->state++ == 0)
+		return send_getattr(l, l->run->file_node[DIR_FLAT]);
+	return got_attr(l);
+}
+
+static enum step step_getattr_many(struct lane *l)
+{
+	if (l->state++ == 0)
+		return send_getattr(l, one_of_many(l));
+	return got_attr(l);
 }
 
 static enum step step_lookup_known(struct lane *l)
@@ -216,19 +253,30 @@ static enum step step_lookup_missing(struct lane *l)
 	return STEP_SEND;
 }
 
-static enum step step_open(struct lane *l)
+static enum step open_release(struct lane *l)
 {
-	uint64_t node = l->run->file_node[DIR_FLAT];
-
 	switch (l->state++) {
 	case 0:
-		return send_open(l, FUSE_OPEN, node, O_RDONLY);
+		return send_open(l, FUSE_OPEN, l->node, O_RDONLY);
 	case 1:
 		l->fh = reply_fh(l);
-		return send_release(l, FUSE_RELEASE, node);
+		return send_release(l, FUSE_RELEASE, l->node);
 	default:
 		return STEP_DONE;
 	}
+}
+
+static enum step step_open(struct lane *l)
+{
+	l->node = l->run->file_node[DIR_FLAT];
+	return open_release(l);
+}
+
+static enum step step_open_many(struct lane *l)
+{
+	if (l->state == 0)
+		l->node = one_of_many(l);
+	return open_release(l);
 }
 
 static enum step step_create(struct lane *l)
@@ -540,6 +588,10 @@ const struct workload workloads[] = {
 	{ .name = "lookup missing", .before = before_names,
 	  .step = step_lookup_missing },
 	{ .name = "open+release", .before = before_file, .step = step_open },
+	{ .name = "getattr of 10,000", .before = before_many,
+	  .step = step_getattr_many },
+	{ .name = "open+release of 10,000", .before = before_many,
+	  .step = step_open_many },
 	{ .name = "create+unlink", .before = before_scratch,
 	  .step = step_create },
 	{ .name = "read 4 KiB", .before = before_read, .step = step_read,

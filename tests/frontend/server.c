@@ -152,14 +152,16 @@ int fe_server_command(const char *name, const char *dir, const char **argv,
 {
 	const char *rust = getenv("RUST_VIRTIOFSD");
 	const char *own = getenv("VMSHARE");
+	const char *more = name + strcspn(name, ":");
 	int n = 0;
 
-	if (strcmp(name, "vmshare") == 0) {
+	if (strncmp(name, "vmshare", (size_t)(more - name)) == 0) {
 		argv[n++] = own ? own : "./vmshare";
 		argv[n++] = "serve";
 		argv[n++] = "--fd={fd}";
 		argv[n++] = "--share";
-		snprintf(text, size, "%s:bench", dir);
+		snprintf(text, size, "%s:bench%s%s", dir, *more ? "," : "",
+			 *more ? more + 1 : "");
 		argv[n++] = text;
 	} else if (strcmp(name, "virtiofsd") == 0) {
 		argv[n++] = FE_VIRTIOFSD;
