@@ -214,7 +214,9 @@ static int set_up(struct init *in, struct guest_error *err)
 		return ret;
 	ready.count[0] = init_clock();
 	init_send(&in->ports, &ready);
-	init_set_hostname(spec->hostname ? spec->hostname : "vmshare");
+	/* Without a name in /etc/hosts there is no more than a complaint. */
+	init_set_hostname(spec->hostname ? spec->hostname : "vmshare",
+			  spec->root_mode == GUEST_ROOT_OVERLAY);
 	ret = init_net_up(spec->net, err);
 	if (ret < 0)
 		return ret;

@@ -37,7 +37,8 @@ int init_make_dirs(const char *path);
 
 /* ---- init_system.c ------------------------------------------------------ */
 
-int init_set_hostname(const char *name);
+/* Also in /etc/hosts, which is made only in a root that @forgets. */
+int init_set_hostname(const char *name, bool forgets);
 int init_net_up(bool card, struct guest_error *err);
 /* NULL is root, whether or not there is a passwd. 0, -ENOENT. */
 int init_find_user(const char *who, struct init_user *user);

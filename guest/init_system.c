@@ -8,6 +8,7 @@
  * DHCP client, for there is nothing to ask.
  */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,9 +30,89 @@
 #define NET_GATEWAY	"10.0.2.2"
 #define NET_RESOLV	"nameserver 10.0.2.3\n"
 
-int init_set_hostname(const char *name)
+/* ---- files of the root -------------------------------------------------- */
+
+static int write_file(const char *path, const char *text)
 {
-	return sethostname(name, strlen(name)) < 0 ? -errno : 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	ssize_t n;
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	if (n != (ssize_t)strlen(text))
+		ret = n < 0 ? -errno : -EIO;
+	close(fd);
+	return ret;
+}
+
+/*
+ * A file of the root is covered by another, which has no name of its own then,
+ * so that it can be done in a root that is read-only or someone's own.
+ */
+static int cover_file(const char *path, const char *text)
+{
+	static const char by[] = "/run/vmshare-cover";
+	int ret = write_file(by, text);
+
+	if (ret == 0 && mount(by, path, NULL, MS_BIND, NULL) < 0)
+		ret = -errno;
+	unlink(by);
+	return ret;
+}
+
+/* ---- its name ----------------------------------------------------------- */
+
+/* Does a line of a hosts file have this name? */
+static bool has_host(const char *hosts, const char *name)
+{
+	const size_t len = strlen(name);
+	const char *p = hosts;
+
+	while ((p = strstr(p, name))) {
+		if (p > hosts && isspace((unsigned char)p[-1]) &&
+		    (!p[len] || isspace((unsigned char)p[len])))
+			return true;
+		p += len;
+	}
+	return false;
+}
+
+/* sudo and its like look up the name of the machine that they run on. */
+static int host_is_known(const char *name, bool writable)
+{
+	static const char etc[] = "/etc/hosts";
+	char *old = NULL, *text;
+	size_t size = 0;
+	int ret = guest_read_file(etc, &old, &size);
+
+	if (ret < 0 && (ret != -ENOENT || !writable))
+		return ret;
+	if (old && has_host(old, name)) {
+		free(old);
+		return 0;
+	}
+	if (asprintf(&text, "%s%s127.0.1.1\t%s\n",
+		     old ? old : "127.0.0.1\tlocalhost\n",
+		     size && old[size - 1] != '\n' ? "\n" : "", name) < 0)
+		text = NULL;
+	if (!text)
+		ret = -ENOMEM;
+	else if (old)
+		ret = cover_file(etc, text);
+	else
+		ret = write_file(etc, text);
+	free(text);
+	free(old);
+	return ret;
+}
+
+int init_set_hostname(const char *name, bool forgets)
+{
+	if (sethostname(name, strlen(name)) < 0)
+		return -errno;
+	return host_is_known(name, forgets);
 }
 
 /* ---- network ------------------------------------------------------------ */
@@ -93,40 +174,18 @@ static int net_find_card(char *card, size_t size)
 	return ret;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	ssize_t n;
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, strlen(text));
-	if (n != (ssize_t)strlen(text))
-		ret = n < 0 ? -errno : -EIO;
-	close(fd);
-	return ret;
-}
-
 /*
- * /etc/resolv.conf is covered by a file in /run, so that it can be done in a
- * root that is read-only or someone's own. Where it is a link to nowhere (into
- * a /run that is empty now), what it points to is made.
+ * Where /etc/resolv.conf is a link to nowhere (into a /run that is empty now),
+ * what it points to is made.
  */
 static int net_set_resolver(void)
 {
 	static const char etc[] = "/etc/resolv.conf";
-	static const char run[] = "/run/resolv.conf";
 	char to[PATH_MAX], dir[PATH_MAX + 8];
 	ssize_t n;
 
-	if (access(etc, F_OK) == 0) {
-		int ret = write_file(run, NET_RESOLV);
-
-		if (ret == 0 && mount(run, etc, NULL, MS_BIND, NULL) < 0)
-			ret = -errno;
-		return ret;
-	}
+	if (access(etc, F_OK) == 0)
+		return cover_file(etc, NET_RESOLV);
 	n = readlink(etc, to, sizeof(to) - 1);
 	if (n > 0) {
 		to[n] = '\0';

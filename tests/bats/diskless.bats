@@ -42,6 +42,7 @@ tour() {
 		echo x >/etc/vmshare-was-here && cat /etc/vmshare-was-here >$to/etc
 		ls -A /root /home /tmp /run >$to/hidden
 		{ cat /proc/sys/kernel/hostname; stat -c 'homes %a' /root /home; } >$to/places
+		getent hosts vmshare >$to/name
 		ls /sys/class/net >$to/net
 		cat /mnt/src/random
 		echo e >&2
@@ -115,6 +116,8 @@ g() {
 		fail "the guest sees $(result hidden)"
 	# The guest's own /proc says so.
 	[ "$(result places)" = $'vmshare\nhomes 700\nhomes 755' ]
+	# sudo and others look their machine's name up.
+	grep -q '^127\.0\.1\.1 .*vmshare' <<<"$(result name)"
 }
 
 @test "environment: PATH, HOME, --env, and nothing of the host's" {

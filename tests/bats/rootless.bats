@@ -206,6 +206,8 @@ Permission denied
 nobody
 removed" ] || fail "$said"
 	[ -e user/m/tree/new ]
+	# Written through, it gets nothing that it was not asked for.
+	[ ! -e user/m/tree/etc/hosts ]
 	[ ! -e user/m/tree/usr/bin/vmtest ]
 }
 
