@@ -358,7 +358,10 @@ static void write_bounds(FILE *f, const struct report *r)
 		   "to answer through one costs a process %.1f µs of CPU, "
 		   "without any work, and a thread, as in the floors, %.1f; "
 		   "every server is a process. Large reads and writes: the "
-		   "copy, which is all that \"bare\" does. readdirplus: a "
+		   "copy, which is all that \"bare\" does. create+unlink: "
+		   "openat2, statx and close for the descriptor that an "
+		   "unlinked file keeps, since a guest may still use it "
+		   "without having it open. readdirplus: a "
 		   "statx() of each entry, as in \"bare\". Two CPUs: waking "
 		   "one that idles.\n", r->wake_us[1], r->wake_us[0]);
 }
