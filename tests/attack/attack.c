@@ -28,12 +28,13 @@ static bool mapped;
 
 /* ---- connections --------------------------------------------------------- */
 
-/* A new session of the device, as after a reboot. */
-static int again(bool packed)
+/* A new session of the device, as after a reboot, without some features. */
+static int again_without(bool indirect, bool event_idx, bool split)
 {
 	const struct fe_opts opts = {
 		.queues = 2, .ring_size = RING, .timeout_ms = 60000,
-		.packed = packed,
+		.no_indirect = indirect, .no_event_idx = event_idx,
+		.packed = split,
 	};
 	int err = pci_reset(&pci);
 
@@ -42,6 +43,11 @@ static int again(bool packed)
 	if (!err)
 		err = pci_connect(&pci, &fe, &opts);
 	return err ? err : fe_fuse_init(fe, 0);
+}
+
+static int again(bool packed)
+{
+	return again_without(false, false, packed);
 }
 
 /* Is the share what it is for who keeps the rules? */
@@ -278,7 +284,37 @@ static void packed(void)
 
 /* ---- registers ----------------------------------------------------------- */
 
-/* Queues that are nowhere, of sizes that are none. */
+static void ring_doorbells(void)
+{
+	for (unsigned int q = 0; q < PCI_QUEUES; q++)
+		*(volatile uint16_t *)(pci.notify + q * pci.multiplier) =
+			(uint16_t)q;
+	usleep(20000);
+}
+
+/* Fewer than there are, and none at all, which no driver of today asks for. */
+static void features(void)
+{
+	uint64_t none = 0;
+
+	for (int i = 0; i < 4; i++) {
+		CHECK_EQ(again_without(i & 1, i & 2, false), 0);
+		CHECK(serves());
+	}
+	CHECK_EQ(pci_reset(&pci), 0);
+	if (!pci_features(&pci, &none)) {
+		for (unsigned int q = 0; q < 3; q++)
+			pci_queue(&pci, q, RING, (uint64_t[3]){
+				fe->ring[q].mem[0].gpa, fe->ring[q].mem[1].gpa,
+				fe->ring[q].mem[2].gpa });
+		pci_status(&pci, 4);
+		ring_doorbells();
+	}
+	CHECK_EQ(again(false), 0);
+	CHECK(serves());
+}
+
+/* Queues that are nowhere, of sizes that are none; then, while they run. */
 static void nowhere(void)
 {
 	const uint64_t ram = pci.memory[0].gpa;
@@ -305,10 +341,12 @@ static void nowhere(void)
 		for (unsigned int q = 0; q < 3; q++)
 			pci_queue(&pci, q, all[i].size, all[i].where);
 		pci_status(&pci, 4);
-		for (unsigned int q = 0; q < PCI_QUEUES; q++)
-			*(volatile uint16_t *)(pci.notify +
-				q * pci.multiplier) = (uint16_t)q;
-		usleep(20000);
+		ring_doorbells();
+		CHECK_EQ(again(false), 0);
+		CHECK(serves());
+		for (unsigned int q = 0; q < 3; q++)
+			pci_queue(&pci, q, all[i].size, all[i].where);
+		ring_doorbells();
 		CHECK_EQ(again(false), 0);
 		CHECK(serves());
 	}
@@ -365,6 +403,7 @@ int main(int argc, char **argv)
 		{ "rings out of rule", rings },
 		{ "rings at random", garbage },
 		{ "packed rings at random", packed },
+		{ "fewer features", features },
 		{ "queues that are nowhere", nowhere },
 		{ "resets with requests under way", resets },
 		{ "all as before", as_before },

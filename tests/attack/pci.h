@@ -19,7 +19,6 @@ struct pci {
 	volatile struct virtio_pci_common_cfg *common;
 	uint8_t *notify;
 	uint32_t multiplier;	/* bytes from one doorbell to the next */
-	unsigned int queues;	/* of requests, says the device */
 	struct fe_region memory[PCI_PAGES];
 };
 

@@ -109,9 +109,9 @@ survives() {
 		-- sh -c "$script" sh namespace rw chroot rw none rw ro ro
 	touch stop
 	ended 0
-	survives namespace 15
-	survives chroot 15
-	survives none 15
+	survives namespace 16
+	survives chroot 16
+	survives none 16
 	survives ro 3
 	# Some words each, not one for each of the hundreds of rings.
 	says "share 'namespace': the guest broke queue 1: head 0: a chain is a loop"
@@ -146,7 +146,27 @@ survives() {
 	err=$(cat err)
 	touch stop
 	ended 0
-	survives squash 15
-	survives none 15
-	survives mapped 15
+	survives squash 16
+	survives none 16
+	survives mapped 16
+}
+
+@test "QEMU 10, Linux 6.12, packed rings" {
+	SKIP_NEW=$(image backports && echo "${SKIP:-}")
+	[ -z "$SKIP_NEW" ] || skip "$SKIP_NEW"
+	image backports
+	mkdir log
+	place new
+	swap new &
+	limit=400 v run --accel tcg --cpus 1 --memory 512M --timeout 6m \
+		--qemu "$backports/qemu-system-x86_64" --modules "$backports" \
+		--kernel "$(echo "$backports"/boot/vmlinuz-*)" \
+		--qemu-arg=-global --qemu-arg=vhost-user-fs-pci.packed=on \
+		--share tools:tools,ro --share log:log \
+		--share new/share:new,queues=2,xattr,open-files=128 \
+		-- sh -c "$script" sh new rw
+	touch stop
+	ended 0
+	survives new 16
+	! grep 'not offered' log/new || fail "not packed"
 }

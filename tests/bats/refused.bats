@@ -310,7 +310,7 @@ setup() {
 		- run -c ci.conf disk.img
 	conf '[share src]' 'dir = src' 'wombat = 4'
 	refused 125 "ci.conf:3: unknown key 'wombat' in [share src]" - run -c ci.conf disk.img
-	! grep -q 'did you mean' <<<"$err"
+	[[ $err != *'did you mean'* ]]
 	conf 'memory = 1G'
 	refused 125 "ci.conf:1: 'memory' stands before the first section" - run -c ci.conf
 	conf '[vm]' 'memory'
