@@ -72,6 +72,24 @@ static void take_fd(struct vu_call *c, int32_t *where)
 		close(old);
 }
 
+/*
+ * A ring's size and place are what the guest wrote into its registers, passed
+ * on by a front end that asks for no acknowledgement. What can't be is a ring
+ * that does not start; who is to blame has no use of it.
+ */
+static int blame_guest(struct vu_call *c, int err)
+{
+	c->guest = true;
+	return err;
+}
+
+static int try_start(struct vu_call *c, struct vu_queue *q)
+{
+	int r = vu_queue_try_start(q);
+
+	return r == -EFAULT ? blame_guest(c, r) : r;
+}
+
 /* ---- features ---------------------------------------------------------- */
 
 static int get_features(struct vu_call *c)
@@ -97,7 +115,7 @@ static int set_features(struct vu_call *c)
 	/* Without SET_VRING_ENABLE every ring is enabled. */
 	for (unsigned int i = 0; i < c->dev->nr_queues; i++) {
 		s->vring[i].enabled = true;
-		r = vu_queue_try_start(&c->dev->queue[i]);
+		r = try_start(c, &c->dev->queue[i]);
 		err = err ? err : r;
 	}
 	return err;
@@ -165,24 +183,6 @@ static int rem_mem_reg(struct vu_call *c)
 }
 
 /* ---- rings ------------------------------------------------------------- */
-
-/*
- * A ring's size and place are what the guest wrote into its registers, passed
- * on by a front end that asks for no acknowledgement. What can't be is a ring
- * that does not start; who is to blame has no use of it.
- */
-static int blame_guest(struct vu_call *c, int err)
-{
-	c->guest = true;
-	return err;
-}
-
-static int try_start(struct vu_call *c, struct vu_queue *q)
-{
-	int r = vu_queue_try_start(q);
-
-	return r == -EFAULT ? blame_guest(c, r) : r;
-}
 
 static int set_vring_num(struct vu_call *c)
 {
