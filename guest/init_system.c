@@ -95,7 +95,7 @@ static int host_is_known(const char *name, bool writable)
 	}
 	if (asprintf(&text, "%s%s127.0.1.1\t%s\n",
 		     old ? old : "127.0.0.1\tlocalhost\n",
-		     size && old[size - 1] != '\n' ? "\n" : "", name) < 0)
+		     old && size && old[size - 1] != '\n' ? "\n" : "", name) < 0)
 		text = NULL;
 	if (!text)
 		ret = -ENOMEM;
