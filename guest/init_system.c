@@ -83,6 +83,7 @@ static bool has_host(const char *hosts, const char *name)
 static int host_is_known(const char *name, bool writable)
 {
 	static const char etc[] = "/etc/hosts";
+	const char *before;
 	char *old = NULL, *text;
 	size_t size = 0;
 	int ret = guest_read_file(etc, &old, &size);
@@ -93,9 +94,9 @@ static int host_is_known(const char *name, bool writable)
 		free(old);
 		return 0;
 	}
-	if (asprintf(&text, "%s%s127.0.1.1\t%s\n",
-		     old ? old : "127.0.0.1\tlocalhost\n",
-		     old && size && old[size - 1] != '\n' ? "\n" : "", name) < 0)
+	before = old ? old : "127.0.0.1\tlocalhost\n";
+	if (asprintf(&text, "%s%s127.0.1.1\t%s\n", before,
+		     size && before[size - 1] != '\n' ? "\n" : "", name) < 0)
 		text = NULL;
 	if (!text)
 		ret = -ENOMEM;
