@@ -568,6 +568,7 @@ typed() {
 
 @test "a domain for libvirt that its schema accepts" {
 	command -v virt-xml-validate >/dev/null || skip "no virt-xml-validate"
+	command -v xmllint >/dev/null || skip "no xmllint"
 	v libvirt-xml --accel tcg -p 2 --numa memory=512M --numa memory=512M \
 		--memory-type hugepages=2M -s "src:a&b,ro,cache=always" \
 		--share-socket /run/x:ext --ephemeral disk.img
