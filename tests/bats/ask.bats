@@ -28,11 +28,7 @@ echo waiter ended
 
 setup_file() {
 	export LOCKS=${LOCKS:-$top/build/tests/locks}
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export SKIP="no kernel in /boot that can be read"
-	command -v qemu-system-x86_64 >/dev/null || export SKIP="no QEMU"
+	needs_guest
 	[ -x "$LOCKS/ask" ] || export SKIP="tests/locks is not built"
 	[ -z "${SKIP:-}" ] || return 0
 	cd "$BATS_FILE_TMPDIR" || return 1

@@ -7,13 +7,7 @@
 load helper
 
 setup_file() {
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export SKIP="no kernel in /boot that can be read"
-	command -v qemu-system-x86_64 >/dev/null ||
-		command -v qemu-system-aarch64 >/dev/null || export SKIP="no QEMU"
-	export kernel=${k:-}
+	needs_guest
 	if said=$("$top/tests/images/get" backports 2>&1); then
 		export backports=${said##*$'\n'}
 	else

@@ -7,12 +7,8 @@
 load helper
 
 setup_file() {
-	local busybox tree=$BATS_FILE_TMPDIR/tree k
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export SKIP="no kernel in /boot that can be read"
-	export kernel=${k:-}
+	local busybox tree=$BATS_FILE_TMPDIR/tree
+	needs_guest
 	PATH=$PATH:/usr/sbin:/sbin
 	for tool in busybox mke2fs debugfs sfdisk qemu-system-"$(uname -m)"; do
 		command -v "$tool" >/dev/null || export SKIP="no $tool"

@@ -86,6 +86,18 @@ standin_full() {
 
 # ---- guests -----------------------------------------------------------------
 
+# needs_guest: $kernel is the host's own, for a guest without a disk, or SKIP
+# says why there can be none
+needs_guest() {
+	export kernel
+	for kernel in /boot/vmlinuz-*; do
+		[ -r "$kernel" ] || kernel=
+	done
+	[ -n "$kernel" ] || export SKIP="no kernel in /boot that can be read"
+	command -v qemu-system-x86_64 >/dev/null ||
+		command -v qemu-system-aarch64 >/dev/null || export SKIP="no QEMU"
+}
+
 # image NAME: sets the variable of that name (dashes and dots are _) to the
 # path, or SKIP to why it can't be had.
 image() {

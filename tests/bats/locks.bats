@@ -55,11 +55,7 @@ echo auto $(($(cut -d. -f1 /proc/uptime) - began))
 
 setup_file() {
 	export TORTURE=${TORTURE:-$top/build/tests/locks/torture}
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export SKIP="no kernel in /boot that can be read"
-	command -v qemu-system-x86_64 >/dev/null || export SKIP="no QEMU"
+	needs_guest
 	command -v sqlite3 >/dev/null || export SKIP="no sqlite3"
 	[ -x "$TORTURE" ] || export SKIP="tests/locks is not built"
 	[ -z "${SKIP:-}" ] || return 0

@@ -24,11 +24,7 @@ exit 0
 
 setup_file() {
 	export POSIX=${POSIX:-$top/build/tests/posix/posix}
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export SKIP="no kernel in /boot that can be read"
-	command -v qemu-system-x86_64 >/dev/null || export SKIP="no QEMU"
+	needs_guest
 	command -v mkfs.ext4 >/dev/null || export SKIP="no mkfs.ext4"
 	[ "$(id -u)" = 0 ] || export SKIP="needs root to share ids"
 	[ -x "$POSIX" ] || export SKIP="tests/posix is not built"

@@ -51,11 +51,7 @@ mknod dev c 1 3 2>/dev/null || echo no device
 
 setup_file() {
 	local p
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export SKIP="no kernel in /boot that can be read"
-	command -v qemu-system-x86_64 >/dev/null || export SKIP="no QEMU"
+	needs_guest
 	[ "$(id -u)" = 0 ] || export SKIP="needs root to become somebody else"
 	for p in git rsync make dpkg-deb; do
 		command -v $p >/dev/null || export SKIP="no $p"
