@@ -296,7 +296,7 @@ double server_listen_time(const char *name, const char *dir)
 {
 	const struct timespec tick = { .tv_nsec = 100000 };
 	struct fe_server server;
-	const char *argv[12];
+	const char *argv[12], *option;
 	uint64_t start;
 	double us = -1;
 	char text[256];
@@ -306,7 +306,7 @@ double server_listen_time(const char *name, const char *dir)
 	for (int i = 0; argv[i]; i++) {
 		if (strcmp(argv[i], "--fd={fd}") != 0)
 			continue;
-		argv[i] = strncmp(name, "vmshare", 7) == 0 ?
+		argv[i] = fe_server_is_own(name, &option) ?
 				  "--socket={path}" : "--socket-path={path}";
 	}
 	start = now_ns();

@@ -147,33 +147,29 @@ static int before_scratch(struct run *run)
 	return know_dir(run, DIR_SCRATCH);
 }
 
-static int before_known(struct run *run)
-{
-	char name[8];
-	uint64_t node;
-	int ret = know_dir(run, DIR_FLAT);
-
-	for (unsigned int i = 0; i < 1000 && ret == 0; i++) {
-		tree_file_name(i, name, sizeof(name));
-		ret = know(run, run->dir_node[DIR_FLAT], name, &node);
-	}
-	return ret;
-}
-
-/* All files of one directory, which is more than a small budget of descriptors
- * lets a server have open. */
+/* Files of one directory: more than a small budget of descriptors allows. */
 static uint64_t many[FLAT_FILES];
 
-static int before_many(struct run *run)
+static int know_files(struct run *run, unsigned int nr)
 {
 	char name[8];
 	int ret = know_dir(run, DIR_FLAT);
 
-	for (unsigned int i = 0; i < FLAT_FILES && ret == 0; i++) {
+	for (unsigned int i = 0; i < nr && ret == 0; i++) {
 		tree_file_name(i, name, sizeof(name));
 		ret = know(run, run->dir_node[DIR_FLAT], name, &many[i]);
 	}
 	return ret;
+}
+
+static int before_known(struct run *run)
+{
+	return know_files(run, 1000);
+}
+
+static int before_many(struct run *run)
+{
+	return know_files(run, FLAT_FILES);
 }
 
 static uint64_t one_of_many(struct lane *l)

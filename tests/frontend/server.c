@@ -147,21 +147,30 @@ int fe_server_stop(struct fe_server *s)
 	return status;
 }
 
+bool fe_server_is_own(const char *name, const char **option)
+{
+	const char own[] = "vmshare";
+	const char *rest = name + strcspn(name, ":");
+
+	*option = rest + (*rest == ':');
+	return (size_t)(rest - name) == strlen(own) &&
+	       !memcmp(name, own, strlen(own));
+}
+
 int fe_server_command(const char *name, const char *dir, const char **argv,
 		      char *text, size_t size)
 {
 	const char *rust = getenv("RUST_VIRTIOFSD");
-	const char *own = getenv("VMSHARE");
-	const char *more = name + strcspn(name, ":");
+	const char *own = getenv("VMSHARE"), *more;
 	int n = 0;
 
-	if (strncmp(name, "vmshare", (size_t)(more - name)) == 0) {
+	if (fe_server_is_own(name, &more)) {
 		argv[n++] = own ? own : "./vmshare";
 		argv[n++] = "serve";
 		argv[n++] = "--fd={fd}";
 		argv[n++] = "--share";
 		snprintf(text, size, "%s:bench%s%s", dir, *more ? "," : "",
-			 *more ? more + 1 : "");
+			 more);
 		argv[n++] = text;
 	} else if (strcmp(name, "virtiofsd") == 0) {
 		argv[n++] = FE_VIRTIOFSD;
