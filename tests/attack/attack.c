@@ -28,13 +28,13 @@ static bool mapped;
 
 /* ---- connections --------------------------------------------------------- */
 
-/* A new session of the device, as after a reboot, without some features. */
-static int again_without(bool indirect, bool event_idx, bool split)
+/* A new session of the device, as after a reboot, with these features. */
+static int session(bool packed, bool indirect, bool event_idx)
 {
 	const struct fe_opts opts = {
 		.queues = 2, .ring_size = RING, .timeout_ms = 60000,
-		.no_indirect = indirect, .no_event_idx = event_idx,
-		.packed = split,
+		.packed = packed, .no_indirect = !indirect,
+		.no_event_idx = !event_idx,
 	};
 	int err = pci_reset(&pci);
 
@@ -47,7 +47,7 @@ static int again_without(bool indirect, bool event_idx, bool split)
 
 static int again(bool packed)
 {
-	return again_without(false, false, packed);
+	return session(packed, true, true);
 }
 
 /* Is the share what it is for who keeps the rules? */
@@ -122,10 +122,9 @@ static void too_many(void)
 /* ---- requests ------------------------------------------------------------ */
 
 /* One chain as given; whether it came back. A broken queue keeps it. */
-static bool comes_back(unsigned int q, const struct fe_seg *seg,
-		       unsigned int n)
+static bool comes_back(const struct fe_seg *seg, unsigned int n)
 {
-	struct fe_ring *r = &fe->ring[q];
+	struct fe_ring *r = &fe->ring[1];
 	uint32_t len;
 	void *token;
 
@@ -181,7 +180,7 @@ static void nonsense(uint32_t len, uint32_t said, uint32_t room)
 			.len = said, .opcode = op, .nodeid = t.node,
 			.unique = 2 * op + 2,
 		};
-		if (comes_back(1, seg, room ? 2 : 1))
+		if (comes_back(seg, room ? 2 : 1))
 			continue;
 		lost++;
 		CHECK_EQ(again(false), 0);
@@ -298,7 +297,7 @@ static void features(void)
 	uint64_t none = 0;
 
 	for (int i = 0; i < 4; i++) {
-		CHECK_EQ(again_without(i & 1, i & 2, false), 0);
+		CHECK_EQ(session(false, i & 1, i & 2), 0);
 		CHECK(serves());
 	}
 	CHECK_EQ(pci_reset(&pci), 0);
