@@ -9,7 +9,9 @@
  * kernel lets look there: the same user, and root. They end with the process.
  *
  * The guardian shares its parent's descriptors and a file server is a copy of
- * it for a moment: both are known by their names and passed over. The
+ * it for a moment. A description has the number of the process that it is of,
+ * as its own PID namespace counts, and whoever else holds it is passed over:
+ * names would not do, a process that was just forked has its parent's. The
  * description is a list of NUL-terminated KEY=VALUE; a share's keys follow
  * its "share=SLOT". Nothing in it is believed: whoever has our user id could
  * have written it.
@@ -87,6 +89,7 @@ static void about_share(struct about *a, const struct share_config *sc,
 
 static void about_fill(struct about *a, const struct config *c)
 {
+	about_put(a, "pid=%d", (int)getpid());
 	about_put(a, "command=%s", c->command);
 	about_put(a, "start=%llu", (unsigned long long)boot_seconds());
 	for (unsigned int i = 0; i < c->nr_disks; i++)
@@ -166,7 +169,7 @@ static void take_share_key(struct look_share *s, const char *key,
 
 static void take_key(struct look *l, const char *key, const char *value)
 {
-	uint64_t start, now = boot_seconds();
+	uint64_t number, now = boot_seconds();
 
 	if (strcmp(key, "share") == 0) {
 		if (l->nr_shares < ARRAY_SIZE(l->shares))
@@ -175,9 +178,12 @@ static void take_key(struct look *l, const char *key, const char *value)
 		take_share_key(&l->shares[l->nr_shares - 1], key, value);
 	} else if (strcmp(key, "command") == 0) {
 		take(l->command, sizeof(l->command), value);
+	} else if (strcmp(key, "pid") == 0) {
+		if (parse_u64(value, 1, INT32_MAX, &number) == 0)
+			l->self = (pid_t)number;
 	} else if (strcmp(key, "start") == 0) {
-		if (parse_u64(value, 0, now, &start) == 0)
-			l->seconds = now - start;
+		if (parse_u64(value, 0, now, &number) == 0)
+			l->seconds = now - number;
 	} else if (l->what[0]) {
 		l->more++;
 	} else {
@@ -262,17 +268,24 @@ static int find_fds(struct look_fds *f, int proc)
 	return f->about < 0 ? -ENOENT : 0;
 }
 
-/* A process's helpers have its descriptors, but are not it. */
-static bool is_helper(int proc)
+/* What getpid() returns in there, or -1: the last number of its NSpid. */
+static pid_t own_pid(int proc)
 {
-	int fd = openat(proc, "comm", O_RDONLY | O_CLOEXEC);
-	char comm[32] = "";
-	ssize_t n = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
+	int fd = openat(proc, "status", O_RDONLY | O_CLOEXEC);
+	char text[4096], *at;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	long pid = -1;
 
 	if (fd >= 0)
 		close(fd);
-	return n < 0 || strcmp(comm, "vmshare-guard\n") == 0 ||
-	       strcmp(comm, "vmshare-share\n") == 0;
+	text[n < 0 ? 0 : n] = '\0';
+	at = strstr(text, "\nNSpid:");
+	if (!at)
+		return -1;
+	at += strlen("\nNSpid:");
+	while (*at == '\t')
+		pid = strtol(at, &at, 10);
+	return (pid_t)pid;
 }
 
 static void close_fds(struct look_fds *f)
@@ -297,14 +310,15 @@ static int look_at(const char *pid, bool any, struct look *l,
 	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0)
 		return -errno;
-	if (fstat(proc, &st) == 0 && (any || st.st_uid == geteuid()) &&
-	    !is_helper(proc))
+	if (fstat(proc, &st) == 0 && (any || st.st_uid == geteuid()))
 		err = find_fds(f, proc);
-	close(proc);
 	memset(l, 0, sizeof(*l));
 	l->pid = (pid_t)strtol(pid, NULL, 10);
 	if (!err)
 		err = read_about(l, f->about);
+	if (!err && l->self != own_pid(proc))
+		err = -ENOENT;
+	close(proc);
 	if (err)
 		close_fds(f);
 	for (unsigned int i = 0; !err && i < l->nr_shares; i++)

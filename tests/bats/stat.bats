@@ -36,6 +36,23 @@ serve() { # in the background; $server is its pid
 	wait_for 30 eval '"$VMSHARE" ps | grep -q "$tag="'
 }
 
+@test "a process that was just forked is not another server" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	# The guardian and the share before each has given itself a name.
+	# shellcheck disable=SC2016 # for the inner shell
+	strace -f -o trace -e trace=prctl -e inject=prctl:delay_enter=2000000 \
+		"$VMSHARE" serve --share "src:$tag" --socket s 2>served.err \
+		</dev/null &
+	wait_for 30 eval '"$VMSHARE" ps | grep -q "$tag="'
+	for _ in 1 2 3 4 5; do
+		v ps
+		[ "$(grep -c "$tag=" <<<"$out")" = 1 ] || fail "$out"
+	done
+	wait_for 30 test -S s
+	v stat "$tag"
+	[ "$(grep -c "share '$tag'" <<<"$out")" = 1 ] || fail "$out"
+}
+
 @test "ps and stat find a server, by process and by tag" {
 	serve
 	v ps
