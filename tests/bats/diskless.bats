@@ -344,6 +344,9 @@ t() {
 shows() {
 	t capture-pane -p | grep -qF -- "$1"
 }
+sees() { # SECONDS TEXT
+	wait_for "$1" shows "$2" || fail "$(t capture-pane -p)"
+}
 cooked() { # what the last stty of terminal() found
 	t capture-pane -p | grep -qx icanon
 }
@@ -373,32 +376,36 @@ teardown() {
 	terminal 100 30 "\"$VMSHARE\" run --accel tcg --cpus 1 --timeout 4m --share here:here"
 	wait_for 120 eval 't capture-pane -p | grep -qE "[#\$] *$"'
 	t send-keys 'stty size; echo pr""inted' Enter
-	wait_for 20 shows printed
+	sees 20 printed
 	shows "30 100"
 	t resize-window -x 90 -y 25
 	t send-keys 'until [ "$(stty size)" = "25 90" ]; do sleep 1; done; echo aga""in' Enter
-	wait_for 30 shows again
-	t send-keys 'echo beg""un; sleep 100' Enter
-	wait_for 20 shows begun
+	sees 30 again
+	# One process says it and sleeps: a shell that gets ^C between two
+	# commands, as it forks the second, may leave the terminal to it.
+	t send-keys "sh -c 'echo beg\"\"un; exec sleep 100'" Enter
+	sees 20 begun
 	t send-keys C-c
 	t send-keys "sh -c 'echo interr\"\"upted; exec cat'" Enter
-	wait_for 30 shows interrupted
+	sees 30 interrupted
 	t send-keys C-z
-	wait_for 20 shows Stopped
-	t send-keys 'clear; vi /mnt/here/text' Enter
-	wait_for 60 shows "first line"
+	sees 20 Stopped
+	t send-keys 'clear; vi /mnt/here/text; echo edi""ted' Enter
+	sees 60 "first line"
 	wait_for 20 eval '[ "$(tildes)" -ge 20 ] && [ "$(tildes)" -le 24 ]'
 	t send-keys o 'second line' Escape
-	wait_for 20 shows 'second line'
+	sees 20 'second line'
 	# It draws anew by itself: the guest's vi was told of its new size.
 	t resize-window -x 60 -y 40
 	wait_for 20 eval '[ "$(tildes)" -ge 34 ]'
 	t resize-window -x 60 -y 12
 	wait_for 20 eval '[ "$(tildes)" -le 10 ]'
 	t send-keys ':wq' Enter
-	wait_for 60 grep -q second here/text
-	t send-keys 'kill -9 %1; wait %1; exit 5' Enter
-	wait_for 30 shows "status 5"
+	# Not before: vi throws away what is typed while it ends.
+	sees 60 edited
+	# "exit" would complain of a job whose death bash has not seen yet.
+	t send-keys "kill -9 %1; exec sh -c 'exit 5'" Enter
+	sees 30 "status 5"
 	wait_for 10 cooked
 	[ "$(cat here/text)" = $'first line\nsecond line' ]
 	nothing_left
@@ -409,7 +416,7 @@ teardown() {
 	tty=$(t display-message -p '#{pane_tty}')
 	wait_for 20 eval 'stty -a -F "$tty" | grep -qw -e -icanon'
 	t send-keys C-c
-	wait_for 20 shows "status 130"
+	sees 20 "status 130"
 	wait_for 10 cooked
 	nothing_left
 }

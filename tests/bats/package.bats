@@ -103,7 +103,8 @@ teardown() {
 		grep "^vmshare: error: qemu-system-.*: not found in PATH" said
 		grep "^vmshare: hint: sudo apt install qemu-system-" said
 		vmshare serve --share /srv/d:d --socket /run/s --pidfile /run/pid &
-		until vmshare stat d 2>/dev/null; do sleep 0.1; done
+		until [ -s /run/pid ]; do sleep 0.1; done
+		vmshare stat d
 		vmshare ps | grep " serve .*/run/s; d=/srv/d"
 		kill "$(cat /run/pid)"
 		wait $!
@@ -111,7 +112,7 @@ teardown() {
 	END
 	# shellcheck disable=SC2016 # for the inner shell
 	timeout 60 unshare --mount --pid --fork --kill-child sh -c \
-		'mount -t proc proc "$1/proc" && exec chroot "$1" sh /try' - "$root" ||
+		'mount -t proc proc "$1/proc" && exec chroot "$1" sh -x /try' - "$root" ||
 		fail "$(cat "$root/said")"
 	chroot "$root" dpkg -r vmshare
 	[ ! -e "$root/usr/bin/vmshare" ]
