@@ -6,7 +6,8 @@
  * eventfd of our own, through which others reach it: vu_stop(), a leader that
  * suspects memory not to be shared, the SIGBUS handler. It receives a message,
  * has it handled, replies; between messages it does what has to wait: unmaps
- * memory that became free, mends memory that was lost.
+ * memory that became free, mends memory that was lost, watches rings that have
+ * just moved.
  *
  * The state is in the arena. A device opened on an arena whose worker died in
  * the middle finds "connected" there, maps what the descriptors in the state
@@ -299,10 +300,16 @@ static void run_mend(struct vu_device *dev)
 		"a file of guest memory was cut; zeros are read now");
 }
 
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* What others asked for, and what is due; ms until more is, or -1. */
 static int run_chores(struct vu_device *dev)
 {
 	int64_t left = -1;
+	int watch = vu_watch(dev, now_ms());
 
 	run_mend(dev);
 	if (__atomic_exchange_n(&dev->suspect, false, __ATOMIC_ACQ_REL) &&
@@ -314,8 +321,8 @@ static int run_chores(struct vu_device *dev)
 			suspect_check(dev);
 	}
 	if (vu_mem_reclaim(dev))
-		return RECLAIM_MS;
-	return left > 0 ? (int)left : -1;
+		return sooner(watch, RECLAIM_MS);
+	return sooner(watch, left > 0 ? (int)left : -1);
 }
 
 /* One step of the message in work: 1 when there may be more, 0 when not. */
@@ -349,23 +356,25 @@ static int run_loop(struct vu_device *dev, int sock)
 	struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
 			       { .fd = dev->wake, .events = POLLIN } };
 	uint64_t count;
-	int r, timeout;
+	int r;
 
+	p[0].revents = POLLIN;
 	for (;;) {
 		do {
 			if (__atomic_load_n(&dev->stop, __ATOMIC_ACQUIRE))
 				return 0;
-			r = run_message(dev, sock);
+			r = p[0].revents ? run_message(dev, sock) : 0;
 		} while (r > 0);
 		if (r == -ESHUTDOWN)
 			return 0;
 		if (r < 0)
 			return r;
-		timeout = run_chores(dev);
-		r = poll(p, 2, timeout);
+		r = poll(p, 2, run_chores(dev));
 		if (r < 0 && errno != EINTR)
 			return -errno;
-		if (r > 0 && p[1].revents &&
+		if (r < 0)
+			p[0].revents = p[1].revents = 0;
+		if (p[1].revents &&
 		    read(dev->wake, &count, sizeof(count)) < 0) {
 			/* EAGAIN: nothing to clear. */
 		}
@@ -406,6 +415,8 @@ static void run_end(struct vu_device *dev)
 	dev->suspect_since = 0;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->queue[i].moved = dev->queue[i].kick_told = false;
+	vu_store(&dev->watching, false);
+	dev->watch_due = 0;
 	for (int i = 0; i < DRAIN_MS && vu_mem_reclaim(dev); i++)
 		nanosleep(&pause, NULL);
 }

@@ -385,6 +385,10 @@ struct vu_queue {
 	_Alignas(64) bool stopping;	/* atomic */
 	bool broken;			/* atomic; set by the leader too */
 
+	/* The connection's thread's; see watch.c. */
+	uint32_t watched_at;		/* taken and done, in the last round */
+	bool rests;			/* and had not moved; looked at since */
+
 	/* The leader's. */
 	_Alignas(64) uint16_t last_avail;	/* next to take */
 	uint16_t shadow_avail;		/* available index last read */
@@ -449,6 +453,8 @@ struct vu_device {
 	bool suspect;			/* atomic; an unused ring, kicked */
 	bool memory_lost;		/* atomic; set in the SIGBUS handler */
 	int64_t suspect_since;		/* ms */
+	bool watching;			/* atomic; a ring has moved */
+	int64_t watch_due;		/* ms; 0: not yet said */
 	char *inflight_map;		/* front end's table */
 	size_t inflight_len;
 	unsigned int inflight_bus;
@@ -523,6 +529,10 @@ void vu_bus_del(unsigned int slot);
 enum { WOKEN_BY_US, WOKEN_BY_KICK };	/* in a queue's epoll instance */
 int vu_wait(struct vu_queue *q);
 
+/* watch.c */
+void vu_watch_begin(struct vu_device *dev);
+int vu_watch(struct vu_device *dev, int64_t now);
+
 /* queue.c */
 int vu_queue_open(struct vu_device *dev, unsigned int q,
 		  struct vu_queue_lists *lists);
@@ -534,6 +544,7 @@ void vu_queue_kick_changed(struct vu_queue *q, int fd);
 int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set);
 void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
 	PRINTF_LIKE(2, 3);
+void vu_queue_signal(struct vu_queue *q);
 void vu_queue_signal_again(struct vu_queue *q);
 void vu_queue_wake(struct vu_queue *q);
 

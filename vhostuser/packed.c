@@ -380,6 +380,17 @@ bool vu_packed_publish(struct vu_queue *q)
 	return packed_wants_signal(q);
 }
 
+/** vu_packed_unseen() - as in the split layout; under lock */
+bool vu_packed_unseen(struct vu_queue *q)
+{
+	uint16_t flags = le16toh(vu_load(&q->driver_event->flags));
+
+	if (flags == VRING_PACKED_EVENT_FLAG_DESC && q->event_idx)
+		return le16toh(vu_load(&q->driver_event->off_wrap)) !=
+		       encode(q, q->used_idx);
+	return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
+}
+
 /* ---- recovery ---------------------------------------------------------- */
 
 /** vu_packed_base() - what GET_VRING_BASE answers */

@@ -57,7 +57,8 @@ static bool ring_publish(struct vu_queue *q)
 
 /* ---- signals ----------------------------------------------------------- */
 
-static void queue_signal(struct vu_queue *q)
+/** vu_queue_signal() - signal to the driver, unless it only polls */
+void vu_queue_signal(struct vu_queue *q)
 {
 	if (!__atomic_load_n(&q->st->call_on, __ATOMIC_ACQUIRE))
 		return;		/* the driver polls */
@@ -73,7 +74,7 @@ void vu_queue_signal_again(struct vu_queue *q)
 	if (q->running)
 		ring_publish(q);
 	pthread_mutex_unlock(&q->lock);
-	queue_signal(q);
+	vu_queue_signal(q);
 }
 
 /**
@@ -107,14 +108,18 @@ void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
 static void ops_flush(void *ctx, unsigned int index)
 {
 	struct vu_queue *q = queue_of(ctx, index);
-	bool signal = false;
+	bool signal = false, shown = false;
 
 	pthread_mutex_lock(&q->lock);
-	if (q->running && q->nr_pending)
+	if (q->running && q->nr_pending) {
 		signal = ring_publish(q);
+		shown = true;
+	}
 	pthread_mutex_unlock(&q->lock);
 	if (signal)
-		queue_signal(q);
+		vu_queue_signal(q);
+	if (shown)
+		vu_watch_begin(q->dev);
 }
 
 /*
@@ -156,7 +161,7 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 	__atomic_store_n(&q->done[p], q->done[p] + 1, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&q->lock);
 	if (signal)
-		queue_signal(q);
+		vu_queue_signal(q);
 }
 
 static int ops_pop(void *ctx, unsigned int index, struct chain *c)
@@ -365,7 +370,7 @@ static void queue_recover(struct vu_queue *q, bool resume)
 	q->adopt = false;
 	pthread_mutex_unlock(&q->lock);
 	if (signal)
-		queue_signal(q);
+		vu_queue_signal(q);
 }
 
 static void queue_told(struct vu_queue *q)
@@ -493,7 +498,7 @@ void vu_queue_stop(struct vu_queue *q)
 	q->running = false;
 	pthread_mutex_unlock(&q->lock);
 	if (signal)
-		queue_signal(q);
+		vu_queue_signal(q);
 	if (st->kick >= 0)
 		epoll_ctl(q->epoll, EPOLL_CTL_DEL, st->kick, NULL);
 	st->base = q->packed ? vu_packed_base(q) : q->last_avail;

@@ -389,6 +389,15 @@ bool vu_split_publish(struct vu_queue *q)
 	return split_wants_signal(q);
 }
 
+/** vu_split_unseen() - may the driver wait for what was published? under lock */
+bool vu_split_unseen(struct vu_queue *q)
+{
+	if (q->event_idx)
+		return le16toh(vu_load(q->used_event)) != q->used_idx;
+	return !(le16toh(vu_load(q->avail_flags)) &
+		 VRING_AVAIL_F_NO_INTERRUPT);
+}
+
 /* ---- recovery ---------------------------------------------------------- */
 
 struct left_head {

@@ -147,6 +147,7 @@ static bool queue_linger(struct vu_queue *q)
 int vu_wait(struct vu_queue *q)
 {
 	struct epoll_event ev = { 0 };
+	bool watched = false;
 	int n;
 
 	if (queue_linger(q))
@@ -156,6 +157,9 @@ int vu_wait(struct vu_queue *q)
 			return -ESHUTDOWN;
 		if (ring_arm(q))
 			break;
+		if (!watched)
+			vu_watch_begin(q->dev);
+		watched = true;
 		n = epoll_wait(q->epoll, &ev, 1,
 			       vu_load(&q->st->kick) < 0 ? POLL_MS : -1);
 		if (ring_look(q))

@@ -1,0 +1,169 @@
+/* rooms: base vhostuser tests/frontend */
+/* SPDX-License-Identifier: MIT */
+/*
+ * Drivers whose barriers do nothing: a kick or a signal is missed, and the
+ * request gets there all the same, on both kinds of rings. What is missed has
+ * to be so right after other traffic; on a machine that is too busy for that
+ * it is tried again.
+ */
+
+#include "tests/c/vhostuser_rig.h"
+#include "vhostuser/internal.h"
+
+#include <poll.h>
+
+#define LEN 256u
+#define TRIES 20
+
+static struct rig rig;
+
+/* Within a second. */
+static bool comes_back(struct fe_ring *r)
+{
+	uint32_t len;
+	void *token;
+
+	for (int i = 0; i < 1000; i++) {
+		if (fe_reap(r, &token, &len) == 1)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+static bool signalled(const struct fe_ring *r, int ms)
+{
+	struct pollfd p = { .fd = r->call, .events = POLLIN };
+	uint64_t count;
+
+	return poll(&p, 1, ms) == 1 &&
+	       read(r->call, &count, sizeof(count)) == sizeof(count);
+}
+
+/* A request without a kick, when the leader has just fallen asleep. */
+static void without_kick(struct fe_ring *r)
+{
+	struct rig_io io;
+	bool came = false;
+
+	CHECK_EQ(rig_io_new(rig.fe, &io, LEN, 1), 0);
+	for (int i = 0; i < TRIES && !came; i++) {
+		CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
+		usleep(5000); /* it lingers no more */
+		CHECK_EQ(rig_io_push(r, &io, 1), 0);
+		came = comes_back(r);
+		if (!came) {
+			fe_kick_always(r);
+			CHECK(comes_back(r));
+		}
+	}
+	CHECK(came);
+	CHECK(rig_io_right(&io));
+	rig_io_free(rig.fe, &io);
+}
+
+/* What the device sees of a driver's wish for signals. */
+static void wish(struct fe_ring *r, bool signals)
+{
+	uint16_t seen = signals ? r->last_used : (uint16_t)(r->last_used - 9);
+
+	if (r->fe->features & VIRTIO_F_PACKED) {
+		r->driver->off_wrap = (uint16_t)(r->last_used |
+						 r->used_wrap << 15);
+		__atomic_store_n(&r->driver->flags,
+				 signals ? VRING_PACKED_EVENT_FLAG_DESC :
+					   VRING_PACKED_EVENT_FLAG_DISABLE,
+				 __ATOMIC_SEQ_CST);
+	} else if (r->fe->features & VIRTIO_F_EVENT_IDX) {
+		__atomic_store_n(&r->avail->ring[r->num], seen,
+				 __ATOMIC_SEQ_CST);
+	} else {
+		__atomic_store_n(&r->avail->flags,
+				 signals ? 0 : VRING_AVAIL_F_NO_INTERRUPT,
+				 __ATOMIC_SEQ_CST);
+	}
+}
+
+/* The driver falls asleep as its request is answered. */
+static void without_signal(struct fe_ring *r)
+{
+	struct rig_io io;
+	bool came = false;
+
+	CHECK_EQ(rig_io_new(rig.fe, &io, LEN, 1), 0);
+	for (int i = 0; i < TRIES && !came; i++) {
+		CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
+		RIG_SET(rig.hold, true);
+		CHECK_EQ(rig_io_push(r, &io, 1), 0);
+		fe_kick_always(r);
+		RIG_UNTIL(rig_held_now(&rig) == 1);
+		RIG_UNTIL(!signalled(r, 0));
+		wish(r, false);
+		rig_release(&rig);
+		CHECK(!signalled(r, 0));
+		wish(r, true);
+		came = signalled(r, 1000);
+		CHECK(comes_back(r));
+	}
+	CHECK(came);
+	rig_io_free(rig.fe, &io);
+}
+
+static void each_format(void (*fn)(struct fe_ring *r))
+{
+	static const struct fe_opts opts[] = {
+		{ .ring_size = 32, .queues = 1 },
+		{ .ring_size = 32, .queues = 1, .no_event_idx = true },
+		{ .ring_size = 32, .queues = 1, .packed = true },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(opts) && !check_failed; i++) {
+		CHECK_EQ(rig_open(&rig, 1), 0);
+		CHECK_EQ(rig_connect(&rig, &opts[i]), 0);
+		fn(&rig.fe->ring[1]);
+		if (!check_failed)
+			fn(&rig.fe->ring[0]);
+		CHECK_EQ(rig_hang_up(&rig), 0);
+		rig_close(&rig);
+	}
+}
+
+static void missed_kick(void)
+{
+	each_format(without_kick);
+}
+
+static void missed_signal(void)
+{
+	each_format(without_signal);
+}
+
+/* Who has seen all gets no signal more, and in the end nobody watches. */
+static void at_rest(struct fe_ring *r)
+{
+	CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
+	while (signalled(r, 10))
+		;
+	if (r->fe->features & VIRTIO_F_EVENT_IDX)
+		wish(r, true);
+	RIG_UNTIL(!vu_load(&rig.dev->watching));
+	CHECK_EQ(signalled(r, 300), !(r->fe->features & VIRTIO_F_EVENT_IDX));
+	CHECK(!vu_load(&rig.dev->watching));
+	CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
+}
+
+static void quiet(void)
+{
+	each_format(at_rest);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct check_case cases[] = {
+		{ "a kick that is missed", missed_kick },
+		{ "a signal that is missed", missed_signal },
+		{ "nothing to watch", quiet },
+	};
+
+	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A kick or a signal that never came.
+ *
+ * Whoever sleeps says so in the ring and looks once more; whoever adds to the
+ * ring looks afterwards whether somebody sleeps. Both stand or fall with a full
+ * barrier between the store and the load, on either side. QEMU that emulates
+ * one processor leaves the guest's barriers out: "lock" prefixes always, and
+ * before 8.0 fences as well. Then, once in some ten thousand times that a
+ * leader falls asleep while its driver adds a request, neither sees the
+ * other's store, and both would sleep for ever. In the same way a driver can
+ * miss a completion.
+ *
+ * Both are over in some nanoseconds: what the guest stored is to be seen then.
+ * So a ring that has come to rest is looked at once more, by the connection's
+ * thread: it wakes the leader, which looks itself, and signals to a driver that
+ * has not seen all. It looks at all rings every WATCH_MS while any of them
+ * moves, and not at all when none does.
+ */
+
+#include "vhostuser/ring.h"
+
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define WATCH_MS	100
+
+/**
+ * vu_watch_begin() - have the rings watched, after one has moved
+ *
+ * Between the move and the call there is a full barrier: it pairs with the one
+ * in vu_watch().
+ */
+void vu_watch_begin(struct vu_device *dev)
+{
+	static const uint64_t one = 1;
+
+	if (vu_load(&dev->watching) ||
+	    __atomic_exchange_n(&dev->watching, true, __ATOMIC_ACQ_REL))
+		return;
+	if (write(dev->wake, &one, sizeof(one)) < 0) {
+		/* EAGAIN: it is awake. */
+	}
+}
+
+/* Whether the driver may wait for what it was shown. */
+static bool ring_unseen(struct vu_queue *q)
+{
+	return q->packed ? vu_packed_unseen(q) : vu_split_unseen(q);
+}
+
+/* It was at rest for a while: has one of its two sides been missed? */
+static void look_again(struct vu_queue *q)
+{
+	bool running, unseen;
+
+	pthread_mutex_lock(&q->lock);
+	running = q->running;
+	unseen = running && ring_unseen(q);
+	pthread_mutex_unlock(&q->lock);
+	if (unseen)
+		vu_queue_signal(q);
+	if (running)
+		vu_queue_wake(q);
+}
+
+/* Whether anything was taken or given back since the last round. */
+static bool has_moved(struct vu_queue *q)
+{
+	uint32_t at = vu_load(&q->taken[0]) + vu_load(&q->taken[1]) +
+		      vu_load(&q->done[0]) + vu_load(&q->done[1]);
+
+	if (at == q->watched_at)
+		return false;
+	q->watched_at = at;
+	return true;
+}
+
+/* Whether any moved; those that have come to rest are looked at again. */
+static bool watch_round(struct vu_device *dev)
+{
+	bool moved = false;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		struct vu_queue *q = &dev->queue[i];
+
+		if (has_moved(q)) {
+			q->rests = false;
+			moved = true;
+		} else if (!q->rests) {
+			q->rests = true;
+			look_again(q);
+		}
+	}
+	return moved;
+}
+
+/**
+ * vu_watch() - what is due; the connection's thread
+ * @now:	ms
+ *
+ * Return: in how many ms more will be, or -1: not before vu_watch_begin().
+ */
+int vu_watch(struct vu_device *dev, int64_t now)
+{
+	if (!vu_load(&dev->watching))
+		return -1;
+	if (!dev->watch_due)
+		dev->watch_due = now + WATCH_MS;
+	if (now < dev->watch_due)
+		return (int)(dev->watch_due - now);
+	dev->watch_due = 0;
+	if (!watch_round(dev)) {
+		vu_store(&dev->watching, false);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (!watch_round(dev))
+			return -1;
+		vu_store(&dev->watching, true);
+	}
+	dev->watch_due = now + WATCH_MS;
+	return WATCH_MS;
+}
