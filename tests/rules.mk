@@ -15,7 +15,7 @@ check test: ## install what is missing, run every suite, count
 		check-all || printf '1..1\nnot ok 1 - make check-all\n' \
 		>$(TAPDIR)/make.tap
 	@tests/summary $(TAPDIR) \
-		'$(MORE_BATS): too long for CI, or new; make check-more' \
+		'$(MORE_BATS): more time than CI has; make check-more' \
 		'under asan $(ASAN_NOT), under tsan $(TSAN_NOT): can'\''t be' \
 		'fresh, bench: by hand; make check-fresh, make bench'
 
@@ -101,7 +101,7 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 # the suite long, and all of the disk's 20,000 small files.
 CI_BATS   := disk matrix lifetime libvirt diskless disks posix rootless locks \
 	filesystems cli refused dropin stat package manual messages crash ask \
-	serve
+	serve attack
 check-all: $(CI_BATS:%=check-%) check-c check-asan check-tsan check-lint \
 	check-build check-fuzz
 

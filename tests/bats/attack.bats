@@ -53,6 +53,8 @@ outside() {
 # that leads out change places
 swap() {
 	local d
+	set +eE # what the guest does there must not end it
+	trap - ERR
 	while [ ! -e stop ]; do
 		for d; do
 			if [ ! -e "$d/share/swap" ]; then
@@ -83,6 +85,11 @@ done
 exit $failed
 '
 
+over() { # the guest has ended; and nobody has failed
+	touch stop
+	ended 0 || fail "$(tail -n +1 log/*)"
+}
+
 # survives NAME N: none of the N attempts on that share came to anything
 survives() {
 	[ -s "log/$1" ] || fail "$1: nothing was tried: $err"
@@ -106,8 +113,7 @@ survives() {
 		--share none/share:none,queues=2,xattr,open-files=128,sandbox=none \
 		--share ro/share:ro,queues=2,xattr,ro \
 		-- sh -c "$script" sh namespace rw chroot rw none rw ro ro
-	touch stop
-	ended 0
+	over
 	survives namespace 16
 	survives chroot 16
 	survives none 16
@@ -140,8 +146,7 @@ survives() {
 		-- sh -c "$script" sh squash rw none rw mapped mapped \
 		>out 2>err </dev/null || status=$?
 	err=$(cat err)
-	touch stop
-	ended 0
+	over
 	survives squash 16
 	survives none 16
 	survives mapped 16
@@ -160,8 +165,7 @@ survives() {
 		--share tools:tools,ro --share log:log \
 		--share new/share:new,queues=2,xattr,open-files=128 \
 		-- sh -c "$script" sh new rw
-	touch stop
-	ended 0
+	over
 	survives new 16
 	! grep 'not offered' log/new || fail "not packed"
 }

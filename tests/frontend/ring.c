@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct fe_ring_ops *ops(const struct fe_ring *r)
@@ -98,11 +99,17 @@ int fe_reap(struct fe_ring *r, void **token, uint32_t *len)
 /* A device in a guest calls its kernel, which is not asked: look again. */
 static int look_often(struct fe_ring *r, int timeout_ms)
 {
-	for (int i = 0; i < timeout_ms * 10; i++) {
+	struct timespec ts;
+	int64_t end = 0, now;
+
+	do {
 		usleep(100);
 		if (ops(r)->arm(r))
 			return 0;
-	}
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+		end = end ? end : now + timeout_ms;
+	} while (now < end);
 	return -ETIMEDOUT;
 }
 
