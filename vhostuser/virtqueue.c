@@ -389,7 +389,7 @@ bool vu_split_publish(struct vu_queue *q)
 	return split_wants_signal(q);
 }
 
-/** vu_split_unseen() - may the driver wait for what was published? under lock */
+/** vu_split_unseen() - may the driver wait for what it has? under lock */
 bool vu_split_unseen(struct vu_queue *q)
 {
 	if (q->event_idx)
