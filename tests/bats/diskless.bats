@@ -8,11 +8,7 @@ load helper
 
 setup_file() {
 	needs_guest
-	if said=$("$top/tests/images/get" backports 2>&1); then
-		export backports=${said##*$'\n'}
-	else
-		export SKIP_NEW=${said##*$'\n'}
-	fi
+	image backports SKIP_NEW
 	[ -n "${SKIP:-}" ] || tour
 }
 
@@ -251,9 +247,9 @@ g() {
 }
 
 @test "another root with --root, with what the host has mounted in it" {
-	local tree
-	tree=$("$top/tests/images/get" root 2>/dev/null) || skip "no other tree to be had"
-	[ "$(id -u)" = 0 ] || skip "needs root to mount"
+	image root
+	may_run
+	local tree=$root
 	# Seen by this shell and its guests only.
 	cat >mounted <<-'END'
 		mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" &&

@@ -98,15 +98,17 @@ needs_guest() {
 		command -v qemu-system-aarch64 >/dev/null || export SKIP="no QEMU"
 }
 
-# image NAME: sets the variable of that name (dashes and dots are _) to the
-# path, or SKIP to why it can't be had.
+# image NAME [SKIP]: sets the variable of that name (dashes and dots are _) to
+# the path, or the one named SKIP to why this machine can't have it. One that it
+# could have, and that was not made, is a failure.
 image() {
-	local var=${1//[-.]/_} said
-	if said=$("$top/tests/images/get" "$1" 2>&1); then
-		export "$var=${said##*$'\n'}"
-	else
-		export SKIP=${said##*$'\n'}
-	fi
+	local said status=0
+	said=$("$top/tests/images/get" "$1" 2>&1) || status=$?
+	case $status in
+	0) export "${1//[-.]/_}=${said##*$'\n'}" ;;
+	77) export "${2:-SKIP}=${said##*$'\n'}" ;;
+	*) fail "$1 could not be made: $said" ;;
+	esac
 }
 
 # job DIRECTORY <script: a ctl share with a job for the test disk
@@ -126,12 +128,9 @@ hand_qemu=(qemu-system-x86_64 -accel "tcg,thread=single" -cpu max -m 512M
 
 # image_new: the disk with kernel 6.12 and the QEMU that can run it, or SKIP_NEW
 image_new() {
-	export SKIP_NEW
-	SKIP_NEW=$(image disk-6.12 && image backports && echo "${SKIP:-}")
-	if [ -z "$SKIP_NEW" ]; then
-		image disk-6.12
-		image backports
-	fi
+	export SKIP_NEW=
+	image disk-6.12 SKIP_NEW
+	image backports SKIP_NEW
 }
 
 # guest_uses ARG...: boot, exchange files, compare; ctl/log has what was said.

@@ -73,8 +73,9 @@ teardown() {
 
 @test "the Debian package installs, works and goes away" {
 	command -v dpkg-deb >/dev/null || skip "dpkg-deb is not installed"
-	local tree root=$PWD/root deb
-	tree=$("$top/tests/images/get" root 2>why) || skip "$(tail -n 1 why)"
+	image root
+	may_run
+	local tree=$root root=$PWD/root deb
 	mkdir tree
 	(cd "$top" && git ls-files -co --exclude-standard | while read -r f; do
 		[ ! -e "$f" ] || echo "$f"; done | tar -cf - -T -) | tar -xf - -C tree
