@@ -316,7 +316,7 @@ static int look_at(const char *pid, bool any, struct look *l,
 	l->pid = (pid_t)strtol(pid, NULL, 10);
 	if (!err)
 		err = read_about(l, f->about);
-	if (!err && l->self != own_pid(proc))
+	if (!err && l->self && l->self != own_pid(proc))
 		err = -ENOENT;
 	close(proc);
 	if (err)

@@ -17,7 +17,7 @@ struct look_share {
 /* A run or serve of this user. */
 struct look {
 	pid_t pid;
-	pid_t self;		/* the same as its own namespace counts */
+	pid_t self;		/* as its own namespace counts; 0: not said */
 	char command[16];	/* run, serve */
 	uint64_t seconds;	/* since it was started */
 	char what[PATH_MAX];	/* its disk or root, or its socket */
