@@ -268,24 +268,38 @@ static int find_fds(struct look_fds *f, int proc)
 	return f->about < 0 ? -ENOENT : 0;
 }
 
-/* What getpid() returns in there, or -1: the last number of its NSpid. */
+/* "NSpid:\t100\t7": 7 */
+static pid_t last_number(const char *text)
+{
+	long pid = -1;
+	char *end;
+
+	while ((text = strchr(text, '\t'))) {
+		pid = strtol(text, &end, 10);
+		text = end;
+	}
+	return (pid_t)pid;
+}
+
+/* What getpid() returns in there, or -1. */
 static pid_t own_pid(int proc)
 {
 	int fd = openat(proc, "status", O_RDONLY | O_CLOEXEC);
-	char text[4096], *at;
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	long pid = -1;
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	char *line = NULL;
+	pid_t pid = -1;
+	size_t size = 0;
 
-	if (fd >= 0)
+	if (!f && fd >= 0)
 		close(fd);
-	text[n < 0 ? 0 : n] = '\0';
-	at = strstr(text, "\nNSpid:");
-	if (!at)
-		return -1;
-	at += strlen("\nNSpid:");
-	while (*at == '\t')
-		pid = strtol(at, &at, 10);
-	return (pid_t)pid;
+	/* A user may be in so many groups that this is long. */
+	while (f && pid < 0 && getline(&line, &size, f) > 0)
+		if (strncmp(line, "NSpid:", 6) == 0)
+			pid = last_number(line);
+	free(line);
+	if (f)
+		fclose(f);
+	return pid;
 }
 
 static void close_fds(struct look_fds *f)

@@ -53,6 +53,17 @@ serve() { # in the background; $server is its pid
 	[ "$(grep -c "share '$tag'" <<<"$out")" = 1 ] || fail "$out"
 }
 
+@test "a user of a thousand groups" {
+	[ "$(id -u)" = 0 ] || skip "needs root to be in them"
+	setpriv --groups "$(seq -s, 2000000001 2000001000)" \
+		"$VMSHARE" serve --share "src:$tag" --socket s 2>served.err \
+		</dev/null &
+	server=$!
+	wait_for 30 test -S s
+	v ps
+	[[ $(grep "$tag=" <<<"$out") =~ ^\ *$server\  ]] || fail "$out"
+}
+
 @test "ps and stat find a server, by process and by tag" {
 	serve
 	v ps
