@@ -87,8 +87,8 @@ static void wish(struct fe_ring *r, bool signals)
 /* The driver falls asleep as its request is answered. */
 static void without_signal(struct fe_ring *r)
 {
+	bool came = false, late;
 	struct rig_io io;
-	bool came = false;
 
 	CHECK_EQ(rig_io_new(rig.fe, &io, LEN, 1), 0);
 	for (int i = 0; i < TRIES && !came; i++) {
@@ -100,9 +100,9 @@ static void without_signal(struct fe_ring *r)
 		RIG_UNTIL(!signalled(r, 0));
 		wish(r, false);
 		rig_release(&rig);
-		CHECK(!signalled(r, 0));
+		late = signalled(r, 0); /* we are: it was looked at already */
 		wish(r, true);
-		came = signalled(r, 1000);
+		came = !late && signalled(r, 1000);
 		CHECK(comes_back(r));
 	}
 	CHECK(came);
@@ -138,17 +138,24 @@ static void missed_signal(void)
 	each_format(without_signal);
 }
 
-/* Who has seen all gets no signal more, and in the end nobody watches. */
+/*
+ * Who has seen all gets no signal more, and in the end nobody watches. Without
+ * the event index a driver can't say what it has seen.
+ */
 static void at_rest(struct fe_ring *r)
 {
-	CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
-	while (signalled(r, 10))
-		;
-	if (r->fe->features & VIRTIO_F_EVENT_IDX)
-		wish(r, true);
-	RIG_UNTIL(!vu_load(&rig.dev->watching));
-	CHECK_EQ(signalled(r, 300), !(r->fe->features & VIRTIO_F_EVENT_IDX));
-	CHECK(!vu_load(&rig.dev->watching));
+	bool silent = r->fe->features & VIRTIO_F_EVENT_IDX, told = silent;
+
+	for (int i = 0; i < TRIES && told == silent; i++) {
+		CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
+		if (silent)
+			wish(r, true);
+		while (signalled(r, 10))
+			;
+		RIG_UNTIL(!vu_load(&rig.dev->watching));
+		told = signalled(r, 0);
+	}
+	CHECK(told != silent);
 	CHECK_EQ(rig_echo_once(rig.fe, r->index, LEN), 0);
 }
 
