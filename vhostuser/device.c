@@ -38,14 +38,6 @@
 /* How long the end of a connection waits for the last chains. */
 #define DRAIN_MS	200
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* ---- open -------------------------------------------------------------- */
 
 static void state_init(struct vu_state *s)
@@ -309,14 +301,14 @@ static int sooner(int a, int b)
 static int run_chores(struct vu_device *dev)
 {
 	int64_t left = -1;
-	int watch = vu_watch(dev, now_ms());
+	int watch = vu_watch(dev);
 
 	run_mend(dev);
 	if (__atomic_exchange_n(&dev->suspect, false, __ATOMIC_ACQ_REL) &&
 	    !dev->suspect_since && !dev->state->warned)
-		dev->suspect_since = now_ms();
+		dev->suspect_since = vu_now_ms();
 	if (dev->suspect_since) {
-		left = dev->suspect_since + SUSPECT_MS - now_ms();
+		left = dev->suspect_since + SUSPECT_MS - vu_now_ms();
 		if (left <= 0)
 			suspect_check(dev);
 	}

@@ -437,6 +437,11 @@ static inline int64_t vu_now(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+static inline int64_t vu_now_ms(void)
+{
+	return vu_now() / 1000000;
+}
+
 struct vu_device {
 	size_t size;			/* of this structure */
 	struct vu_config config;
@@ -531,7 +536,7 @@ int vu_wait(struct vu_queue *q);
 
 /* watch.c */
 void vu_watch_begin(struct vu_device *dev);
-int vu_watch(struct vu_device *dev, int64_t now);
+int vu_watch(struct vu_device *dev);
 
 /* queue.c */
 int vu_queue_open(struct vu_device *dev, unsigned int q,

@@ -97,14 +97,16 @@ static bool watch_round(struct vu_device *dev)
 
 /**
  * vu_watch() - what is due; the connection's thread
- * @now:	ms
  *
  * Return: in how many ms more will be, or -1: not before vu_watch_begin().
  */
-int vu_watch(struct vu_device *dev, int64_t now)
+int vu_watch(struct vu_device *dev)
 {
+	int64_t now;
+
 	if (!vu_load(&dev->watching))
 		return -1;
+	now = vu_now_ms();
 	if (!dev->watch_due)
 		dev->watch_due = now + WATCH_MS;
 	if (now < dev->watch_due)
