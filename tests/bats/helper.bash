@@ -86,16 +86,18 @@ standin_full() {
 
 # ---- guests -----------------------------------------------------------------
 
-# needs_guest: $kernel is the host's own, for a guest without a disk, or SKIP
-# says why there can be none
+# needs_guest [SKIP]: $kernel is the host's own, for a guest without a disk, or
+# the one named SKIP says why there can be none
 needs_guest() {
+	local why=${1:-SKIP}
 	export kernel
 	for kernel in /boot/vmlinuz-*; do
 		[ -r "$kernel" ] || kernel=
 	done
-	[ -n "$kernel" ] || export SKIP="no kernel in /boot that can be read"
+	[ -n "$kernel" ] || export "$why=no kernel in /boot that can be read"
 	command -v qemu-system-x86_64 >/dev/null ||
-		command -v qemu-system-aarch64 >/dev/null || export SKIP="no QEMU"
+		command -v qemu-system-aarch64 >/dev/null ||
+		export "$why=no QEMU"
 }
 
 # image NAME [SKIP]: sets the variable of that name (dashes and dots are _) to

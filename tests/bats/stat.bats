@@ -7,13 +7,7 @@
 load helper
 
 setup_file() {
-	for k in /boot/vmlinuz-*; do
-		[ -r "$k" ] || k=
-	done
-	[ -n "${k:-}" ] || export NO_GUEST="no kernel in /boot that can be read"
-	command -v qemu-system-x86_64 >/dev/null ||
-		command -v qemu-system-aarch64 >/dev/null ||
-		export NO_GUEST="no QEMU"
+	needs_guest NO_GUEST
 }
 
 setup() {
@@ -28,8 +22,8 @@ teardown() {
 	for p in $(marked); do kill -9 "$p" 2>/dev/null || true; done
 }
 
-serve() { # in the background; $server is its pid
-	"$VMSHARE" serve --share "src:$tag" --socket s "$@" >served.out \
+serve() { # in the background; $server is its pid. as: the command to run it by
+	"${as[@]}" "$VMSHARE" serve --share "src:$tag" --socket s "$@" >served.out \
 		2>served.err </dev/null &
 	server=$!
 	wait_for 30 test -S s
@@ -55,11 +49,8 @@ serve() { # in the background; $server is its pid
 
 @test "a user of a thousand groups" {
 	[ "$(id -u)" = 0 ] || skip "needs root to be in them"
-	setpriv --groups "$(seq -s, 2000000001 2000001000)" \
-		"$VMSHARE" serve --share "src:$tag" --socket s 2>served.err \
-		</dev/null &
-	server=$!
-	wait_for 30 test -S s
+	local as=(setpriv --groups "$(seq -s, 2000000001 2000001000)")
+	serve
 	v ps
 	[[ $(grep "$tag=" <<<"$out") =~ ^\ *$server\  ]] || fail "$out"
 }
