@@ -331,6 +331,7 @@ struct stats {
 	uint32_t restarted;	/* times that another program took over, */
 	uint32_t refused;	/* or did not, */
 	char why[256];		/* the last time for this reason; a string */
+	uint32_t answered;	/* the server's: @asked, when it last did */
 	uint64_t gauge[STATS_GAUGES];
 	struct stats_slot slot[STATS_SLOTS];
 };

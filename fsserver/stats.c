@@ -11,6 +11,8 @@
  * futex in that memory until the parent asks (stats_ask()): no signal has to
  * find its way past a pid namespace, threads that block signals and a system
  * call filter, and a server whose every other thread is stuck still answers.
+ * What was answered is counted there too: a question put before the server
+ * was ready, or when it crashed, is its successor's to answer.
  * It copies what runs under the pool's lock, which is a leaf, and looks up the
  * paths when it has let go of it. A request may end meanwhile, and its number
  * of a node may be nonsense: it is pinned like any that comes from a guest.
@@ -37,7 +39,6 @@
 struct fs_looker {
 	struct fs *fs;
 	pthread_t thread;
-	uint32_t seen;		/* own: how often it was asked before */
 	bool closing;		/* atomic */
 };
 
@@ -176,17 +177,18 @@ void fs_dump(struct fs *fs, unsigned int ms)
 static void *looker_main(void *arg)
 {
 	struct fs_looker *l = arg;
-	uint32_t *word = &l->fs->stats->asked;
+	struct stats *stats = l->fs->stats;
+	uint32_t *word = &stats->asked;
 
 	while (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
 		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
-		if (now == l->seen) {
+		if (now == stats->answered) {
 			(void)syscall(SYS_futex, word, FUTEX_WAIT, now, NULL,
 				      NULL, 0);
 		} else if (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
-			l->seen = now;
 			fs_dump(l->fs, ASKED_MS);
+			stats->answered = now;
 		}
 	}
 	return NULL;
@@ -220,7 +222,6 @@ int stats_open(struct fs *fs, struct stats *stats)
 	if (!fs->looker)
 		return -ENOMEM;
 	fs->looker->fs = fs;
-	fs->looker->seen = __atomic_load_n(&stats->asked, __ATOMIC_RELAXED);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&fs->looker->thread, NULL, looker_main,
@@ -240,6 +241,8 @@ void stats_end(struct fs *fs)
 	__atomic_store_n(&fs->looker->closing, true, __ATOMIC_RELEASE);
 	stats_ask(fs->stats);
 	pthread_join(fs->looker->thread, NULL);
+	/* To wake it was no question; its successor answers what is left. */
+	fs->stats->answered++;
 	free(fs->looker);
 	fs->looker = NULL;
 }

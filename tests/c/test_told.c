@@ -103,13 +103,13 @@ static int wait_for_lock(void)
 	return fs_consumer.start(rig.fs, 1) ? -1 : fd;
 }
 
-/* Ask, and read what stderr gets within five seconds. */
-static void ask(char *said, size_t size)
+/* What stderr gets within five seconds of a call that returns 0. */
+static void hear(int (*fn)(void), char *said, size_t size)
 {
 	int file = memfd_create("stderr", MFD_CLOEXEC), saved = dup(2);
 
 	dup2(file, 2);
-	stats_ask(counts);
+	CHECK_EQ(fn(), 0);
 	for (int i = 0; i < 1000 && !strchr(said, '\n'); i++) {
 		usleep(5000);
 		if (pread(file, said, size - 1, 0) < 0)
@@ -118,6 +118,36 @@ static void ask(char *said, size_t size)
 	dup2(saved, 2);
 	close(saved);
 	close(file);
+}
+
+static int ask(void)
+{
+	stats_ask(counts);
+	return 0;
+}
+
+/* A signal may come before the server can hear, or while there is none. */
+static void asked_early(void)
+{
+	static const char nothing[] =
+		"vmshare: note: no request has run for 100 ms\n";
+	char said[4096] = "";
+	int fd = stats_create("vmshare-test", &counts);
+
+	CHECK(fd >= 0);
+	stats_ask(counts);
+	hear(start, said, sizeof(said));
+	CHECK_STR(said, nothing);
+	rig_stop(&rig);
+	/* It is answered, and that the server was woken to end is no more. */
+	CHECK_EQ(counts->answered, counts->asked);
+	stats_ask(counts);
+	memset(said, 0, sizeof(said));
+	hear(start, said, sizeof(said));
+	CHECK_STR(said, nothing);
+	rig_stop(&rig);
+	stats_close(counts);
+	close(fd);
 }
 
 static void stuck(void)
@@ -131,13 +161,13 @@ static void stuck(void)
 
 	CHECK(fd >= 0);
 	CHECK_EQ(start(), 0);
-	ask(said, sizeof(said));
+	hear(ask, said, sizeof(said));
 	CHECK_STR(said, "vmshare: note: no request has run for 100 ms\n");
 	lock = wait_for_lock();
 	CHECK(lock >= 0);
 	usleep(200000);
 	memset(said, 0, sizeof(said));
-	ask(said, sizeof(said));
+	hear(ask, said, sizeof(said));
 	CHECK(strncmp(said, wanted, strlen(wanted)) == 0);
 	CHECK(strstr(said, ", queue 1) has run for 0.") != NULL);
 	CHECK(strstr(said, " s and waits for a lock\n") != NULL);
@@ -167,6 +197,7 @@ static void stuck(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
+		{ "asked early", asked_early },
 		{ "stuck", stuck },
 	};
 
