@@ -167,3 +167,27 @@ void fs_drop_guest(struct fs *fs)
 	if (mounted && fs->event)
 		fs->event(fs->event_ctx, FS_EVENT_UNMOUNTED, "");
 }
+
+static int consumer_start(void *ctx, unsigned int q)
+{
+	return pool_start(((struct fs *)ctx)->pool, q);
+}
+
+static void consumer_stop(void *ctx, unsigned int q)
+{
+	pool_stop(((struct fs *)ctx)->pool, q);
+}
+
+static void consumer_reset(void *ctx)
+{
+	struct fs *fs = ctx;
+
+	pool_interrupt(fs->pool);
+	fs_drop_guest(fs);
+}
+
+const struct chain_consumer fs_consumer = {
+	.start = consumer_start,
+	.stop = consumer_stop,
+	.reset = consumer_reset,
+};

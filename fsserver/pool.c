@@ -672,27 +672,3 @@ void pool_stop(struct fs_pool *pool, unsigned int queue)
 		pthread_cond_wait(&pool->changed, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
 }
-
-static int consumer_start(void *ctx, unsigned int q)
-{
-	return pool_start(((struct fs *)ctx)->pool, q);
-}
-
-static void consumer_stop(void *ctx, unsigned int q)
-{
-	pool_stop(((struct fs *)ctx)->pool, q);
-}
-
-static void consumer_reset(void *ctx)
-{
-	struct fs *fs = ctx;
-
-	pool_interrupt(fs->pool);
-	fs_drop_guest(fs);
-}
-
-const struct chain_consumer fs_consumer = {
-	.start = consumer_start,
-	.stop = consumer_stop,
-	.reset = consumer_reset,
-};
