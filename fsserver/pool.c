@@ -58,7 +58,7 @@
 
 struct pool_queue {
 	unsigned int index;
-	int64_t mean;		/* leader's: recent ns of a request, inline */
+	int64_t mean;		/* atomic: recent ns of a request; a guide */
 	bool running;		/* (L) between start and stop */
 	bool led;		/* (L) some thread leads it, or is about to */
 	unsigned int slots;	/* (L) ring slots of those waiting for locks */
@@ -329,20 +329,26 @@ void pool_will_block(struct fs_worker *w)
  */
 static bool overloaded(const struct fs_pool *pool, const struct pool_queue *q)
 {
-	if (q->mean < SHARE_MEAN_NS)
+	int64_t mean = __atomic_load_n(&q->mean, __ATOMIC_RELAXED);
+
+	if (mean < SHARE_MEAN_NS)
 		return false;
-	if (pool->ops->pending(pool->ops_ctx, q->index) * q->mean <
+	if (pool->ops->pending(pool->ops_ctx, q->index) * mean <
 	    SHARE_TOTAL_NS)
 		return false;
 	return __atomic_load_n(&pool->sharing, __ATOMIC_RELAXED) + 1 <
 	       pool->cpus;
 }
 
+/* Two threads at once lose one of their readings, which does no harm. */
 static void update_mean(struct pool_queue *q, int64_t took)
 {
+	int64_t mean = __atomic_load_n(&q->mean, __ATOMIC_RELAXED);
+
 	if (took > SHARE_CLAMP_NS)
 		took = SHARE_CLAMP_NS;
-	q->mean += (took - q->mean) / 8;
+	mean += (took - mean) / 8;
+	__atomic_store_n(&q->mean, mean, __ATOMIC_RELAXED);
 }
 
 static void share_work(struct pool_thread *t)
@@ -351,6 +357,17 @@ static void share_work(struct pool_thread *t)
 		return;
 	t->sharing = true;
 	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
+}
+
+/* Run a request beside the next leader, and tell it how long such ones take. */
+static uint32_t run_shared(struct pool_thread *t)
+{
+	int64_t began = now_ns();
+	uint32_t len = request_run(&t->w);
+
+	if (t->sharing)		/* it did not sleep */
+		update_mean(t->queue, now_ns() - began);
+	return len;
 }
 
 /* Run the request in t->w and give its chain back: length of the answer. */
@@ -363,7 +380,7 @@ static uint32_t run_one(struct pool_thread *t)
 	t->w.leading = true;
 	if (overloaded(pool, t->queue))
 		share_work(t);
-	len = request_run(&t->w);
+	len = t->sharing ? run_shared(t) : request_run(&t->w);
 	stats_began(&t->w, 0);
 	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
 	if (t->w.leading)

@@ -228,8 +228,30 @@ static unsigned int flushed(unsigned int q)
 		(cond);                                                       \
 	})
 
+static void stop(unsigned int q)
+{
+	pthread_mutex_lock(&rings[q].lock);
+	rings[q].stopped = true;
+	pthread_cond_broadcast(&rings[q].cond);
+	pthread_mutex_unlock(&rings[q].lock);
+	pool_stop(server.pool, q);
+}
+
+static void teardown(void)
+{
+	for (unsigned int q = 0; q < QUEUES; q++)
+		stop(q);
+	pool_close(server.pool);
+	server.pool = NULL;
+}
+
 static void setup(unsigned int threads)
 {
+	if (server.pool) {	/* a test that failed has left it */
+		for (unsigned int i = 0; i < ARRAY_SIZE(rings[0].kinds); i++)
+			sem_post(&gate);
+		teardown();
+	}
 	memset(rings, 0, sizeof(rings));
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		pthread_mutex_init(&rings[i].lock, NULL);
@@ -251,22 +273,6 @@ static void start(unsigned int q)
 	rings[q].stopped = false;
 	if (pool_start(server.pool, q))
 		abort();
-}
-
-static void stop(unsigned int q)
-{
-	pthread_mutex_lock(&rings[q].lock);
-	rings[q].stopped = true;
-	pthread_cond_broadcast(&rings[q].cond);
-	pthread_mutex_unlock(&rings[q].lock);
-	pool_stop(server.pool, q);
-}
-
-static void teardown(void)
-{
-	for (unsigned int q = 0; q < QUEUES; q++)
-		stop(q);
-	pool_close(server.pool);
 }
 
 static unsigned int threads_now(void)
@@ -406,6 +412,30 @@ static void test_share(void)
 	CHECK_EQ(two_leaders, 0);
 }
 
+static int64_t mean_now(unsigned int q)
+{
+	return __atomic_load_n(&server.pool->queues[q].mean, __ATOMIC_RELAXED);
+}
+
+/*
+ * Once requests were slow and quick ones come, each is run by its leader again.
+ * A batch's last has nothing behind it and is: five batches show little.
+ */
+static void test_share_ends(void)
+{
+	setup(64);
+	server.pool->cpus = 64;
+	server.pool->queues[1].mean = SHARE_CLAMP_NS;
+	start(1);
+	for (unsigned int i = 1; i <= 5 && mean_now(1) >= SHARE_MEAN_NS; i++) {
+		submit(1, QUICK, 800);
+		CHECK(SOON(flushed(1) == i * 800));
+	}
+	CHECK(mean_now(1) < SHARE_MEAN_NS);
+	teardown();
+	CHECK_EQ(two_leaders, 0);
+}
+
 static void visit(void *ctx, const struct fs_worker *w, int64_t began,
 		  bool waiting)
 {
@@ -526,6 +556,7 @@ int main(int argc, char **argv)
 		{ "stop_while_blocked", test_stop_while_blocked },
 		{ "lock_waiters", test_lock_waiters },
 		{ "share", test_share },
+		{ "share ends", test_share_ends },
 		{ "each", test_each },
 		{ "storm", test_storm },
 		{ "counts", test_counts },
