@@ -238,6 +238,8 @@ static void run_row(struct field *f, const struct workload *work,
 	for (unsigned int i = 0; i < f->o->rounds && !interrupted; i++)
 		for (unsigned int c = 0; c < r->nr_contenders; c++)
 			measure(f, row, c);
+	if (cold && tree_warm_caches(f->tree) < 0)
+		failed = true;
 	report_medians(row, r->nr_contenders);
 	report_print(r, row);
 }

@@ -43,6 +43,8 @@ void tree_file_name(unsigned int file, char *name, size_t size);
 uint64_t tree_word(uint64_t off);
 /* Forget what the host has cached of the tree; -errno if not allowed. */
 int tree_drop_caches(const struct tree *t);
+/* Have it all cached again, or the first contender after this pays for it. */
+int tree_warm_caches(const struct tree *t);
 /* Compare samples of the file that is written; number of wrong words. */
 int tree_check_written(const struct tree *t);
 
