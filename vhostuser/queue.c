@@ -37,7 +37,7 @@
  * Completions gathered before they are shown to a driver that runs on another
  * processor, and how long the first of them may wait.
  */
-#define BATCH_CHAINS	3
+#define BATCH_CHAINS	4
 #define BATCH_NS	25000
 /* How long a stop waits for requests that run, before it parks them. */
 #define STOP_MS		100
