@@ -26,9 +26,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
@@ -186,6 +188,15 @@ int op_flush(struct fs_worker *w)
 	return 0;
 }
 
+/* Memory has nothing to wait for: a hand-over would be all that FSYNC costs. */
+static bool in_memory(int fd)
+{
+	struct statfs sfs;
+
+	return fstatfs(fd, &sfs) == 0 && (sfs.f_type == TMPFS_MAGIC ||
+					  sfs.f_type == RAMFS_MAGIC);
+}
+
 int op_fsync(struct fs_worker *w)
 {
 	const struct fuse_fsync_in *in = request_args(w);
@@ -196,7 +207,8 @@ int op_fsync(struct fs_worker *w)
 	if (err)
 		return err;
 	fd = handle_fd(handle);
-	pool_will_block(w);
+	if (!in_memory(fd))
+		pool_will_block(w);
 	if ((data ? fdatasync(fd) : fsync(fd)) < 0)
 		err = -errno;
 	handle_put(w, handle);

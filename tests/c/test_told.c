@@ -2,16 +2,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a server tells of itself when a request does not end: a lock that the
- * host holds, waited for through the real pool. Its ring has one request.
+ * host holds, waited for through the real pool; and which requests take their
+ * thread from its ring. That has one request.
  */
 
 #include "tests/c/fsserver_rig.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 static struct rig rig;
+static const char *where;	/* the share is made there; NULL: anywhere */
 static struct stats *counts;
 static struct {
 	struct fuse_in_header head;
-	struct fuse_lk_in lk;
+	union {
+		struct fuse_lk_in lk;
+		struct fuse_fsync_in fsync;
+	};
 } request;
 static struct fuse_out_header reply;
 static unsigned int taken, given;	/* atomic */
@@ -33,10 +41,10 @@ static int one_pop(void *ctx, unsigned int q, struct chain *c)
 	if (__atomic_exchange_n(&taken, 1, __ATOMIC_ACQ_REL))
 		return 0;
 	c->queue = (uint16_t)q;
-	c->iov[0] = (struct iovec){ &request, sizeof(request) };
+	c->iov[0] = (struct iovec){ &request, request.head.len };
 	c->iov[1] = (struct iovec){ &reply, sizeof(reply) };
 	c->nr_readable = c->nr_writable = 1;
-	c->readable = sizeof(request);
+	c->readable = request.head.len;
 	c->writable = sizeof(reply);
 	return 1;
 }
@@ -64,6 +72,15 @@ static int start(void)
 	int err;
 
 	rig_prepare(&rig);
+	if (where) {
+		rmdir(rig.dir);
+		close(rig.dirfd);
+		snprintf(rig.dir, sizeof(rig.dir), "%s/vmshare-test-XXXXXX",
+			 where);
+		if (!mkdtemp(rig.dir))
+			return -errno;
+		rig.dirfd = open(rig.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
 	rig.options.posix_lock = true;
 	rig.place.root = open(rig.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	rig.place.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -150,6 +167,71 @@ static void asked_early(void)
 	close(fd);
 }
 
+/* Whether the ring's request is answered, within five seconds. */
+static bool answered(void)
+{
+	for (int i = 0; i < 5000; i++)
+		if (!__atomic_load_n(&given, __ATOMIC_ACQUIRE))
+			usleep(1000);
+	return __atomic_load_n(&given, __ATOMIC_ACQUIRE);
+}
+
+static void end(void)
+{
+	__atomic_store_n(&stopped, true, __ATOMIC_RELEASE);
+	fs_consumer.stop(rig.fs, 1);
+	fs_consumer.reset(rig.fs);
+	rig_stop(&rig);
+	taken = given = 0;
+	stopped = false;
+}
+
+/* The threads that one FSYNC in @dir took; 0 if it failed. */
+static uint64_t fsync_threads(const char *dir)
+{
+	uint64_t node, fh, threads = 0;
+
+	where = dir;
+	if (start() == 0 &&
+	    rig_create(&rig, 1, "f", O_RDWR, &node, &fh) == 0) {
+		request.head = (struct fuse_in_header){
+			.len = sizeof(request.head) + sizeof(request.fsync),
+			.opcode = FUSE_FSYNC, .unique = 1000, .nodeid = node,
+		};
+		request.fsync = (struct fuse_fsync_in){ .fh = fh };
+		if (!fs_consumer.start(rig.fs, 1) && answered())
+			threads = __atomic_load_n(
+				&counts->gauge[STATS_THREADS],
+				__ATOMIC_RELAXED);
+	}
+	end();
+	where = NULL;
+	return threads;
+}
+
+static bool in_memory(const char *dir)
+{
+	struct statfs sfs;
+
+	return statfs(dir, &sfs) == 0 && sfs.f_type == TMPFS_MAGIC;
+}
+
+/* One that may wait for a disk lets another lead; one in memory does not. */
+static void synced(void)
+{
+	int fd = stats_create("vmshare-test", &counts);
+
+	CHECK(fd >= 0);
+	if (in_memory("/dev/shm"))
+		CHECK_EQ(fsync_threads("/dev/shm"), 1);
+	if (!in_memory("/var/tmp"))
+		CHECK_EQ(fsync_threads("/var/tmp"), 2);
+	stats_close(counts);
+	close(fd);
+	if (!in_memory("/dev/shm") || in_memory("/var/tmp"))
+		SKIP("/dev/shm is no tmpfs, or /var/tmp is one");
+}
+
 static void stuck(void)
 {
 	static const char wanted[] =
@@ -178,14 +260,8 @@ static void stuck(void)
 	CHECK(__atomic_load_n(&counts->gauge[STATS_HELD],
 			      __ATOMIC_RELAXED) > 0);
 	close(lock);
-	for (int i = 0; i < 5000; i++)
-		if (!__atomic_load_n(&given, __ATOMIC_ACQUIRE))
-			usleep(1000);
-	CHECK(given);
-	__atomic_store_n(&stopped, true, __ATOMIC_RELEASE);
-	fs_consumer.stop(rig.fs, 1);
-	fs_consumer.reset(rig.fs);
-	rig_stop(&rig);
+	CHECK(answered());
+	end();
 	stats_sum(counts, &sum, &running);
 	CHECK_EQ(running, 0);
 	CHECK_EQ(sum.op[FUSE_SETLKW].count, 1);
@@ -199,6 +275,7 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "asked early", asked_early },
 		{ "stuck", stuck },
+		{ "synced", synced },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
