@@ -154,10 +154,10 @@ static void open_server(struct field *f, unsigned int c)
 		failed = true;
 		return;
 	}
-	if (r->handshake_us[c] <= 0) {
-		r->handshake_us[c] = f->server[c].handshake_us;
+	if (r->pss_kib[c] <= 0)
 		r->pss_kib[c] = f->server[c].pss_kib;
-	}
+	if (r->handshake_us[f->placement][c] <= 0)
+		r->handshake_us[f->placement][c] = f->server[c].handshake_us;
 }
 
 static void field_open(struct field *f)

@@ -76,7 +76,7 @@ struct server_link {
 	struct fe_server server;
 	pid_t pids[32];
 	unsigned int nr_pids;
-	double handshake_us;	/* connect .. FUSE_INIT answered */
+	double handshake_us;	/* connect .. FUSE_INIT answered, but our own */
 	double listen_us;	/* start .. connect works */
 	double pss_kib;		/* idle, after FUSE_INIT */
 };
@@ -212,7 +212,7 @@ struct report {
 	struct row row[MAX_ROWS];
 	unsigned int nr_rows;
 	double listen_us[MAX_CONTENDERS];
-	double handshake_us[MAX_CONTENDERS];
+	double handshake_us[PLACEMENTS][MAX_CONTENDERS];
 	double pss_kib[MAX_CONTENDERS];
 	double wake_us[2];		/* of a thread, of a process */
 	double load;			/* the machine's, before */
