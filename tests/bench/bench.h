@@ -45,6 +45,8 @@ uint64_t tree_word(uint64_t off);
 int tree_drop_caches(const struct tree *t);
 /* Have it all cached again, or the first contender after this pays for it. */
 int tree_warm_caches(const struct tree *t);
+/* The same of a file of "data", which some hosts drop when it is not used. */
+void tree_touch(const struct tree *t, const char *name);
 /* Compare samples of the file that is written; number of wrong words. */
 int tree_check_written(const struct tree *t);
 
