@@ -38,7 +38,7 @@
  * processor, and how long the first of them may wait.
  */
 #define BATCH_CHAINS	4
-#define BATCH_NS	25000
+#define BATCH_NS	3000
 /* How long a stop waits for requests that run, before it parks them. */
 #define STOP_MS		100
 
