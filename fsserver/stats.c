@@ -11,11 +11,11 @@
  * futex in that memory until the parent asks (stats_ask()): no signal has to
  * find its way past a pid namespace, threads that block signals and a system
  * call filter, and a server whose every other thread is stuck still answers.
- * What was answered is counted there too: a question put before the server
- * was ready, or when it crashed, is its successor's to answer.
  * It copies what runs under the pool's lock, which is a leaf, and looks up the
  * paths when it has let go of it. A request may end meanwhile, and its number
  * of a node may be nonsense: it is pinned like any that comes from a guest.
+ * What was answered is counted in that memory too, so that no question is lost
+ * that was put before the server was ready, or when it crashed.
  */
 
 #include "fsserver/nodetab.h"
