@@ -123,11 +123,14 @@ static inline void rig_worker_free(struct fs_worker *w)
 	free((char *)w - RIG_MARGIN);
 }
 
-/* A share on an empty directory, with defaults to be changed before start. */
-static inline void rig_prepare(struct rig *r)
+/*
+ * A share on an empty directory in @parent, with defaults to be changed before
+ * start.
+ */
+static inline void rig_prepare_in(struct rig *r, const char *parent)
 {
 	memset(r, 0, sizeof(*r));
-	strcpy(r->dir, "/tmp/vmshare-test-XXXXXX");
+	snprintf(r->dir, sizeof(r->dir), "%s/vmshare-test-XXXXXX", parent);
 	if (!mkdtemp(r->dir))
 		abort();
 	chmod(r->dir, 0755);
@@ -138,6 +141,11 @@ static inline void rig_prepare(struct rig *r)
 	r->in = malloc(RIG_ROOM);
 	r->out = malloc(RIG_ROOM);
 	r->queue = 1;
+}
+
+static inline void rig_prepare(struct rig *r)
+{
+	rig_prepare_in(r, "/tmp");
 }
 
 static inline int rig_start(struct rig *r)

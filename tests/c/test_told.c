@@ -12,7 +12,6 @@
 #include <sys/vfs.h>
 
 static struct rig rig;
-static const char *where;	/* the share is made there; NULL: anywhere */
 static struct stats *counts;
 static struct {
 	struct fuse_in_header head;
@@ -22,6 +21,7 @@ static struct {
 	};
 } request;
 static struct fuse_out_header reply;
+static const char nothing[] = "vmshare: note: no request has run for 100 ms\n";
 static unsigned int taken, given;	/* atomic */
 static bool stopped;			/* atomic */
 
@@ -62,7 +62,7 @@ static const struct chain_ops one_ops = {
 	.push = one_push, .flush = rig_flush,
 };
 
-static int start(void)
+static int start_in(const char *dir)
 {
 	struct fs_setup setup = {
 		.options = &rig.options, .place = &rig.place, .queues = 2,
@@ -71,16 +71,7 @@ static int start(void)
 	};
 	int err;
 
-	rig_prepare(&rig);
-	if (where) {
-		rmdir(rig.dir);
-		close(rig.dirfd);
-		snprintf(rig.dir, sizeof(rig.dir), "%s/vmshare-test-XXXXXX",
-			 where);
-		if (!mkdtemp(rig.dir))
-			return -errno;
-		rig.dirfd = open(rig.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
+	rig_prepare_in(&rig, dir);
 	rig.options.posix_lock = true;
 	rig.place.root = open(rig.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	rig.place.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -92,6 +83,11 @@ static int start(void)
 		return err;
 	rig.w = rig_worker(&rig);
 	return rig_init(&rig);
+}
+
+static int start(void)
+{
+	return start_in("/tmp");
 }
 
 /* SETLKW of "d\\33[31m/f", which the host has locked: the host's descriptor. */
@@ -120,13 +116,14 @@ static int wait_for_lock(void)
 	return fs_consumer.start(rig.fs, 1) ? -1 : fd;
 }
 
-/* What stderr gets within five seconds of a call that returns 0. */
+/* What stderr gets within five seconds of a call, which is to return 0. */
 static void hear(int (*fn)(void), char *said, size_t size)
 {
 	int file = memfd_create("stderr", MFD_CLOEXEC), saved = dup(2);
+	int err;
 
 	dup2(file, 2);
-	CHECK_EQ(fn(), 0);
+	err = fn();
 	for (int i = 0; i < 1000 && !strchr(said, '\n'); i++) {
 		usleep(5000);
 		if (pread(file, said, size - 1, 0) < 0)
@@ -135,6 +132,7 @@ static void hear(int (*fn)(void), char *said, size_t size)
 	dup2(saved, 2);
 	close(saved);
 	close(file);
+	CHECK_EQ(err, 0);
 }
 
 static int ask(void)
@@ -146,8 +144,6 @@ static int ask(void)
 /* A signal may come before the server can hear, or while there is none. */
 static void asked_early(void)
 {
-	static const char nothing[] =
-		"vmshare: note: no request has run for 100 ms\n";
 	char said[4096] = "";
 	int fd = stats_create("vmshare-test", &counts);
 
@@ -191,8 +187,7 @@ static uint64_t fsync_threads(const char *dir)
 {
 	uint64_t node, fh, threads = 0;
 
-	where = dir;
-	if (start() == 0 &&
+	if (start_in(dir) == 0 &&
 	    rig_create(&rig, 1, "f", O_RDWR, &node, &fh) == 0) {
 		request.head = (struct fuse_in_header){
 			.len = sizeof(request.head) + sizeof(request.fsync),
@@ -205,7 +200,6 @@ static uint64_t fsync_threads(const char *dir)
 				__ATOMIC_RELAXED);
 	}
 	end();
-	where = NULL;
 	return threads;
 }
 
@@ -244,7 +238,7 @@ static void stuck(void)
 	CHECK(fd >= 0);
 	CHECK_EQ(start(), 0);
 	hear(ask, said, sizeof(said));
-	CHECK_STR(said, "vmshare: note: no request has run for 100 ms\n");
+	CHECK_STR(said, nothing);
 	lock = wait_for_lock();
 	CHECK(lock >= 0);
 	usleep(200000);
