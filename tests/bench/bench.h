@@ -186,6 +186,8 @@ void run_forget(struct run *run, uint64_t node);
 int run_fail(struct run *run, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 uint64_t now_ns(void);
+/* CPU time of this thread alone, whatever else the machine is busy with. */
+uint64_t thread_ns(void);
 
 /* ---- results ------------------------------------------------------------ */
 

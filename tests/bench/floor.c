@@ -363,15 +363,6 @@ static void *floor_thread(void *arg)
 
 /* ---- the link ----------------------------------------------------------- */
 
-/* Of this thread alone: the machine may be busy with something else. */
-static uint64_t thread_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static uint64_t clock_cost(void)
 {
 	enum { TIMES = 20000 };

@@ -292,11 +292,18 @@ static void write_starts(FILE *f, const struct report *r)
 	fprintf(f, "\n## Start\n\n| | start to listening, ms | connect to "
 		   "FUSE_INIT answered, ms: one CPU | two CPUs | idle, KiB "
 		   "(PSS) |\n|---|---|---|---|---|\n");
-	for (unsigned int c = 0; c < r->nr_servers; c++)
-		fprintf(f, "| %s | %.2f | %.2f | %.2f | %.0f |\n", r->name[c],
-			r->listen_us[c] / 1e3,
-			r->handshake_us[ONE_CPU][c] / 1e3,
-			r->handshake_us[TWO_CPUS][c] / 1e3, r->pss_kib[c]);
+	for (unsigned int c = 0; c < r->nr_servers; c++) {
+		fprintf(f, "| %s | %.2f |", r->name[c], r->listen_us[c] / 1e3);
+		for (enum placement p = ONE_CPU; p < PLACEMENTS; p++) {
+			double us = r->handshake_us[p][c];
+
+			if (us > 0)
+				fprintf(f, " %.2f |", us / 1e3);
+			else
+				fprintf(f, " – |");
+		}
+		fprintf(f, " %.0f |\n", r->pss_kib[c]);
+	}
 	fprintf(f, "\nWithout what the front end itself works meanwhile, "
 		   "which is to make the guest's memory.\n");
 }

@@ -74,6 +74,7 @@ static void find_processes(struct server_link *s)
 	} while (s->nr_pids > before);
 }
 
+/* Of process @pid; 0 is this one. */
 static uint64_t cpu_ns(pid_t pid)
 {
 	struct timespec ts;
@@ -227,14 +228,6 @@ static const struct link server_link_ops = {
 	.forgets = true,
 };
 
-static uint64_t own_cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 int server_open(struct server_link *s, const char *name, const char *dir,
 		unsigned long server_cpus, unsigned int queues)
 {
@@ -268,13 +261,13 @@ int server_open(struct server_link *s, const char *name, const char *dir,
 	/* The server's own start is measured elsewhere. */
 	nanosleep(&settle, NULL);
 	start = now_ns();
-	own = own_cpu_ns();
+	own = cpu_ns(0);
 	ret = fe_connect(&s->link.fe, &opts);
 	if (ret < 0)
 		return ret;
 	ret = fe_fuse_init(s->link.fe, 0);
 	/* In step: what we don't work, we wait. Most of it makes memory. */
-	s->handshake_us = (double)(now_ns() - start - own_cpu_ns() + own) / 1e3;
+	s->handshake_us = (double)(now_ns() - start - cpu_ns(0) + own) / 1e3;
 	nanosleep(&settle, NULL);
 	find_processes(s);
 	s->pss_kib = pss_kib(s);

@@ -29,20 +29,12 @@ struct sleeper {
 	uint64_t cpu_ns;	/* of all TIMES; 0: it failed */
 };
 
-static uint64_t own_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static void *sleeper_main(void *arg)
 {
 	const uint64_t one = 1;
 	struct sleeper *s = arg;
 	struct epoll_event ev;
-	uint64_t start = own_ns();
+	uint64_t start = thread_ns();
 
 	for (int i = 0; i < TIMES; i++) {
 		if (epoll_wait(s->epoll, &ev, 1, -1) != 1)
@@ -50,7 +42,7 @@ static void *sleeper_main(void *arg)
 		if (write(s->call, &one, sizeof(one)) < 0)
 			return NULL;
 	}
-	s->cpu_ns = own_ns() - start;
+	s->cpu_ns = thread_ns() - start;
 	return NULL;
 }
 

@@ -319,7 +319,8 @@ static int open_data(struct run *run, const char *name, uint32_t flags)
 	struct lane *l = &run->lane[0];
 	int ret = know_dir(run, DIR_DATA);
 
-	tree_touch(run->tree, name);
+	if (!run->cold)
+		tree_touch(run->tree, name);
 	if (ret == 0)
 		ret = know(run, run->dir_node[DIR_DATA], name,
 			   &run->file_node[DIR_DATA]);
