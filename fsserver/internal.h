@@ -123,7 +123,7 @@ struct fs_worker {
 
 #define FS_SCRATCH (128 * 1024)
 
-/* ---- pool.c ------------------------------------------------------------- */
+/* ---- pool.c, waiter.c --------------------------------------------------- */
 
 int pool_open(struct fs_pool **pool, struct fs *fs);
 void pool_close(struct fs_pool *pool);

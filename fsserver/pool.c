@@ -19,20 +19,16 @@
  *
  * Threads are made when they are needed, and end when they were idle for
  * IDLE_SECONDS. There may be one for each started queue, options.threads more
- * (blocked or idle), and one for each guest's process that waits for a lock;
- * those are bounded by MAX_WAITERS and by three quarters of their ring, so
- * that requests that could end the wait still get through.
+ * (blocked or idle), and one for each of the guest's processes that waits for
+ * a lock (waiter.c).
  *
- * pool->lock protects all that is marked (L). It is a leaf: nothing is called
- * under it but pthread functions. All signals are blocked in these threads
- * except what a fault raises, and except INTERRUPT_SIGNAL while one waits for
- * a lock; its handler does nothing, but ends the system call.
+ * The locks are in pool.h. All signals are blocked in these threads except what
+ * a fault raises, and what ends a wait for a lock.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/pool.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -40,13 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A stray one does no harm: it is ignored by default. */
-#define INTERRUPT_SIGNAL SIGURG
 #define IDLE_SECONDS	10
-#define MAX_WAITERS	2048
 #define STACK_SIZE	(256 * 1024)	/* of which a request touches 8 */
-#define CACHE_LINE	64
-#define DEFAULT_RING	128		/* where the ring does not tell */
 
 /*
  * Waking a thread on another CPU takes 10 to 20 us: sharing work pays where a
@@ -56,52 +47,6 @@
 #define SHARE_CLAMP_NS	(4 * SHARE_MEAN_NS) /* one outlier is no trend */
 #define SHARE_TOTAL_NS	100000
 
-struct pool_queue {
-	unsigned int index;
-	int64_t mean;		/* atomic: recent ns of a request; a guide */
-	bool running;		/* (L) between start and stop */
-	bool led;		/* (L) some thread leads it, or is about to */
-	unsigned int slots;	/* (L) ring slots of those waiting for locks */
-} __attribute__((aligned(CACHE_LINE)));
-
-struct pool_thread {
-	struct fs_worker w;	/* first: a worker is its thread */
-	struct fs_pool *pool;
-	pthread_t id;		/* (L) */
-	pthread_cond_t wake;	/* with pool->lock: lead was set, or closing */
-	struct pool_queue *lead; /* (L) what it shall lead */
-	struct pool_queue *queue; /* own: where its request came from */
-	struct pool_thread *next_idle;		/* (L) */
-	struct pool_thread *next, **link;	/* (L) list of all */
-	unsigned int generation; /* own: resets seen when it popped */
-	unsigned int slots;	/* own: what it waits for a lock with */
-	bool waiting;		/* (L) for a lock */
-	bool sharing;		/* own: gave up its queue to share work */
-};
-
-struct fs_pool {
-	struct fs *fs;
-	const struct chain_ops *ops;
-	void *ops_ctx;
-	unsigned int limit;	/* threads beyond leaders and waiters */
-	unsigned int cpus;
-	uint64_t caps;		/* each thread's */
-	unsigned int nr_queues;
-	struct pool_queue *queues;
-	unsigned int generation; /* atomic: counts interrupts */
-	unsigned int sharing;	/* atomic: threads that run shared work */
-	pthread_mutex_t lock;
-	pthread_cond_t changed;	/* a queue lost its leader, a thread ended */
-	struct pool_thread *all;	/* (L) */
-	struct pool_thread *idle;	/* (L) last in, first out */
-	struct pool_thread *ended;	/* (L) to be joined by the next */
-	unsigned int threads;		/* (L) */
-	unsigned int started;		/* (L) queues that run */
-	unsigned int waiters;		/* (L) */
-	bool slots[STATS_SLOTS];	/* (L) that count for a thread */
-	bool closing;			/* (L) */
-};
-
 static void *thread_main(void *arg);
 
 static int64_t now_ns(void)
@@ -110,11 +55,6 @@ static int64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static struct pool_thread *thread_of(struct fs_worker *w)
-{
-	return (struct pool_thread *)w;
 }
 
 /* ---- making and ending threads ------------------------------------------ */
@@ -280,13 +220,7 @@ static void resign(struct fs_pool *pool, struct pool_queue *q)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/*
- * Let another thread lead the queue of the worker's request.
- * @must:	only if there is another
- *
- * Return: 0, or -errno where nobody leads it now (@must: it still does).
- */
-static int hand_over(struct pool_thread *t, bool must)
+int pool_hand_over(struct pool_thread *t, bool must)
 {
 	struct fs_pool *pool = t->pool;
 	struct pool_queue *q = t->queue;
@@ -310,7 +244,7 @@ static int hand_over(struct pool_thread *t, bool must)
 
 void pool_will_block(struct fs_worker *w)
 {
-	struct pool_thread *t = thread_of(w);
+	struct pool_thread *t = pool_thread_of(w);
 	struct fs_pool *pool = t->pool;
 
 	if (t->sharing) {
@@ -320,7 +254,7 @@ void pool_will_block(struct fs_worker *w)
 	if (!w->leading)
 		return;
 	pool->ops->flush(pool->ops_ctx, t->queue->index);
-	hand_over(t, false);
+	pool_hand_over(t, false);
 }
 
 /*
@@ -353,7 +287,7 @@ static void update_mean(struct pool_queue *q, int64_t took)
 
 static void share_work(struct pool_thread *t)
 {
-	if (hand_over(t, true))
+	if (pool_hand_over(t, true))
 		return;
 	t->sharing = true;
 	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
@@ -474,95 +408,6 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* ---- waiting for a lock ------------------------------------------------- */
-
-int pool_wait_begin(struct fs_worker *w)
-{
-	struct pool_thread *t = thread_of(w);
-	struct fs_pool *pool = t->pool;
-	struct pool_queue *q = t->queue;
-	unsigned int ring = DEFAULT_RING;
-	sigset_t set;
-	int err = 0;
-
-	if (pool->ops->size)
-		ring = pool->ops->size(pool->ops_ctx, q->index);
-	t->slots = w->chain.nr_desc ? w->chain.nr_desc : 1;
-	pthread_mutex_lock(&pool->lock);
-	if (pool->waiters >= MAX_WAITERS || q->slots + t->slots > ring / 4 * 3)
-		err = -ENOLCK;
-	if (!err) {
-		q->slots += t->slots;
-		pool->waiters++;
-		t->waiting = true;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	if (err)
-		return err;
-	if (w->leading) {
-		pool->ops->flush(pool->ops_ctx, q->index);
-		if (hand_over(t, true)) {
-			/* Nobody could serve the unlock: do not wait for it. */
-			pool_wait_end(w);
-			return -ENOLCK;
-		}
-	}
-	pool_will_block(w);
-	sigemptyset(&set);
-	sigaddset(&set, INTERRUPT_SIGNAL);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	return 0;
-}
-
-bool pool_wait_interrupted(const struct fs_worker *w)
-{
-	const struct pool_thread *t = (const struct pool_thread *)w;
-
-	return t->generation !=
-	       __atomic_load_n(&t->pool->generation, __ATOMIC_RELAXED);
-}
-
-void pool_wait_end(struct fs_worker *w)
-{
-	struct pool_thread *t = thread_of(w);
-	struct fs_pool *pool = t->pool;
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, INTERRUPT_SIGNAL);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	pthread_mutex_lock(&pool->lock);
-	t->queue->slots -= t->slots;
-	pool->waiters--;
-	t->waiting = false;
-	pthread_mutex_unlock(&pool->lock);
-}
-
-void pool_interrupt(struct fs_pool *pool)
-{
-	struct timespec pause = { .tv_nsec = 100000 };
-	unsigned int waiting;
-
-	__atomic_fetch_add(&pool->generation, 1, __ATOMIC_RELAXED);
-	for (;;) {
-		waiting = 0;
-		pthread_mutex_lock(&pool->lock);
-		for (struct pool_thread *t = pool->all; t; t = t->next) {
-			if (!t->waiting)
-				continue;
-			/* May come just before it sleeps: hence the loop. */
-			pthread_kill(t->id, INTERRUPT_SIGNAL);
-			waiting++;
-		}
-		pthread_mutex_unlock(&pool->lock);
-		if (!waiting)
-			return;
-		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 10000000)
-			pause.tv_nsec *= 2;
-	}
-}
-
 void pool_each(struct fs_pool *pool,
 	       void (*visit)(void *ctx, const struct fs_worker *w,
 			     int64_t began, bool waiting),
@@ -580,11 +425,6 @@ void pool_each(struct fs_pool *pool,
 
 /* ---- the pool as a whole ------------------------------------------------ */
 
-static void ignore_signal(int sig)
-{
-	(void)sig;
-}
-
 static unsigned int usable_cpus(void)
 {
 	cpu_set_t set;
@@ -596,15 +436,13 @@ static unsigned int usable_cpus(void)
 
 int pool_open(struct fs_pool **out, struct fs *fs)
 {
-	/* Without SA_RESTART: it shall end fcntl(F_OFD_SETLKW) and flock(). */
-	const struct sigaction act = { .sa_handler = ignore_signal };
 	struct fs_pool *pool;
 
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
 	pool->nr_queues = fs->queues;
-	pool->queues = aligned_alloc(CACHE_LINE,
+	pool->queues = aligned_alloc(_Alignof(struct pool_queue),
 				     fs->queues * sizeof(*pool->queues));
 	if (!pool->queues) {
 		free(pool);
@@ -622,7 +460,7 @@ int pool_open(struct fs_pool **out, struct fs *fs)
 		pool->limit = pool->cpus < 4 ? 16 : pool->cpus * 4;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->changed, NULL);
-	sigaction(INTERRUPT_SIGNAL, &act, NULL);
+	pool_wait_setup();
 	*out = pool;
 	return 0;
 }

@@ -2,11 +2,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The pool against a ring made of a mutex and a counter, with requests that
- * sleep when they are told to. The file under test is included, so that its
+ * sleep when they are told to. The files under test are included, so that their
  * neighbours in the room can be replaced.
  */
 
 #include "fsserver/pool.c"
+#include "fsserver/waiter.c"
 
 #include "check.h"
 
