@@ -198,8 +198,8 @@ struct chain_ops {
 	 * pop() - take the next chain
 	 * @c:	iov set by the caller, the rest filled in
 	 *
-	 * Return: 1 with a chain, 0 when the ring is empty, -ESHUTDOWN when
-	 * the queue is stopped or broken by its guest.
+	 * Return: 1 with a chain, 0 when the ring is empty, or broken by its
+	 * guest; -ESHUTDOWN when the queue is stopped.
 	 */
 	int (*pop)(void *ctx, unsigned int q, struct chain *c);
 	/* Chains that wait in the ring, as of the last look. */

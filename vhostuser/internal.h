@@ -421,11 +421,16 @@ struct vu_queue {
 	uint16_t *slots;		/* packed: descriptors of each id */
 };
 
-/* Whether no more is to be taken from this ring. */
+/* Whether the leader is to let go of this ring. */
 static inline bool vu_queue_over(const struct vu_queue *q)
 {
-	return __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE) ||
-	       __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE);
+}
+
+/* Whether nothing more is taken from it, until it is set up anew. */
+static inline bool vu_queue_broken(const struct vu_queue *q)
+{
+	return __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
 }
 
 /* CLOCK_MONOTONIC, in ns. */

@@ -171,9 +171,11 @@ static int ops_pop(void *ctx, unsigned int index, struct chain *c)
 
 	if (vu_queue_over(q))
 		return -ESHUTDOWN;
+	if (vu_queue_broken(q))
+		return 0;
 	r = q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c);
 	if (r != 1)
-		return r;
+		return 0;
 	if (!vu_load(&q->moved))
 		vu_store(&q->moved, true);
 	return r;

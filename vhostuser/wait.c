@@ -65,6 +65,8 @@ static void habit_learn(struct vu_habit *h, bool paid)
 
 static bool ring_arm(struct vu_queue *q)
 {
+	if (vu_queue_broken(q))
+		return false;
 	return q->packed ? vu_packed_arm(q) : vu_split_arm(q);
 }
 
@@ -79,6 +81,8 @@ static void ring_disarm(struct vu_queue *q)
 /* Whether there is something to pop, without asking for a kick. */
 static bool ring_look(struct vu_queue *q)
 {
+	if (vu_queue_broken(q))
+		return false;
 	return q->packed ? vu_packed_look(q) : vu_split_look(q);
 }
 

@@ -64,6 +64,39 @@ static void quiet(void)
 		    "log && test $(wc -l <log) -lt 10"), 0);
 }
 
+/* Clock ticks of all processes that have the share's name in their words. */
+static long server_ticks(void)
+{
+	char line[256];
+	long ticks = -1;
+	FILE *f;
+
+	snprintf(line, sizeof(line), "grep -slF %s/ /proc/[0-9]*/cmdline | "
+		 "sed s/cmdline/stat/ | xargs cat 2>/dev/null | "
+		 "awk '{ n += $14 + $15 } END { print n }'", top);
+	f = popen(line, "r");
+	if (f && fscanf(f, "%ld", &ticks) != 1)
+		ticks = -1;
+	if (f)
+		pclose(f);
+	return ticks;
+}
+
+/* Nobody works on a broken ring. */
+static void idle(void)
+{
+	long before, after, second = sysconf(_SC_CLK_TCK);
+
+	CHECK_EQ(make_place(false), 0);
+	CHECK_EQ(serve(geteuid() ? "access=squash" : "rw", NULL), 0);
+	CHECK(break_ring());
+	before = server_ticks();
+	sleep(1);
+	after = server_ticks();
+	CHECK(before >= 0 && after >= before);
+	CHECK(after - before < second / 4);
+}
+
 /* ---- what may not be written -------------------------------------------- */
 
 static void readonly(void)
@@ -220,6 +253,12 @@ static void own_quiet(void)
 	shut();
 }
 
+static void own_idle(void)
+{
+	idle();
+	shut();
+}
+
 static void own_too_many(void)
 {
 	too_many();
@@ -239,6 +278,7 @@ int main(int argc, char **argv)
 		{ "forgotten while it is read", all_forgotten },
 		{ "ten times the limit of open files", own_too_many },
 		{ "a word for broken rings, not thirty", own_quiet },
+		{ "no work for a broken ring", own_idle },
 		{ "a share that may not be written to", all_readonly },
 		{ "moved out from under the guest", all_moved_out },
 		{ "what broke is named", broken_and_named },

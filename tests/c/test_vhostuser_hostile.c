@@ -61,6 +61,7 @@ static void one_hostile(const struct hostile_case *c)
 	fe_kick_always(b.r);
 	usleep(2000);
 	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]), 1);
+	CHECK_EQ(RIG_GET(rig.ends), 0);
 	/* and after a reboot this one, too. */
 	CHECK_EQ(rig_reboot(rig.fe), 0);
 	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
@@ -192,6 +193,7 @@ static void one_packed(const struct hostile_case *c)
 		fe_kick_always(b.r);
 	}
 	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]), 1);
+	CHECK_EQ(RIG_GET(rig.ends), 0);
 	CHECK(strstr(rig.last, c->text));
 	RIG_SET(rig.hold, false);
 	CHECK_EQ(rig_echo_once(rig.fe, 2, DATA_LEN), 0);

@@ -42,7 +42,7 @@ struct rig {
 	struct fe *fe;
 	/* consumer; atomic */
 	bool hold;
-	unsigned int served, again, resets, starts;
+	unsigned int served, again, resets, starts, ends;
 	unsigned int events[VU_EVENT_RESET + 1];
 	pthread_mutex_t text_lock;
 	char last[128];		/* text of the last event, locked */
@@ -158,6 +158,7 @@ static inline void *rig_lead(void *arg)
 		else if (r == 0)
 			r = vu_chain_ops.wait(me.rig->dev, me.q);
 	}
+	RIG_COUNT(me.rig->ends);
 	free(iov);
 	return NULL;
 }
