@@ -34,6 +34,7 @@
 #define RACE_TRIES	16
 #define WALK_MAX	65536u	/* levels, then a path is no path */
 #define EAGER_LOOKUPS	64u	/* of a path, and of others meanwhile */
+#define LARGE_BLOCKS	2048u	/* 1 MiB, which takes 40 to 130 us to free */
 
 const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
 {
@@ -413,6 +414,27 @@ int node_open(struct fs_worker *w, struct fs_node *node, int flags)
 		fd = open_by_fd(w, node, flags & ~O_NONBLOCK);
 	}
 	return fd;
+}
+
+/* ---- the end of a file --------------------------------------------------- */
+
+void node_losing_name(struct fs_node *node, const struct statx *stx)
+{
+	/* One that is open may grow yet. */
+	bool open = __atomic_load_n(&node->holds, __ATOMIC_RELAXED);
+	bool large = S_ISREG(node->key.type) &&
+		     (!stx || open || stx->stx_blocks >= LARGE_BLOCKS);
+
+	__atomic_store_n(&node->large, large, __ATOMIC_RELAXED);
+}
+
+bool node_is_large(struct fs *fs, uint64_t id)
+{
+	const struct fs_nodes *t = fs->nodes;
+	uint64_t slot = id & NODE_PINS;
+
+	return slot < __atomic_load_n(&t->top, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&t->mem[slot].large, __ATOMIC_RELAXED);
 }
 
 /* ---- what the guest is told --------------------------------------------- */

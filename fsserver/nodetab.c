@@ -421,6 +421,7 @@ static struct fs_node *node_make(struct fs_nodes *t, const struct node_key *key,
 	n->cached = 0;
 	n->kept = 0;
 	n->asked = 0;
+	__atomic_store_n(&n->large, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&n->used, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&n->holds, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&n->lookups, 0, __ATOMIC_RELAXED);

@@ -46,7 +46,7 @@ struct fs_node {
 	uint8_t used;		/* atomic; since the clock hand passed */
 	uint8_t kept;		/* descriptor without a name; cache lock */
 	uint8_t asked;		/* atomic; GETATTR came by name before */
-	uint8_t pad;
+	uint8_t large;		/* atomic; see node_losing_name() */
 };
 
 /*
@@ -200,6 +200,13 @@ bool node_is(const struct fs_node *node, const struct statx *stx);
 /* As node_fd(), where it was just seen as @name in @dirfd. */
 int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
 	       const char *name);
+/*
+ * A pinned node's file is about to lose a name, perhaps its last. @stx: what it
+ * is, STATX_BLOCKS included; NULL where that says nothing of what it will be.
+ */
+void node_losing_name(struct fs_node *node, const struct statx *stx);
+/* Whether to forget it may mean to delete a large file; a guess, cheap. */
+bool node_is_large(struct fs *fs, uint64_t id);
 /* statx() of a pinned node, verified; -ESTALE where it is not to be found. */
 int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx);
 /**

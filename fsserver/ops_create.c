@@ -336,6 +336,7 @@ static int tmpfile_node(struct fs_worker *w, int fd, uint32_t mode,
 		return err;
 	}
 	fdcache_install(w->fs, *node, own);
+	node_losing_name(*node, NULL);
 	fdcache_keep(w->fs, *node);
 	return 0;
 }

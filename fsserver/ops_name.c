@@ -147,12 +147,20 @@ int op_lookup(struct fs_worker *w)
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 
+/* The last one of a file without a name deletes it. */
+static void forget_one(struct fs_worker *w, uint64_t nodeid, uint64_t nlookup)
+{
+	if (node_is_large(w->fs, nodeid))
+		pool_will_block(w);
+	node_forget(w->fs, nodeid, nlookup, w->journal);
+}
+
 int op_forget(struct fs_worker *w)
 {
 	const struct fuse_forget_in *in = request_args(w);
 
 	if (!journal_forgets(w))
-		node_forget(w->fs, w->in.nodeid, in->nlookup, w->journal);
+		forget_one(w, w->in.nodeid, in->nlookup);
 	return 0;
 }
 
@@ -168,8 +176,7 @@ int op_batch_forget(struct fs_worker *w)
 			return -EINVAL;
 		w->body_len -= sizeof(one);
 		if (i >= done)
-			node_forget(w->fs, one.nodeid, one.nlookup,
-				    w->journal);
+			forget_one(w, one.nodeid, one.nlookup);
 	}
 	return 0;
 }
@@ -200,14 +207,16 @@ static struct fs_node *node_of_fd(struct fs_worker *w, int fd,
 	struct fs_node *node = NULL;
 	struct statx stx;
 
-	if (!fs_statx(fd, "", FS_STATX_KEY, &stx)) {
+	if (!fs_statx(fd, "", FS_STATX_KEY | STATX_BLOCKS, &stx)) {
 		journal_key(w, nth, &stx);
 		node = node_find(w->fs, &stx);
 	}
-	if (node)
-		fdcache_install(w->fs, node, fd);
-	else
+	if (!node) {
 		close(fd);
+		return NULL;
+	}
+	fdcache_install(w->fs, node, fd);
+	node_losing_name(node, &stx);
 	return node;
 }
 

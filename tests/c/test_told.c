@@ -3,7 +3,7 @@
 /*
  * What a server tells of itself when a request does not end: a lock that the
  * host holds, waited for through the real pool; and which requests take their
- * thread from its ring. That has one request.
+ * thread from its lane. That has one request.
  */
 
 #include "tests/c/fsserver_rig.h"
@@ -18,6 +18,7 @@ static struct {
 	union {
 		struct fuse_lk_in lk;
 		struct fuse_fsync_in fsync;
+		struct fuse_forget_in forget;
 	};
 } request;
 static struct fuse_out_header reply;
@@ -25,22 +26,22 @@ static const char nothing[] = "vmshare: note: no request has run for 100 ms\n";
 static unsigned int taken, given;	/* atomic */
 static bool stopped;			/* atomic */
 
-static int one_wait(void *ctx, unsigned int q)
+static int one_wait(void *ctx, unsigned int lane)
 {
 	(void)ctx;
-	(void)q;
+	(void)lane;
 	while (__atomic_load_n(&taken, __ATOMIC_ACQUIRE) &&
 	       !__atomic_load_n(&stopped, __ATOMIC_ACQUIRE))
 		usleep(1000);
 	return __atomic_load_n(&stopped, __ATOMIC_ACQUIRE) ? -ESHUTDOWN : 0;
 }
 
-static int one_pop(void *ctx, unsigned int q, struct chain *c)
+static int one_pop(void *ctx, unsigned int lane, struct chain *c)
 {
 	(void)ctx;
 	if (__atomic_exchange_n(&taken, 1, __ATOMIC_ACQ_REL))
 		return 0;
-	c->queue = (uint16_t)q;
+	c->queue = (uint16_t)(lane + 1);
 	c->iov[0] = (struct iovec){ &request, request.head.len };
 	c->iov[1] = (struct iovec){ &reply, sizeof(reply) };
 	c->nr_readable = c->nr_writable = 1;
@@ -53,7 +54,8 @@ static void one_push(void *ctx, struct chain *c, uint32_t len)
 {
 	(void)ctx;
 	(void)c;
-	if (len == sizeof(reply) && !reply.error)
+	/* FORGET has no answer. */
+	if (!len || (len == sizeof(reply) && !reply.error))
 		__atomic_store_n(&given, 1, __ATOMIC_RELEASE);
 }
 
@@ -113,7 +115,7 @@ static int wait_for_lock(void)
 		.nodeid = node, .pid = 1,
 	};
 	request.lk = lk;
-	return fs_consumer.start(rig.fs, 1) ? -1 : fd;
+	return fs_consumer.start(rig.fs, 0) ? -1 : fd;
 }
 
 /* What stderr gets within five seconds of a call, which is to return 0. */
@@ -175,14 +177,23 @@ static bool answered(void)
 static void end(void)
 {
 	__atomic_store_n(&stopped, true, __ATOMIC_RELEASE);
-	fs_consumer.stop(rig.fs, 1);
+	fs_consumer.stop(rig.fs, 0);
 	fs_consumer.reset(rig.fs);
 	rig_stop(&rig);
 	taken = given = 0;
 	stopped = false;
 }
 
-/* The threads that one FSYNC in @dir took; 0 if it failed. */
+/* The threads that the request took; 0 if it failed. */
+static uint64_t threads_taken(void)
+{
+	if (fs_consumer.start(rig.fs, 0) || !answered())
+		return 0;
+	return __atomic_load_n(&counts->gauge[STATS_THREADS],
+			       __ATOMIC_RELAXED);
+}
+
+/* Of one FSYNC in @dir. */
 static uint64_t fsync_threads(const char *dir)
 {
 	uint64_t node, fh, threads = 0;
@@ -194,13 +205,55 @@ static uint64_t fsync_threads(const char *dir)
 			.opcode = FUSE_FSYNC, .unique = 1000, .nodeid = node,
 		};
 		request.fsync = (struct fuse_fsync_in){ .fh = fh };
-		if (!fs_consumer.start(rig.fs, 1) && answered())
-			threads = __atomic_load_n(
-				&counts->gauge[STATS_THREADS],
-				__ATOMIC_RELAXED);
+		threads = threads_taken();
 	}
 	end();
 	return threads;
+}
+
+/*
+ * Of the FORGET that deletes a file of @size bytes, which was @open when it
+ * lost its name.
+ */
+static uint64_t forget_threads(off_t size, bool open)
+{
+	uint64_t node, fh, threads = 0;
+	int fd;
+
+	if (start() || rig_create(&rig, 1, "f", O_RDWR, &node, &fh))
+		goto out;
+	fd = openat(rig.dirfd, "f", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || (size && posix_fallocate(fd, 0, size)))
+		goto out;
+	close(fd);
+	if ((!open && rig_release(&rig, node, fh)) ||
+	    rig_remove(&rig, FUSE_UNLINK, 1, "f") ||
+	    (open && rig_release(&rig, node, fh)))
+		goto out;
+	request.head = (struct fuse_in_header){
+		.len = sizeof(request.head) + sizeof(request.forget),
+		.opcode = FUSE_FORGET, .unique = 1000, .nodeid = node,
+	};
+	request.forget = (struct fuse_forget_in){ .nlookup = 1 };
+	threads = threads_taken();
+out:
+	end();
+	return threads;
+}
+
+/* To delete a large file takes long: another leads meanwhile. */
+static void deleted(void)
+{
+	int fd = stats_create("vmshare-test", &counts);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(forget_threads(0, false), 1);
+	CHECK_EQ(forget_threads(64 << 10, false), 1);
+	CHECK_EQ(forget_threads(16 << 20, false), 2);
+	/* It may have grown since. */
+	CHECK_EQ(forget_threads(0, true), 2);
+	stats_close(counts);
+	close(fd);
 }
 
 static bool in_memory(const char *dir)
@@ -270,6 +323,7 @@ int main(int argc, char **argv)
 		{ "asked early", asked_early },
 		{ "stuck", stuck },
 		{ "synced", synced },
+		{ "deleted", deleted },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
