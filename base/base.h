@@ -152,6 +152,12 @@ unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
 #define CHAIN_MAX_IOV	(CHAIN_MAX_DESC + 16)
 /* Queue 0 is the high priority queue (FORGET), 1.. are request queues. */
 #define CHAIN_MAX_QUEUES 65
+/*
+ * A lane is what one thread at a time, its leader, takes chains from: lane 0
+ * is queues 0 and 1, lane n is queue n + 1. FORGETs answer nobody and follow
+ * requests closely: to wake a thread of their own costs more than most take.
+ */
+#define CHAIN_LANE(queue)	((queue) ? (queue) - 1 : 0)
 
 /*
  * A popped descriptor chain. The iovecs point into guest memory: the guest
@@ -180,41 +186,41 @@ static inline const struct iovec *chain_writable(const struct chain *c)
 /*
  * What the ring room offers to whoever consumes chains. @ctx is its own.
  *
- * wait, pop and pending are for the queue's one leader at a time (the consumer
+ * wait, pop and pending are for the lane's one leader at a time (the consumer
  * guarantees it). push and flush are for any thread.
  */
 struct chain_ops {
 	/**
-	 * wait() - sleep until the queue may hold a chain
+	 * wait() - sleep until a queue of the lane may hold a chain
 	 *
 	 * Publishes and signals what was pushed (flush), arms the driver's
-	 * notification, looks at the ring once more, and only then sleeps.
+	 * notifications, looks at the rings once more, and only then sleeps.
 	 *
-	 * Return: 0 when there may be one, -ESHUTDOWN when the queue is being
+	 * Return: 0 when there may be one, -ESHUTDOWN when the lane is being
 	 * stopped (the leader must then let go of it).
 	 */
-	int (*wait)(void *ctx, unsigned int q);
+	int (*wait)(void *ctx, unsigned int lane);
 	/**
 	 * pop() - take the next chain
 	 * @c:	iov set by the caller, the rest filled in
 	 *
-	 * Return: 1 with a chain, 0 when the ring is empty, or broken by its
-	 * guest; -ESHUTDOWN when the queue is stopped.
+	 * Return: 1 with a chain, 0 when the rings are empty, or broken by
+	 * their guest; -ESHUTDOWN when the lane is stopped.
 	 */
-	int (*pop)(void *ctx, unsigned int q, struct chain *c);
-	/* Chains that wait in the ring, as of the last look. */
-	unsigned int (*pending)(void *ctx, unsigned int q);
-	/* Entries of the ring (its size); may be NULL. Any thread. */
-	unsigned int (*size)(void *ctx, unsigned int q);
+	int (*pop)(void *ctx, unsigned int lane, struct chain *c);
+	/* Chains that wait in the rings, as of the last look. */
+	unsigned int (*pending)(void *ctx, unsigned int lane);
+	/* Entries of a ring (its size); may be NULL. Any thread. */
+	unsigned int (*size)(void *ctx, unsigned int queue);
 	/**
 	 * push() - give a chain back with @len bytes written
 	 *
-	 * Becomes visible to the guest at the next flush of that queue; the
+	 * Becomes visible to the guest at the next flush of its lane; the
 	 * ring may publish earlier by itself (a batch bound), never later.
 	 */
 	void (*push)(void *ctx, struct chain *c, uint32_t len);
-	/* Publish all pushed chains of a queue; signal if the guest asked. */
-	void (*flush)(void *ctx, unsigned int q);
+	/* Publish all pushed chains of a lane; signal if the guest asked. */
+	void (*flush)(void *ctx, unsigned int lane);
 };
 
 /*
@@ -222,14 +228,14 @@ struct chain_ops {
  * thread. @ctx is the consumer's own.
  */
 struct chain_consumer {
-	/* The queue runs: have a thread lead it. 0 or -errno. */
-	int (*start)(void *ctx, unsigned int q);
+	/* A queue of the lane runs: have a thread lead it. 0 or -errno. */
+	int (*start)(void *ctx, unsigned int lane);
 	/*
-	 * Return once no thread will call wait or pop for the queue again
+	 * Return once no thread will call wait or pop for the lane again
 	 * until the next start. Requests that were popped may still run and
 	 * push later. The ring makes wait return before it calls this.
 	 */
-	void (*stop)(void *ctx, unsigned int q);
+	void (*stop)(void *ctx, unsigned int lane);
 	/*
 	 * The device was reset or the front end is gone: end what blocks
 	 * (lock waits), drop nodes, handles and locks of that guest.

@@ -168,14 +168,14 @@ void fs_drop_guest(struct fs *fs)
 		fs->event(fs->event_ctx, FS_EVENT_UNMOUNTED, "");
 }
 
-static int consumer_start(void *ctx, unsigned int q)
+static int consumer_start(void *ctx, unsigned int lane)
 {
-	return pool_start(((struct fs *)ctx)->pool, q);
+	return pool_start(((struct fs *)ctx)->pool, lane);
 }
 
-static void consumer_stop(void *ctx, unsigned int q)
+static void consumer_stop(void *ctx, unsigned int lane)
 {
-	pool_stop(((struct fs *)ctx)->pool, q);
+	pool_stop(((struct fs *)ctx)->pool, lane);
 }
 
 static void consumer_reset(void *ctx)

@@ -127,8 +127,8 @@ struct fs_worker {
 
 int pool_open(struct fs_pool **pool, struct fs *fs);
 void pool_close(struct fs_pool *pool);
-int pool_start(struct fs_pool *pool, unsigned int queue);
-void pool_stop(struct fs_pool *pool, unsigned int queue);
+int pool_start(struct fs_pool *pool, unsigned int lane);
+void pool_stop(struct fs_pool *pool, unsigned int lane);
 /* The running request may sleep: flush, and let another lead. Cheap twice. */
 void pool_will_block(struct fs_worker *w);
 /* Interrupt all threads that sleep in a lock until none does. */

@@ -2,23 +2,23 @@
 /*
  * The threads that run requests.
  *
- * Leader/followers. Each started queue has one leader: the thread that waits
- * for the ring, pops chains and runs their requests itself, one after the
- * other, without a hand-off. What has been completed becomes visible to the
- * guest when the ring is drained, in ops->wait(). No lock is taken and no
- * shared line is written between two requests.
+ * Leader/followers. Each started lane has one leader: the thread that waits for
+ * its rings, pops chains and runs their requests itself, one after the other,
+ * without a hand-off. What has been completed becomes visible to the guest when
+ * the rings are drained, in ops->wait(). No lock is taken and no shared line is
+ * written between two requests.
  *
- * A leader lets go of its queue in three cases:
+ * A leader lets go of its lane in three cases:
  *  - its request is about to sleep (pool_will_block()): what was completed is
  *    published, and a follower, woken or made now, leads on. The request goes
  *    on in this thread, which is an idle follower afterwards;
- *  - the ring holds more work than one thread should do: see overloaded();
- *  - the queue is stopped.
- * Where no follower is to be had the queue has no leader for a while, and the
- * first thread that ends its request takes it (queue 0 before the others).
+ *  - the rings hold more work than one thread should do: see overloaded();
+ *  - the lane is stopped.
+ * Where no follower is to be had the lane has no leader for a while, and the
+ * first thread that ends its request takes it.
  *
  * Threads are made when they are needed, and end when they were idle for
- * IDLE_SECONDS. There may be one for each started queue, options.threads more
+ * IDLE_SECONDS. There may be one for each started lane, options.threads more
  * (blocked or idle), and one for each of the guest's processes that waits for
  * a lock (waiter.c).
  *
@@ -41,7 +41,7 @@
 
 /*
  * Waking a thread on another CPU takes 10 to 20 us: sharing work pays where a
- * request takes longer than that, and when the ring holds enough of them.
+ * request takes longer than that, and when the rings hold enough of them.
  */
 #define SHARE_MEAN_NS	40000
 #define SHARE_CLAMP_NS	(4 * SHARE_MEAN_NS) /* one outlier is no trend */
@@ -149,21 +149,21 @@ static bool may_create(const struct fs_pool *pool)
 }
 
 /*
- * Find a follower to lead @q, or make one. Called and left with the lock,
+ * Find a follower to lead @l, or make one. Called and left with the lock,
  * which is dropped while a thread is made.
  * Return: 0; -EBUSY where the limit's threads all run requests, of which the
- * first to end will take the queue; -EAGAIN where none could be made. q->led
+ * first to end will take the lane; -EAGAIN where none could be made. l->led
  * says so as well.
  */
-static int appoint(struct fs_pool *pool, struct pool_queue *q)
+static int appoint(struct fs_pool *pool, struct pool_lane *l)
 {
 	struct pool_thread *t = pool->idle;
 	int err;
 
-	q->led = true;
+	l->led = true;
 	if (t) {
 		pool->idle = t->next_idle;
-		t->lead = q;
+		t->lead = l;
 		pthread_cond_signal(&t->wake);
 		return 0;
 	}
@@ -176,7 +176,7 @@ static int appoint(struct fs_pool *pool, struct pool_queue *q)
 	t = thread_alloc(pool);
 	pthread_mutex_lock(&pool->lock);
 	if (t) {
-		t->lead = q;
+		t->lead = l;
 		t->link = &pool->all;
 		t->next = pool->all;
 		stats_join(&t->w, pool->fs->stats, pool->slots);
@@ -194,28 +194,28 @@ static int appoint(struct fs_pool *pool, struct pool_queue *q)
 	}
 	pool->threads--;
 none:
-	q->led = false;
+	l->led = false;
 	pthread_cond_broadcast(&pool->changed);
 	return err;
 }
 
-/* A running queue that nobody leads; queue 0 first. Called with the lock. */
-static struct pool_queue *orphan(struct fs_pool *pool)
+/* A running lane that nobody leads. Called with the lock. */
+static struct pool_lane *orphan(struct fs_pool *pool)
 {
-	for (unsigned int i = 0; i < pool->nr_queues; i++) {
-		struct pool_queue *q = &pool->queues[i];
+	for (unsigned int i = 0; i < pool->nr_lanes; i++) {
+		struct pool_lane *l = &pool->lanes[i];
 
-		if (q->running && !q->led)
-			return q;
+		if (l->running && !l->led)
+			return l;
 	}
 	return NULL;
 }
 
-/* The caller no longer leads @q. */
-static void resign(struct fs_pool *pool, struct pool_queue *q)
+/* The caller no longer leads @l. */
+static void resign(struct fs_pool *pool, struct pool_lane *l)
 {
 	pthread_mutex_lock(&pool->lock);
-	q->led = false;
+	l->led = false;
 	pthread_cond_broadcast(&pool->changed);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -223,17 +223,17 @@ static void resign(struct fs_pool *pool, struct pool_queue *q)
 int pool_hand_over(struct pool_thread *t, bool must)
 {
 	struct fs_pool *pool = t->pool;
-	struct pool_queue *q = t->queue;
+	struct pool_lane *l = t->lane;
 	int err = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	if (!q->running) {
-		q->led = false;
+	if (!l->running) {
+		l->led = false;
 		pthread_cond_broadcast(&pool->changed);
 	} else {
-		err = appoint(pool, q);
-		if (err && must && q->running)
-			q->led = true;
+		err = appoint(pool, l);
+		if (err && must && l->running)
+			l->led = true;
 		else if (must)
 			err = 0;
 	}
@@ -253,21 +253,21 @@ void pool_will_block(struct fs_worker *w)
 	}
 	if (!w->leading)
 		return;
-	pool->ops->flush(pool->ops_ctx, t->queue->index);
+	pool->ops->flush(pool->ops_ctx, t->lane->index);
 	pool_hand_over(t, false);
 }
 
 /*
- * Whether the ring holds so much work that another CPU should help. Cheap
+ * Whether the rings hold so much work that another CPU should help. Cheap
  * requests (in memory, a few us) stay with one thread at any depth.
  */
-static bool overloaded(const struct fs_pool *pool, const struct pool_queue *q)
+static bool overloaded(const struct fs_pool *pool, const struct pool_lane *l)
 {
-	int64_t mean = __atomic_load_n(&q->mean, __ATOMIC_RELAXED);
+	int64_t mean = __atomic_load_n(&l->mean, __ATOMIC_RELAXED);
 
 	if (mean < SHARE_MEAN_NS)
 		return false;
-	if (pool->ops->pending(pool->ops_ctx, q->index) * mean <
+	if (pool->ops->pending(pool->ops_ctx, l->index) * mean <
 	    SHARE_TOTAL_NS)
 		return false;
 	return __atomic_load_n(&pool->sharing, __ATOMIC_RELAXED) + 1 <
@@ -275,14 +275,14 @@ static bool overloaded(const struct fs_pool *pool, const struct pool_queue *q)
 }
 
 /* Two threads at once lose one of their readings, which does no harm. */
-static void update_mean(struct pool_queue *q, int64_t took)
+static void update_mean(struct pool_lane *l, int64_t took)
 {
-	int64_t mean = __atomic_load_n(&q->mean, __ATOMIC_RELAXED);
+	int64_t mean = __atomic_load_n(&l->mean, __ATOMIC_RELAXED);
 
 	if (took > SHARE_CLAMP_NS)
 		took = SHARE_CLAMP_NS;
 	mean += (took - mean) / 8;
-	__atomic_store_n(&q->mean, mean, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->mean, mean, __ATOMIC_RELAXED);
 }
 
 static void share_work(struct pool_thread *t)
@@ -300,7 +300,7 @@ static uint32_t run_shared(struct pool_thread *t)
 	uint32_t len = request_run(&t->w);
 
 	if (t->sharing)		/* it did not sleep */
-		update_mean(t->queue, now_ns() - began);
+		update_mean(t->lane, now_ns() - began);
 	return len;
 }
 
@@ -312,7 +312,7 @@ static uint32_t run_one(struct pool_thread *t)
 
 	t->generation = __atomic_load_n(&pool->generation, __ATOMIC_RELAXED);
 	t->w.leading = true;
-	if (overloaded(pool, t->queue))
+	if (overloaded(pool, t->lane))
 		share_work(t);
 	len = t->sharing ? run_shared(t) : request_run(&t->w);
 	stats_began(&t->w, 0);
@@ -320,7 +320,7 @@ static uint32_t run_one(struct pool_thread *t)
 	if (t->w.leading)
 		return len;
 	/* The leader can't know of this one: tell the guest here. */
-	pool->ops->flush(pool->ops_ctx, t->queue->index);
+	pool->ops->flush(pool->ops_ctx, t->lane->index);
 	if (t->sharing) {
 		t->sharing = false;
 		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
@@ -328,22 +328,21 @@ static uint32_t run_one(struct pool_thread *t)
 	return len;
 }
 
-/* Lead @q until it is stopped or another leads it. */
-static void lead(struct pool_thread *t, struct pool_queue *q)
+/* Lead @l until it is stopped or another leads it. */
+static void lead(struct pool_thread *t, struct pool_lane *l)
 {
 	struct fs_pool *pool = t->pool;
 	int64_t began, ended;
 	uint32_t len;
 	int rc;
 
-	t->queue = q;
-	t->w.hiprio = q->index == 0;
+	t->lane = l;
 	for (;;) {
-		if (pool->ops->wait(pool->ops_ctx, q->index))
+		if (pool->ops->wait(pool->ops_ctx, l->index))
 			break;
 		stats_count(&t->w, STATS_WAKES);
 		began = now_ns();
-		while ((rc = pool->ops->pop(pool->ops_ctx, q->index,
+		while ((rc = pool->ops->pop(pool->ops_ctx, l->index,
 					    &t->w.chain)) > 0) {
 			stats_began(&t->w, began);
 			len = run_one(t);
@@ -351,20 +350,20 @@ static void lead(struct pool_thread *t, struct pool_queue *q)
 			stats_request(&t->w, ended - began, len);
 			if (!t->w.leading)
 				return;
-			update_mean(q, ended - began);
+			update_mean(l, ended - began);
 			began = ended;
 		}
 		if (rc < 0)
 			break;
 	}
-	resign(pool, q);
+	resign(pool, l);
 }
 
 /*
  * Sleep as an idle follower. Called and left with the lock.
- * Return: the queue to lead, or NULL when the thread shall end.
+ * Return: the lane to lead, or NULL when the thread shall end.
  */
-static struct pool_queue *be_idle(struct fs_pool *pool, struct pool_thread *t)
+static struct pool_lane *be_idle(struct fs_pool *pool, struct pool_thread *t)
 {
 	struct pool_thread **link;
 	struct timespec until;
@@ -389,20 +388,20 @@ static void *thread_main(void *arg)
 {
 	struct pool_thread *t = arg;
 	struct fs_pool *pool = t->pool;
-	struct pool_queue *q;
+	struct pool_lane *l;
 
 	cred_init(&t->w, pool->caps);
 	pthread_mutex_lock(&pool->lock);
-	q = t->lead;
-	while (q) {
+	l = t->lead;
+	while (l) {
 		pthread_mutex_unlock(&pool->lock);
-		lead(t, q);
+		lead(t, l);
 		pthread_mutex_lock(&pool->lock);
-		q = orphan(pool);
-		if (q)
-			q->led = true;
+		l = orphan(pool);
+		if (l)
+			l->led = true;
 		else
-			q = be_idle(pool, t);
+			l = be_idle(pool, t);
 	}
 	thread_end(pool, t);
 	return NULL;
@@ -441,15 +440,15 @@ int pool_open(struct fs_pool **out, struct fs *fs)
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
-	pool->nr_queues = fs->queues;
-	pool->queues = aligned_alloc(_Alignof(struct pool_queue),
-				     fs->queues * sizeof(*pool->queues));
-	if (!pool->queues) {
+	pool->nr_lanes = CHAIN_LANE(fs->queues - 1) + 1u;
+	pool->lanes = aligned_alloc(_Alignof(struct pool_lane),
+				     pool->nr_lanes * sizeof(*pool->lanes));
+	if (!pool->lanes) {
 		free(pool);
 		return -ENOMEM;
 	}
-	for (unsigned int i = 0; i < fs->queues; i++)
-		pool->queues[i] = (struct pool_queue){ .index = i };
+	for (unsigned int i = 0; i < pool->nr_lanes; i++)
+		pool->lanes[i] = (struct pool_lane){ .index = i };
 	pool->fs = fs;
 	pool->ops = fs->ops;
 	pool->ops_ctx = fs->ops_ctx;
@@ -483,27 +482,27 @@ void pool_close(struct fs_pool *pool)
 	}
 	pthread_cond_destroy(&pool->changed);
 	pthread_mutex_destroy(&pool->lock);
-	free(pool->queues);
+	free(pool->lanes);
 	free(pool);
 }
 
-int pool_start(struct fs_pool *pool, unsigned int queue)
+int pool_start(struct fs_pool *pool, unsigned int lane)
 {
-	struct pool_queue *q;
+	struct pool_lane *l;
 	int err = 0;
 
-	if (queue >= pool->nr_queues)
+	if (lane >= pool->nr_lanes)
 		return -EINVAL;
-	q = &pool->queues[queue];
+	l = &pool->lanes[lane];
 	pthread_mutex_lock(&pool->lock);
-	if (!q->running) {
-		q->running = true;
+	if (!l->running) {
+		l->running = true;
 		pool->started++;
-		err = appoint(pool, q);
+		err = appoint(pool, l);
 		if (err == -EBUSY)
 			err = 0;
 		if (err) {
-			q->running = false;
+			l->running = false;
 			pool->started--;
 		}
 	}
@@ -511,19 +510,19 @@ int pool_start(struct fs_pool *pool, unsigned int queue)
 	return err;
 }
 
-void pool_stop(struct fs_pool *pool, unsigned int queue)
+void pool_stop(struct fs_pool *pool, unsigned int lane)
 {
-	struct pool_queue *q;
+	struct pool_lane *l;
 
-	if (queue >= pool->nr_queues)
+	if (lane >= pool->nr_lanes)
 		return;
-	q = &pool->queues[queue];
+	l = &pool->lanes[lane];
 	pthread_mutex_lock(&pool->lock);
-	if (q->running) {
-		q->running = false;
+	if (l->running) {
+		l->running = false;
 		pool->started--;
 	}
-	while (q->led)
+	while (l->led)
 		pthread_cond_wait(&pool->changed, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
 }

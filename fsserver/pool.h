@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What pool.c and waiter.c share: threads, queues, and who leads which.
+ * What pool.c and waiter.c share: threads, lanes, and who leads which.
  *
  * pool->lock protects all that is marked (L). It is a leaf: nothing is called
  * under it but pthread functions.
@@ -15,7 +15,7 @@
 
 #define CACHE_LINE	64
 
-struct pool_queue {
+struct pool_lane {
 	unsigned int index;
 	int64_t mean;		/* atomic: recent ns of a request; a guide */
 	bool running;		/* (L) between start and stop */
@@ -28,14 +28,14 @@ struct pool_thread {
 	struct fs_pool *pool;
 	pthread_t id;		/* (L) */
 	pthread_cond_t wake;	/* with pool->lock: lead was set, or closing */
-	struct pool_queue *lead; /* (L) what it shall lead */
-	struct pool_queue *queue; /* own: where its request came from */
+	struct pool_lane *lead; /* (L) what it shall lead */
+	struct pool_lane *lane; /* own: where its request came from */
 	struct pool_thread *next_idle;		/* (L) */
 	struct pool_thread *next, **link;	/* (L) list of all */
 	unsigned int generation; /* own: resets seen when it popped */
 	unsigned int slots;	/* own: what it waits for a lock with */
 	bool waiting;		/* (L) for a lock */
-	bool sharing;		/* own: gave up its queue to share work */
+	bool sharing;		/* own: gave up its lane to share work */
 };
 
 struct fs_pool {
@@ -45,17 +45,17 @@ struct fs_pool {
 	unsigned int limit;	/* threads beyond leaders and waiters */
 	unsigned int cpus;
 	uint64_t caps;		/* each thread's */
-	unsigned int nr_queues;
-	struct pool_queue *queues;
+	unsigned int nr_lanes;
+	struct pool_lane *lanes;
 	unsigned int generation; /* atomic: counts interrupts */
 	unsigned int sharing;	/* atomic: threads that run shared work */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;	/* a queue lost its leader, a thread ended */
+	pthread_cond_t changed;	/* a lane lost its leader, a thread ended */
 	struct pool_thread *all;	/* (L) */
 	struct pool_thread *idle;	/* (L) last in, first out */
 	struct pool_thread *ended;	/* (L) to be joined by the next */
 	unsigned int threads;		/* (L) */
-	unsigned int started;		/* (L) queues that run */
+	unsigned int started;		/* (L) lanes that run */
 	unsigned int waiters;		/* (L) */
 	bool slots[STATS_SLOTS];	/* (L) that count for a thread */
 	bool closing;			/* (L) */
@@ -67,7 +67,7 @@ static inline struct pool_thread *pool_thread_of(struct fs_worker *w)
 }
 
 /*
- * Let another thread lead the queue of the thread's request.
+ * Let another thread lead the lane of the thread's request.
  * @must:	only if there is another
  *
  * Return: 0, or -errno where nobody leads it now (@must: it still does).

@@ -41,19 +41,19 @@ int pool_wait_begin(struct fs_worker *w)
 {
 	struct pool_thread *t = pool_thread_of(w);
 	struct fs_pool *pool = t->pool;
-	struct pool_queue *q = t->queue;
+	struct pool_lane *l = t->lane;
 	unsigned int ring = DEFAULT_RING;
 	sigset_t set;
 	int err = 0;
 
 	if (pool->ops->size)
-		ring = pool->ops->size(pool->ops_ctx, q->index);
+		ring = pool->ops->size(pool->ops_ctx, w->chain.queue);
 	t->slots = w->chain.nr_desc ? w->chain.nr_desc : 1;
 	pthread_mutex_lock(&pool->lock);
-	if (pool->waiters >= MAX_WAITERS || q->slots + t->slots > ring / 4 * 3)
+	if (pool->waiters >= MAX_WAITERS || l->slots + t->slots > ring / 4 * 3)
 		err = -ENOLCK;
 	if (!err) {
-		q->slots += t->slots;
+		l->slots += t->slots;
 		pool->waiters++;
 		t->waiting = true;
 	}
@@ -61,7 +61,7 @@ int pool_wait_begin(struct fs_worker *w)
 	if (err)
 		return err;
 	if (w->leading) {
-		pool->ops->flush(pool->ops_ctx, q->index);
+		pool->ops->flush(pool->ops_ctx, l->index);
 		if (pool_hand_over(t, true)) {
 			/* Nobody could serve the unlock: do not wait for it. */
 			pool_wait_end(w);
@@ -93,7 +93,7 @@ void pool_wait_end(struct fs_worker *w)
 	sigaddset(&set, INTERRUPT_SIGNAL);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	pthread_mutex_lock(&pool->lock);
-	t->queue->slots -= t->slots;
+	t->lane->slots -= t->slots;
 	pool->waiters--;
 	t->waiting = false;
 	pthread_mutex_unlock(&pool->lock);

@@ -140,6 +140,12 @@ static void settle_left(struct vu_device *dev)
 	s->left = false;
 }
 
+/* Of the queues that were opened. */
+static unsigned int nr_lanes(const struct vu_device *dev)
+{
+	return dev->nr_queues ? CHAIN_LANE(dev->nr_queues - 1) + 1 : 0;
+}
+
 int vu_open(struct vu_device **out, const struct vu_config *config)
 {
 	unsigned int n = config->request_queues + 1;
@@ -173,6 +179,8 @@ int vu_open(struct vu_device **out, const struct vu_config *config)
 		r = vu_bus_open();
 	for (unsigned int i = 0; i < n && r == 0; i++, dev->nr_queues++)
 		r = vu_queue_open(dev, i, &lists[i]);
+	for (unsigned int i = 0; i < nr_lanes(dev); i++)
+		vu_lane_open(dev, i);
 	if (r == 0 && dev->state->left)
 		settle_left(dev);
 	if (r == 0 && dev->state->connected)
@@ -202,6 +210,15 @@ void vu_stop(struct vu_device *dev)
 	}
 }
 
+/** vu_device_stop() - stop all rings; lanes first, so that none is led again */
+void vu_device_stop(struct vu_device *dev)
+{
+	for (unsigned int i = 0; i < nr_lanes(dev); i++)
+		vu_lane_halt(&dev->lane[i]);
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		vu_queue_stop(&dev->queue[i]);
+}
+
 /**
  * vu_device_reset() - stop all rings and forget how they were set up
  *
@@ -211,10 +228,9 @@ void vu_device_reset(struct vu_device *dev)
 {
 	bool used = false;
 
-	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		used |= dev->state->vring[i].used_once;
-		vu_queue_stop(&dev->queue[i]);
-	}
+	vu_device_stop(dev);
 	if (used)
 		dev->config.consumer->reset(dev->consumer_ctx);
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
@@ -457,10 +473,11 @@ void vu_close(struct vu_device *dev)
 	if (!dev)
 		return;
 	vu_mem_close(dev);
+	for (unsigned int i = 0; i < nr_lanes(dev); i++)
+		vu_lane_close(&dev->lane[i]);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		struct vu_queue *q = &dev->queue[i];
 
-		vu_queue_close(q);
 		if (!dev->state->connected && q->st->call >= 0) {
 			close(q->st->call);
 			q->st->call = -1;

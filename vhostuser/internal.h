@@ -7,8 +7,9 @@
  *
  * - the connection's thread (vu_run) alone changes struct vu_state, the memory
  *   table and which rings run;
- * - a queue's leader alone reads its available ring (first part of struct
- *   vu_queue), between consumer->start() and the return of consumer->stop();
+ * - a lane's leader alone reads the available rings of its live queues (first
+ *   part of struct vu_queue), between consumer->start() and the return of
+ *   consumer->stop();
  * - whoever holds vu_queue.lock writes its used ring (second part).
  *
  * There is one kind of lock, vu_queue.lock, so there is no order. It is held
@@ -366,7 +367,7 @@ struct vu_queue {
 	struct vu_vring_state *st;
 	struct vu_inflight *inflight;	/* changed under lock */
 	struct vring_packed_desc *saved;
-	int epoll, wake;
+	struct vu_lane *lane;
 
 	/* Fixed while the ring runs. */
 	struct vu_ring_map map;
@@ -382,7 +383,7 @@ struct vu_queue {
 	bool adopt;		/* heads in flight are an earlier worker's */
 
 	/* The connection's thread tells the leader. */
-	_Alignas(64) bool stopping;	/* atomic */
+	_Alignas(64) bool live;		/* atomic; taken from */
 	bool broken;			/* atomic; set by the leader too */
 
 	/* The connection's thread's; see watch.c. */
@@ -396,7 +397,6 @@ struct vu_queue {
 	bool kick_told;
 	uint64_t counter;
 	uint32_t taken[2];		/* atomic; chains by parity */
-	struct vu_habit linger;
 	bool beside;			/* atomic; the driver runs beside us */
 	unsigned int nr_again, next_again;
 	uint16_t *again;		/* heads to hand out once more */
@@ -421,16 +421,30 @@ struct vu_queue {
 	uint16_t *slots;		/* packed: descriptors of each id */
 };
 
-/* Whether the leader is to let go of this ring. */
-static inline bool vu_queue_over(const struct vu_queue *q)
+/* Whether the leader takes from it; not when broken, until it starts anew. */
+static inline bool vu_queue_live(const struct vu_queue *q)
 {
-	return __atomic_load_n(&q->stopping, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&q->live, __ATOMIC_ACQUIRE) &&
+	       !__atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
 }
 
-/* Whether nothing more is taken from it, until it is set up anew. */
-static inline bool vu_queue_broken(const struct vu_queue *q)
+/* What one leader takes from; see CHAIN_LANE and lane.c. */
+struct vu_lane {
+	struct vu_device *dev;
+	unsigned int index;
+	unsigned int nr;
+	struct vu_queue *queue[2];
+	int epoll, wake;
+	bool led;			/* the connection's thread's */
+	_Alignas(64) bool stopping;	/* atomic */
+	/* The leader's. */
+	unsigned int turn;		/* queue that is asked first */
+	struct vu_habit linger;
+};
+
+static inline bool vu_lane_over(const struct vu_lane *l)
 {
-	return __atomic_load_n(&q->broken, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&l->stopping, __ATOMIC_ACQUIRE);
 }
 
 /* CLOCK_MONOTONIC, in ns. */
@@ -474,6 +488,7 @@ struct vu_device {
 	struct vu_table *retired;
 	/* Atomic; which of taken[] and done[] new chains count in. */
 	unsigned int parity;
+	struct vu_lane lane[CHAIN_MAX_QUEUES - 1];
 	struct vu_queue queue[];
 };
 
@@ -509,6 +524,7 @@ struct vu_inflight *vu_inflight_of(struct vu_device *dev, unsigned int q,
 				   unsigned int num);
 
 /* device.c */
+void vu_device_stop(struct vu_device *dev);
 void vu_device_reset(struct vu_device *dev);
 void vu_device_claim(struct vu_device *dev);
 
@@ -535,9 +551,18 @@ int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
 	       unsigned int *slot);
 void vu_bus_del(unsigned int slot);
 
+/* lane.c */
+void vu_lane_open(struct vu_device *dev, unsigned int lane);
+void vu_lane_close(struct vu_lane *l);
+int vu_lane_prepare(struct vu_lane *l);
+int vu_lane_join(struct vu_queue *q);
+void vu_lane_leave(struct vu_queue *q);
+void vu_lane_halt(struct vu_lane *l);
+void vu_lane_watch(struct vu_queue *q, int kick);
+void vu_lane_wake(struct vu_lane *l);
+
 /* wait.c */
-enum { WOKEN_BY_US, WOKEN_BY_KICK };	/* in a queue's epoll instance */
-int vu_wait(struct vu_queue *q);
+int vu_wait(struct vu_lane *l);
 
 /* watch.c */
 void vu_watch_begin(struct vu_device *dev);
@@ -547,15 +572,12 @@ int vu_watch(struct vu_device *dev);
 int vu_queue_open(struct vu_device *dev, unsigned int q,
 		  struct vu_queue_lists *lists);
 void vu_queue_forget(struct vu_queue *q);
-void vu_queue_close(struct vu_queue *q);
 int vu_queue_try_start(struct vu_queue *q);
 void vu_queue_stop(struct vu_queue *q);
-void vu_queue_kick_changed(struct vu_queue *q, int fd);
 int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set);
 void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
 	PRINTF_LIKE(2, 3);
 void vu_queue_signal(struct vu_queue *q);
 void vu_queue_signal_again(struct vu_queue *q);
-void vu_queue_wake(struct vu_queue *q);
 
 #endif

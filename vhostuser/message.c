@@ -277,10 +277,10 @@ static int set_vring_kick(struct vu_call *c)
 	if (!q)
 		return -EINVAL;
 	if (q->running && !(c->x->nr_fds && c->x->fds[0] < 0))
-		vu_queue_kick_changed(q, c->x->nr_fds ? c->x->fds[0] : -1);
+		vu_lane_watch(q, c->x->nr_fds ? c->x->fds[0] : -1);
 	take_fd(c, &q->st->kick);
 	if (q->running && q->st->kick < 0)
-		vu_queue_wake(q);	/* to go over to polling */
+		vu_lane_wake(q->lane);	/* to go over to polling */
 	q->st->have_kick = true;
 	return try_start(c, q);
 }
@@ -356,8 +356,7 @@ static int set_vring_enable(struct vu_call *c)
 static int reset_owner(struct vu_call *c)
 {
 	/* Deprecated: front ends that send it mean "disable all rings". */
-	for (unsigned int i = 0; i < c->dev->nr_queues; i++)
-		vu_queue_stop(&c->dev->queue[i]);
+	vu_device_stop(c->dev);
 	return 0;
 }
 

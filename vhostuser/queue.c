@@ -2,11 +2,8 @@
 /*
  * The life of a queue: start, take, give back, signal, stop, park.
  *
- * Consumers' threads come in through vu_chain_ops; the connection's thread
- * starts and stops. A leader sleeps (wait.c) in one epoll instance per queue
- * that holds the front end's kick and an eventfd of our own, both
- * edge-triggered: nothing is ever read and no flag of a front end's descriptor
- * is touched (its open file is shared with QEMU, which relies on O_NONBLOCK).
+ * Consumers' threads come in through vu_chain_ops, for a lane (lane.c); the
+ * connection's thread starts and stops.
  *
  * What was pushed is published in batches: when the leader finds the ring
  * empty (wait flushes), when the consumer says so before it blocks (flush), and
@@ -28,8 +25,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +42,11 @@ static const uint64_t one = 1;
 static struct vu_queue *queue_of(void *ctx, unsigned int q)
 {
 	return &((struct vu_device *)ctx)->queue[q];
+}
+
+static struct vu_lane *lane_of(void *ctx, unsigned int lane)
+{
+	return &((struct vu_device *)ctx)->lane[lane];
 }
 
 static bool ring_publish(struct vu_queue *q)
@@ -105,9 +105,8 @@ void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
 
 /* ---- what consumers call ----------------------------------------------- */
 
-static void ops_flush(void *ctx, unsigned int index)
+static void queue_flush(struct vu_queue *q)
 {
-	struct vu_queue *q = queue_of(ctx, index);
 	bool signal = false, shown = false;
 
 	pthread_mutex_lock(&q->lock);
@@ -120,6 +119,14 @@ static void ops_flush(void *ctx, unsigned int index)
 		vu_queue_signal(q);
 	if (shown)
 		vu_watch_begin(q->dev);
+}
+
+static void ops_flush(void *ctx, unsigned int lane)
+{
+	struct vu_lane *l = lane_of(ctx, lane);
+
+	for (unsigned int i = 0; i < l->nr; i++)
+		queue_flush(l->queue[i]);
 }
 
 /*
@@ -164,26 +171,42 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 		vu_queue_signal(q);
 }
 
-static int ops_pop(void *ctx, unsigned int index, struct chain *c)
+/* Whether a chain was taken; the first ever says that this is a ring. */
+static bool queue_pop(struct vu_queue *q, struct chain *c)
 {
-	struct vu_queue *q = queue_of(ctx, index);
-	int r;
-
-	if (vu_queue_over(q))
-		return -ESHUTDOWN;
-	if (vu_queue_broken(q))
-		return 0;
-	r = q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c);
-	if (r != 1)
-		return 0;
+	if (!vu_queue_live(q) ||
+	    (q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c)) != 1)
+		return false;
 	if (!vu_load(&q->moved))
 		vu_store(&q->moved, true);
-	return r;
+	return true;
 }
 
-static unsigned int ops_pending(void *ctx, unsigned int index)
+/*
+ * From each queue in turn, where both have something: a guest that floods one
+ * does not starve the other.
+ */
+static int ops_pop(void *ctx, unsigned int lane, struct chain *c)
 {
-	struct vu_queue *q = queue_of(ctx, index);
+	struct vu_lane *l = lane_of(ctx, lane);
+	unsigned int at = l->turn;
+
+	if (vu_lane_over(l))
+		return -ESHUTDOWN;
+	for (unsigned int i = 0; i < l->nr; i++) {
+		struct vu_queue *q = l->queue[at];
+
+		at = at + 1 < l->nr ? at + 1 : 0;
+		if (queue_pop(q, c)) {
+			l->turn = at;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static unsigned int queue_pending(struct vu_queue *q)
+{
 	unsigned int again = q->nr_again - q->next_again;
 
 	if (q->packed)
@@ -191,15 +214,26 @@ static unsigned int ops_pending(void *ctx, unsigned int index)
 	return again + (uint16_t)(q->shadow_avail - q->last_avail);
 }
 
+static unsigned int ops_pending(void *ctx, unsigned int lane)
+{
+	struct vu_lane *l = lane_of(ctx, lane);
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < l->nr; i++)
+		if (vu_queue_live(l->queue[i]))
+			n += queue_pending(l->queue[i]);
+	return n;
+}
+
 static unsigned int ops_size(void *ctx, unsigned int index)
 {
 	return vu_load(&queue_of(ctx, index)->num);
 }
 
-static int ops_wait(void *ctx, unsigned int index)
+static int ops_wait(void *ctx, unsigned int lane)
 {
-	ops_flush(ctx, index);
-	return vu_wait(queue_of(ctx, index));
+	ops_flush(ctx, lane);
+	return vu_wait(lane_of(ctx, lane));
 }
 
 const struct chain_ops vu_chain_ops = {
@@ -280,24 +314,6 @@ int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set)
 	q->used_ring = (struct vring_used_elem *)(void *)(used + 2);
 	q->avail_event = (uint16_t *)(void *)(q->used_ring + num);
 	return 0;
-}
-
-static int queue_descriptors(struct vu_queue *q)
-{
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
-				  .data.u32 = WOKEN_BY_US };
-
-	if (q->epoll >= 0)
-		return 0;
-	q->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->wake < 0)
-		return -errno;
-	q->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (q->epoll >= 0 &&
-	    epoll_ctl(q->epoll, EPOLL_CTL_ADD, q->wake, &ev) == 0)
-		return 0;
-	vu_queue_close(q);
-	return -EMFILE;
 }
 
 static bool other_runs(const struct vu_queue *q)
@@ -407,7 +423,7 @@ int vu_queue_try_start(struct vu_queue *q)
 		r = -ENXIO;
 	}
 	if (r == 0)
-		r = queue_descriptors(q);
+		r = vu_lane_prepare(q->lane);
 	if (r < 0)
 		return r;
 	vu_device_claim(q->dev);
@@ -422,14 +438,13 @@ int vu_queue_try_start(struct vu_queue *q)
 	if (!resume && !q->adopt)
 		queue_anew(q);
 	vu_store(&q->broken, st->broken);
-	vu_store(&q->stopping, false);
 	queue_recover(q, resume);
 	st->have_base = false;
 	st->used_once = true;
 	vu_commit();
 	st->running = true;
-	vu_queue_kick_changed(q, st->kick);
-	r = q->dev->config.consumer->start(q->dev->consumer_ctx, q->index);
+	vu_lane_watch(q, st->kick);
+	r = vu_lane_join(q);
 	if (r < 0) {
 		pthread_mutex_lock(&q->lock);
 		q->running = false;
@@ -439,31 +454,6 @@ int vu_queue_try_start(struct vu_queue *q)
 	}
 	queue_told(q);
 	return 0;
-}
-
-/**
- * vu_queue_kick_changed() - have the leader sleep on another descriptor
- * @fd:		the new one or -1; the state's old one is still open
- */
-void vu_queue_kick_changed(struct vu_queue *q, int fd)
-{
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
-				  .data.u32 = WOKEN_BY_KICK };
-
-	if (q->epoll < 0)
-		return;
-	if (q->st->kick >= 0)
-		epoll_ctl(q->epoll, EPOLL_CTL_DEL, q->st->kick, NULL);
-	if (fd >= 0)
-		epoll_ctl(q->epoll, EPOLL_CTL_ADD, fd, &ev);
-}
-
-/** vu_queue_wake() - have the leader look at its ring and its orders */
-void vu_queue_wake(struct vu_queue *q)
-{
-	if (write(q->wake, &one, sizeof(one)) < 0) {
-		/* EAGAIN: an edge all the same. */
-	}
 }
 
 /* ---- stop -------------------------------------------------------------- */
@@ -489,9 +479,7 @@ void vu_queue_stop(struct vu_queue *q)
 
 	if (!q->running)
 		return;
-	__atomic_store_n(&q->stopping, true, __ATOMIC_RELEASE);
-	vu_queue_wake(q);
-	q->dev->config.consumer->stop(q->dev->consumer_ctx, q->index);
+	vu_lane_leave(q);
 	for (int i = 0; i < STOP_MS * 5 && queue_in_flight(q); i++)
 		nanosleep(&pause, NULL);
 	pthread_mutex_lock(&q->lock);
@@ -501,8 +489,7 @@ void vu_queue_stop(struct vu_queue *q)
 	pthread_mutex_unlock(&q->lock);
 	if (signal)
 		vu_queue_signal(q);
-	if (st->kick >= 0)
-		epoll_ctl(q->epoll, EPOLL_CTL_DEL, st->kick, NULL);
+	vu_lane_watch(q, -1);
 	st->base = q->packed ? vu_packed_base(q) : q->last_avail;
 	st->resume_base = st->base;
 	st->resume_num = st->num;
@@ -539,7 +526,7 @@ void vu_queue_forget(struct vu_queue *q)
 		close(err);
 }
 
-/* ---- open and close ---------------------------------------------------- */
+/* ---- open --------------------------------------------------------------- */
 
 int vu_queue_open(struct vu_device *dev, unsigned int index,
 		  struct vu_queue_lists *lists)
@@ -558,15 +545,5 @@ int vu_queue_open(struct vu_device *dev, unsigned int index,
 	q->pending = lists->pending;
 	q->nodes = lists->nodes;
 	q->slots = lists->slots;
-	q->epoll = q->wake = -1;
 	return -pthread_mutex_init(&q->lock, NULL);
-}
-
-void vu_queue_close(struct vu_queue *q)
-{
-	if (q->epoll >= 0)
-		close(q->epoll);
-	if (q->wake >= 0)
-		close(q->wake);
-	q->epoll = q->wake = -1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the leader of a queue waits for more.
+ * How the leader of a lane waits for more.
  *
- * In the end it sleeps on the front end's kick: it arms the ring, which asks
+ * In the end it sleeps on the front end's kicks: it arms the rings, which asks
  * the driver for one, looks once more, and sleeps. Each such sleep is a kick
  * (an exit of the guest's) and the waking of a thread, many times what a small
  * request costs. To have fewer of them it lingers: looks at the ring for a
@@ -61,12 +61,10 @@ static void habit_learn(struct vu_habit *h, bool paid)
 	h->skip = h->left_out;
 }
 
-/* ---- the ring ------------------------------------------------------------ */
+/* ---- the rings ----------------------------------------------------------- */
 
 static bool ring_arm(struct vu_queue *q)
 {
-	if (vu_queue_broken(q))
-		return false;
 	return q->packed ? vu_packed_arm(q) : vu_split_arm(q);
 }
 
@@ -78,12 +76,48 @@ static void ring_disarm(struct vu_queue *q)
 		vu_split_disarm(q);
 }
 
-/* Whether there is something to pop, without asking for a kick. */
 static bool ring_look(struct vu_queue *q)
 {
-	if (vu_queue_broken(q))
-		return false;
 	return q->packed ? vu_packed_look(q) : vu_split_look(q);
+}
+
+/* Ask for a kick; whether there is something to pop by now. */
+static bool lane_arm(struct vu_lane *l)
+{
+	bool some = false;
+
+	for (unsigned int i = 0; i < l->nr; i++)
+		if (vu_queue_live(l->queue[i]))
+			some |= ring_arm(l->queue[i]);
+	return some;
+}
+
+static void lane_disarm(struct vu_lane *l)
+{
+	for (unsigned int i = 0; i < l->nr; i++)
+		if (vu_queue_live(l->queue[i]))
+			ring_disarm(l->queue[i]);
+}
+
+/* Whether there is something to pop, without asking for a kick. */
+static bool lane_look(struct vu_lane *l)
+{
+	bool some = false;
+
+	for (unsigned int i = 0; i < l->nr; i++)
+		if (vu_queue_live(l->queue[i]))
+			some |= ring_look(l->queue[i]);
+	return some;
+}
+
+/* How long to sleep, in ms: a ring without a kick has to be looked at. */
+static int lane_timeout(const struct vu_lane *l)
+{
+	for (unsigned int i = 0; i < l->nr; i++)
+		if (vu_queue_live(l->queue[i]) &&
+		    vu_load(&l->queue[i]->st->kick) < 0)
+			return POLL_MS;
+	return -1;
 }
 
 /*
@@ -114,18 +148,23 @@ static inline void processor_pause(void)
 #endif
 }
 
+/* Whether the driver seems to run beside us: a lane's queues have one. */
+static void set_beside(struct vu_lane *l, bool beside)
+{
+	for (unsigned int i = 0; i < l->nr; i++)
+		vu_store(&l->queue[i]->beside, beside);
+}
+
 /* Look on for a moment, with no kicks wanted; whether something came. */
-static bool queue_linger(struct vu_queue *q)
+static bool lane_linger(struct vu_lane *l)
 {
 	bool came = false, torn = false;
 	int64_t now, before, until;
 
-	if (!q->index)
-		return false;
 	/* What came while we worked, or signalled, took no waiting. */
-	if (ring_look(q))
+	if (lane_look(l))
 		return true;
-	if (!habit_due(&q->linger))
+	if (!habit_due(&l->linger))
 		return false;
 	now = vu_now();
 	until = now + LINGER_NS;
@@ -133,45 +172,44 @@ static bool queue_linger(struct vu_queue *q)
 		before = now;
 		for (int i = 0; i < LINGER_LOOKS && !came; i++) {
 			processor_pause();
-			came = ring_look(q);
+			came = lane_look(l);
 		}
 		now = vu_now();
 		torn = now - before > LINGER_TORN_NS;
-	} while (!came && !torn && !vu_queue_over(q) && now < until);
-	habit_learn(&q->linger, came && !torn);
-	vu_store(&q->beside, came && !torn);
+	} while (!came && !torn && !vu_lane_over(l) && now < until);
+	habit_learn(&l->linger, came && !torn);
+	set_beside(l, came && !torn);
 	return came;
 }
 
 /**
- * vu_wait() - sleep until a ring may hold a chain; its leader
+ * vu_wait() - sleep until a queue of the lane may hold a chain; its leader
  *
  * All that was pushed has been published. Return: 0 or -ESHUTDOWN.
  */
-int vu_wait(struct vu_queue *q)
+int vu_wait(struct vu_lane *l)
 {
-	struct epoll_event ev = { 0 };
+	struct epoll_event ev[3];	/* two kicks, and our own */
 	bool watched = false;
 	int n;
 
-	if (queue_linger(q))
+	if (lane_linger(l))
 		return 0;
 	for (;;) {
-		if (vu_queue_over(q))
+		if (vu_lane_over(l))
 			return -ESHUTDOWN;
-		if (ring_arm(q))
+		if (lane_arm(l))
 			break;
 		if (!watched)
-			vu_watch_begin(q->dev);
+			vu_watch_begin(l->dev);
 		watched = true;
-		n = epoll_wait(q->epoll, &ev, 1,
-			       vu_load(&q->st->kick) < 0 ? POLL_MS : -1);
-		if (ring_look(q))
+		n = epoll_wait(l->epoll, ev, ARRAY_SIZE(ev), lane_timeout(l));
+		if (lane_look(l))
 			break;
-		if (n > 0 && ev.data.u32 == WOKEN_BY_KICK)
-			queue_suspect(q);
+		for (int i = 0; i < n; i++)
+			if (ev[i].data.ptr)
+				queue_suspect(ev[i].data.ptr);
 	}
-	ring_disarm(q);
+	lane_disarm(l);
 	return 0;
 }
-

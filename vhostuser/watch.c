@@ -61,7 +61,7 @@ static void look_again(struct vu_queue *q)
 	if (unseen)
 		vu_queue_signal(q);
 	if (running)
-		vu_queue_wake(q);
+		vu_lane_wake(q->lane);
 }
 
 /* Whether anything was taken or given back since the last round. */

@@ -53,7 +53,7 @@ static int ring_pop(void *ctx, unsigned int q, struct chain *c)
 	pthread_mutex_lock(&lock);
 	if (head != tail) {
 		rq = &requests[head];
-		c->queue = (uint16_t)q;
+		c->queue = (uint16_t)(q + 1);
 		c->head = (uint16_t)head++;
 		c->iov[0] = (struct iovec){ rq->in, sizeof(rq->in) };
 		c->iov[1] = (struct iovec){ rq->out, sizeof(rq->out) };
@@ -122,7 +122,7 @@ static int open_fs(void)
 		return err;
 	rig.w = rig_worker(&rig);
 	stopped = false;
-	return fs_consumer.start(rig.fs, 1);
+	return fs_consumer.start(rig.fs, 0);
 }
 
 static int setup(bool block)
@@ -156,7 +156,7 @@ static void stop(void)
 	stopped = true;
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
-	fs_consumer.stop(rig.fs, 1);
+	fs_consumer.stop(rig.fs, 0);
 }
 
 static void teardown(void)

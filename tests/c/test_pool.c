@@ -14,7 +14,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-#define QUEUES 4
+#define LANES 4
 
 enum kind { QUICK, BLOCK, BUSY, WAIT_LOCK };
 
@@ -28,7 +28,7 @@ struct ring {
 	int leaders;		/* threads in wait or pop: never two */
 };
 
-static struct ring rings[QUEUES];
+static struct ring rings[LANES];
 static struct fs server;
 static sem_t gate;
 static atomic_int blocked, ran, waits, refused, two_leaders;
@@ -146,7 +146,7 @@ static int ring_pop(void *ctx, unsigned int q, struct chain *c)
 	if (r->stopped) {
 		rc = -ESHUTDOWN;
 	} else if (r->head != r->tail) {
-		c->queue = (uint16_t)q;
+		c->queue = (uint16_t)(q + 1);
 		c->head = (uint16_t)r->kinds[r->head++];
 		rc = 1;
 	}
@@ -168,7 +168,7 @@ static unsigned int ring_pending(void *ctx, unsigned int q)
 
 static void ring_push(void *ctx, struct chain *c, uint32_t len)
 {
-	struct ring *r = &rings[c->queue];
+	struct ring *r = &rings[CHAIN_LANE(c->queue)];
 
 	(void)ctx;
 	pthread_mutex_lock(&r->lock);
@@ -240,7 +240,7 @@ static void stop(unsigned int q)
 
 static void teardown(void)
 {
-	for (unsigned int q = 0; q < QUEUES; q++)
+	for (unsigned int q = 0; q < LANES; q++)
 		stop(q);
 	pool_close(server.pool);
 	server.pool = NULL;
@@ -254,7 +254,7 @@ static void setup(unsigned int threads)
 		teardown();
 	}
 	memset(rings, 0, sizeof(rings));
-	for (unsigned int i = 0; i < QUEUES; i++) {
+	for (unsigned int i = 0; i < LANES; i++) {
 		pthread_mutex_init(&rings[i].lock, NULL);
 		pthread_cond_init(&rings[i].cond, NULL);
 	}
@@ -263,7 +263,7 @@ static void setup(unsigned int threads)
 	seen_threads = 0;
 	memset(&server, 0, sizeof(server));
 	server.ops = &ring_ops;
-	server.queues = QUEUES;
+	server.queues = LANES + 1;
 	server.options.threads = threads;
 	if (pool_open(&server.pool, &server))
 		abort();
@@ -415,7 +415,7 @@ static void test_share(void)
 
 static int64_t mean_now(unsigned int q)
 {
-	return __atomic_load_n(&server.pool->queues[q].mean, __ATOMIC_RELAXED);
+	return __atomic_load_n(&server.pool->lanes[q].mean, __ATOMIC_RELAXED);
 }
 
 /*
@@ -426,7 +426,7 @@ static void test_share_ends(void)
 {
 	setup(64);
 	server.pool->cpus = 64;
-	server.pool->queues[1].mean = SHARE_CLAMP_NS;
+	server.pool->lanes[1].mean = SHARE_CLAMP_NS;
 	start(1);
 	for (unsigned int i = 1; i <= 5 && mean_now(1) >= SHARE_MEAN_NS; i++) {
 		submit(1, QUICK, 800);
@@ -465,13 +465,13 @@ static void test_each(void)
 /* Everything at once; the sanitizers look on. */
 static void test_storm(void)
 {
-	unsigned int sent[QUEUES] = { 0 };
+	unsigned int sent[LANES] = { 0 };
 
 	setup(3);
-	for (unsigned int q = 0; q < QUEUES; q++)
+	for (unsigned int q = 0; q < LANES; q++)
 		start(q);
 	for (unsigned int i = 0; i < 1500; i++) {
-		unsigned int q = i % QUEUES;
+		unsigned int q = i % LANES;
 
 		submit(q, i % 7 == 0 ? BLOCK : i % 5 == 0 ? BUSY : QUICK, 1);
 		if (i % 7 == 0)
@@ -482,7 +482,7 @@ static void test_storm(void)
 			start(q);
 		}
 	}
-	for (unsigned int q = 0; q < QUEUES; q++)
+	for (unsigned int q = 0; q < LANES; q++)
 		CHECK(SOON(flushed(q) == sent[q]));
 	teardown();
 	CHECK_EQ(two_leaders, 0);
@@ -542,8 +542,8 @@ static void test_counts(void)
 static void test_bad_queue(void)
 {
 	setup(1);
-	CHECK_EQ(pool_start(server.pool, QUEUES), -EINVAL);
-	pool_stop(server.pool, QUEUES);
+	CHECK_EQ(pool_start(server.pool, LANES), -EINVAL);
+	pool_stop(server.pool, LANES);
 	CHECK_EQ(threads_now(), 0);
 	teardown();
 }

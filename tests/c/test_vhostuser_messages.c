@@ -212,9 +212,11 @@ static void guests_words(void)
 		CHECK_EQ(rig_open(&rig, 2), 0);
 		CHECK_EQ(rig_connect(&rig, &o), 0);
 		CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
-		starts = RIG_GET(rig.starts);
+		starts = RIG_GET(rig.starts) + 1;
 		CHECK_EQ(fe_set(rig.fe, VHU_SET_VRING_ENABLE, &off,
 				sizeof(off), NULL, 0), 0);
+		/* Its lane's other ring goes on. */
+		RIG_UNTIL(RIG_GET(rig.starts) == starts);
 		CHECK_EQ(send_bad(&odd[i], 0), 0);
 		CHECK_EQ(fe_send(rig.fe, VHU_SET_VRING_ENABLE, 0, &on,
 				 sizeof(on), NULL, 0), 0);

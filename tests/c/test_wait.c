@@ -17,31 +17,32 @@
 
 #define NUM 8
 
-/* A split ring without a connection. */
+/* A split ring without a connection, and its lane. */
 struct ring {
+	struct vu_lane lane;
 	struct vu_queue q;
 	struct vu_vring_state st;
 	uint16_t avail[2], used[2], avail_event;
 	int kick;
 };
 
-static void watch(struct ring *r, int fd, uint32_t who)
+static void watch(struct ring *r, int fd, struct vu_queue *whose)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
-				  .data.u32 = who };
+				  .data.ptr = whose };
 
 	CHECK(fd >= 0);
-	CHECK_EQ(epoll_ctl(r->q.epoll, EPOLL_CTL_ADD, fd, &ev), 0);
+	CHECK_EQ(epoll_ctl(r->lane.epoll, EPOLL_CTL_ADD, fd, &ev), 0);
 }
 
-static struct ring *ring_new(unsigned int index)
+static struct ring *ring_new(void)
 {
 	struct ring *r = aligned_alloc(64, (sizeof(*r) + 63) & ~63ul);
 
 	if (!r)
 		abort();
 	memset(r, 0, sizeof(*r));
-	r->q.index = index;
+	r->q.index = 1;
 	r->q.num = NUM;
 	r->q.st = &r->st;
 	r->q.event_idx = true;
@@ -49,33 +50,36 @@ static struct ring *ring_new(unsigned int index)
 	r->q.avail_idx = r->avail + 1;
 	r->q.used_flags = r->used;
 	r->q.avail_event = &r->avail_event;
-	r->q.moved = true;
-	r->q.epoll = epoll_create1(EPOLL_CLOEXEC);
-	r->q.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r->q.moved = r->q.live = true;
+	r->q.lane = &r->lane;
+	r->lane.queue[0] = &r->q;
+	r->lane.nr = 1;
+	r->lane.epoll = epoll_create1(EPOLL_CLOEXEC);
+	r->lane.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->st.kick = r->kick;
-	watch(r, r->q.wake, WOKEN_BY_US);
-	watch(r, r->kick, WOKEN_BY_KICK);
+	watch(r, r->lane.wake, NULL);
+	watch(r, r->kick, &r->q);
 	return r;
 }
 
 static void ring_free(struct ring *r)
 {
 	close(r->kick);
-	close(r->q.wake);
-	close(r->q.epoll);
+	close(r->lane.wake);
+	close(r->lane.epoll);
 	free(r);
 }
 
 /* What is there before anything was waited for says nothing of waiting. */
 static void free_look(void)
 {
-	struct ring *r = ring_new(1);
+	struct ring *r = ring_new();
 
-	r->q.linger.left_out = 7;
+	r->lane.linger.left_out = 7;
 	r->avail[1] = 1;
-	CHECK_EQ(vu_wait(&r->q), 0);
-	CHECK_EQ(r->q.linger.left_out, 7);
+	CHECK_EQ(vu_wait(&r->lane), 0);
+	CHECK_EQ(r->lane.linger.left_out, 7);
 	CHECK(!r->q.beside);
 	CHECK_EQ(r->q.shadow_avail, 1);
 	ring_free(r);
@@ -84,18 +88,18 @@ static void free_look(void)
 /* What did not pay is left out twice as long; then the kick is slept for. */
 static void linger_in_vain(void)
 {
-	struct ring *r = ring_new(1);
+	struct ring *r = ring_new();
 
-	r->q.linger.left_out = 1;
+	r->lane.linger.left_out = 1;
 	r->q.beside = true;
-	r->q.stopping = true;
-	CHECK_EQ(vu_wait(&r->q), -ESHUTDOWN);
-	CHECK_EQ(r->q.linger.left_out, 3);
-	CHECK_EQ(r->q.linger.skip, 3);
+	r->lane.stopping = true;
+	CHECK_EQ(vu_wait(&r->lane), -ESHUTDOWN);
+	CHECK_EQ(r->lane.linger.left_out, 3);
+	CHECK_EQ(r->lane.linger.skip, 3);
 	CHECK(!r->q.beside);
-	CHECK_EQ(vu_wait(&r->q), -ESHUTDOWN);
-	CHECK_EQ(r->q.linger.left_out, 3);
-	CHECK_EQ(r->q.linger.skip, 2);
+	CHECK_EQ(vu_wait(&r->lane), -ESHUTDOWN);
+	CHECK_EQ(r->lane.linger.left_out, 3);
+	CHECK_EQ(r->lane.linger.skip, 2);
 	ring_free(r);
 }
 

@@ -42,6 +42,8 @@ struct rig {
 	struct fe *fe;
 	/* consumer; atomic */
 	bool hold;
+	bool by_hand;		/* the test takes chains itself */
+	int refuse;		/* what a lane's start returns, if not 0 */
 	unsigned int served, again, resets, starts, ends;
 	unsigned int events[VU_EVENT_RESET + 1];
 	pthread_mutex_t text_lock;
@@ -56,7 +58,7 @@ struct rig {
 
 struct rig_leader {
 	struct rig *rig;
-	unsigned int q;
+	unsigned int lane;
 };
 
 #define RIG_COUNT(x) __atomic_fetch_add(&(x), 1, __ATOMIC_SEQ_CST)
@@ -128,7 +130,7 @@ static inline void rig_release(struct rig *rig)
 		struct chain *c = &rig->held[--rig->nr_held].c;
 
 		vu_chain_ops.push(rig->dev, c, rig_echo(c));
-		vu_chain_ops.flush(rig->dev, c->queue);
+		vu_chain_ops.flush(rig->dev, CHAIN_LANE(c->queue));
 	}
 	pthread_mutex_unlock(&rig->lock);
 }
@@ -152,42 +154,44 @@ static inline void *rig_lead(void *arg)
 
 	free(arg);
 	while (r >= 0) {
-		r = vu_chain_ops.pop(me.rig->dev, me.q, &c);
+		r = vu_chain_ops.pop(me.rig->dev, me.lane, &c);
 		if (r == 1)
 			rig_serve(me.rig, &c);
 		else if (r == 0)
-			r = vu_chain_ops.wait(me.rig->dev, me.q);
+			r = vu_chain_ops.wait(me.rig->dev, me.lane);
 	}
 	RIG_COUNT(me.rig->ends);
 	free(iov);
 	return NULL;
 }
 
-static inline int rig_start_queue(void *ctx, unsigned int q)
+static inline int rig_start_lane(void *ctx, unsigned int lane)
 {
 	struct rig_leader *me = malloc(sizeof(*me));
 	struct rig *rig = ctx;
-	int r;
+	int r = RIG_GET(rig->refuse);
 
-	if (!me)
-		return -ENOMEM;
+	if (!me || r || rig->by_hand) {
+		free(me);
+		return me ? r : -ENOMEM;
+	}
 	me->rig = rig;
-	me->q = q;
-	r = pthread_create(&rig->leader[q], NULL, rig_lead, me);
+	me->lane = lane;
+	r = pthread_create(&rig->leader[lane], NULL, rig_lead, me);
 	if (r == 0) {
 		RIG_COUNT(rig->starts);
-		rig->leading[q] = true;
+		rig->leading[lane] = true;
 	}
 	return -r;
 }
 
-static inline void rig_stop_queue(void *ctx, unsigned int q)
+static inline void rig_stop_lane(void *ctx, unsigned int lane)
 {
 	struct rig *rig = ctx;
 
-	if (rig->leading[q])
-		pthread_join(rig->leader[q], NULL);
-	rig->leading[q] = false;
+	if (rig->leading[lane])
+		pthread_join(rig->leader[lane], NULL);
+	rig->leading[lane] = false;
 }
 
 static inline void rig_reset(void *ctx)
@@ -198,8 +202,8 @@ static inline void rig_reset(void *ctx)
 }
 
 static const struct chain_consumer rig_consumer = {
-	.start = rig_start_queue,
-	.stop = rig_stop_queue,
+	.start = rig_start_lane,
+	.stop = rig_stop_lane,
 	.reset = rig_reset,
 };
 

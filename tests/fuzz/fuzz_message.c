@@ -4,7 +4,7 @@
  * Messages of a hostile front end. The input is a list of records: request,
  * shape (descriptors, flags, length) and payload. All of them are in the
  * socket before vu_run() is called, which reads to the end and returns; so an
- * input runs in one thread, but for the queues' leaders.
+ * input runs in one thread, but for the lanes' leaders.
  *
  * Descriptors: a memory file whose content is the input itself (so that rings
  * which a mutation gets to start find something there), one that is too
@@ -59,36 +59,36 @@ static void serve(struct chain *c)
 
 static void *lead(void *arg)
 {
-	unsigned int q = (unsigned int)(uintptr_t)arg;
+	unsigned int lane = (unsigned int)(uintptr_t)arg;
 	struct iovec *iov = calloc(CHAIN_MAX_IOV, sizeof(*iov));
 	struct chain c = { .iov = iov };
 	int r = 0;
 
 	while (iov && r >= 0) {
-		r = vu_chain_ops.pop(dev, q, &c);
+		r = vu_chain_ops.pop(dev, lane, &c);
 		if (r == 1)
 			serve(&c);
 		else if (r == 0)
-			r = vu_chain_ops.wait(dev, q);
+			r = vu_chain_ops.wait(dev, lane);
 	}
 	free(iov);
 	return NULL;
 }
 
-static int start(void *ctx, unsigned int q)
+static int start(void *ctx, unsigned int lane)
 {
 	(void)ctx;
-	leading[q] = pthread_create(&leader[q], NULL, lead,
-				    (void *)(uintptr_t)q) == 0;
-	return leading[q] ? 0 : -ENOMEM;
+	leading[lane] = pthread_create(&leader[lane], NULL, lead,
+				    (void *)(uintptr_t)lane) == 0;
+	return leading[lane] ? 0 : -ENOMEM;
 }
 
-static void stop(void *ctx, unsigned int q)
+static void stop(void *ctx, unsigned int lane)
 {
 	(void)ctx;
-	if (leading[q])
-		pthread_join(leader[q], NULL);
-	leading[q] = false;
+	if (leading[lane])
+		pthread_join(leader[lane], NULL);
+	leading[lane] = false;
 }
 
 static void reset(void *ctx)

@@ -29,7 +29,8 @@
 #define RING_AREA	0x0000u		/* offsets in region 0 */
 #define TABLE_AREA	0x4000u
 #define DATA_AREA	0x8000u
-#define Q		1u
+#define Q		1u		/* with its lane to itself */
+#define LANE		CHAIN_LANE(Q)
 #define PATIENCE	200
 
 struct target {
@@ -41,7 +42,6 @@ struct target {
 	int sock;
 	bool leading;
 	unsigned int waits;	/* atomic; times the leader went to sleep */
-	bool ended;		/* atomic; the leader let go */
 	struct {
 		uintptr_t start, end;
 	} map[MAX_MAPS];
@@ -97,38 +97,35 @@ static void *lead(void *arg)
 	int r = 0;
 
 	while (iov && r >= 0) {
-		r = vu_chain_ops.pop(t->dev, Q, &c);
+		r = vu_chain_ops.pop(t->dev, LANE, &c);
 		if (r == 1) {
 			serve(t, &c);
 		} else if (r == 0) {
 			__atomic_add_fetch(&t->waits, 1, __ATOMIC_SEQ_CST);
-			r = vu_chain_ops.wait(t->dev, Q);
+			r = vu_chain_ops.wait(t->dev, LANE);
 		}
 	}
-	__atomic_store_n(&t->ended, true, __ATOMIC_SEQ_CST);
 	free(iov);
 	return NULL;
 }
 
-static int start(void *ctx, unsigned int q)
+static int start(void *ctx, unsigned int lane)
 {
 	struct target *t = ctx;
 
-	if (q != Q)
-		return 0;
-	__atomic_store_n(&t->ended, false, __ATOMIC_SEQ_CST);
+	(void)lane;
 	t->leading = pthread_create(&t->leader, NULL, lead, t) == 0;
 	return t->leading ? 0 : -ENOMEM;
 }
 
-static void stop(void *ctx, unsigned int q)
+static void stop(void *ctx, unsigned int lane)
 {
 	struct target *t = ctx;
 
-	if (q == Q && t->leading)
+	(void)lane;
+	if (t->leading)
 		pthread_join(t->leader, NULL);
-	if (q == Q)
-		t->leading = false;
+	t->leading = false;
 }
 
 static void reset(void *ctx)
@@ -203,6 +200,7 @@ static void target_open(struct target *t, bool packed)
 	opts.fd = sock[1];
 	if (pthread_create(&t->thread, NULL, run, t) != 0 ||
 	    fe_connect(&t->fe, &opts) < 0 ||
+	    fe_ring_stop(t->fe, 0, NULL) < 0 ||
 	    fe_ring_stop(t->fe, Q, NULL) < 0)
 		fuzz_fail("can't connect");
 	t->base.p = t->fe->region[0].map;
@@ -343,8 +341,7 @@ static void write_stage(struct target *t, struct fe_ring *r, bool packed,
 static void settle(struct target *t, unsigned int before)
 {
 	for (int i = 0; i < PATIENCE; i++) {
-		if (__atomic_load_n(&t->ended, __ATOMIC_SEQ_CST) ||
-		    __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST) != before)
+		if (__atomic_load_n(&t->waits, __ATOMIC_SEQ_CST) != before)
 			return;
 		sched_yield();
 	}
