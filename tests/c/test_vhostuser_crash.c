@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -156,7 +157,7 @@ static void keep(int sock, unsigned int queues)
 				     0);
 		if (pid < 0)
 			_exit(2);
-		if (pid == 0)
+		if (pid == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0)
 			worker(arena, sock, queues);
 		if (!reap(pid, started))
 			break;
@@ -187,6 +188,8 @@ static int stage_open(unsigned int queues, const struct fe_opts *opts,
 	if (keeper < 0)
 		return -errno;
 	if (keeper == 0) {
+		/* A test that fails leaves nobody behind. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(sock[1]);
 		keep(sock[0], queues);
 	}
