@@ -375,12 +375,9 @@ static void write_bounds(FILE *f, const struct report *r)
 		   "by perf). create+unlink: "
 		   "openat2, statx and close for the descriptor that an "
 		   "unlinked file keeps, since a guest may still use it "
-		   "without having it open, and a thread of its own for the "
-		   "FORGET, so that nobody waits for the deletion of a large "
-		   "file: a kick and a switch more than the Rust server's, "
-		   "where one thread does both. readdirplus: a "
-		   "statx() of each entry, as in \"bare\". Two CPUs: waking "
-		   "one that idles, or not to sleep, which is CPU as well.\n",
+		   "without having it open. readdirplus: a statx() of each "
+		   "entry, as in \"bare\". Two CPUs: waking one that idles, or "
+		   "not to sleep, which is CPU as well.\n",
 		r->wake_us[1], r->wake_us[0]);
 }
 
