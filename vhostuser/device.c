@@ -31,6 +31,11 @@
 
 #include <linux/membarrier.h>
 
+/*
+ * A message often follows the answer to the last at once, on another processor:
+ * to look for it as long as that takes costs less than to sleep and be woken.
+ */
+#define LINGER_NS	30000
 /* A ring that was kicked and does not move for so long is looked into. */
 #define SUSPECT_MS	2000
 /* How often memory that chains still point into is tried again. */
@@ -359,6 +364,22 @@ static int run_message(struct vu_device *dev, int sock)
 	}
 }
 
+/* All messages, until none has come for a moment. 0, or why the loop ends. */
+static int run_messages(struct vu_device *dev, int sock)
+{
+	int64_t until = 0;
+	int r;
+
+	do {
+		if (__atomic_load_n(&dev->stop, __ATOMIC_ACQUIRE))
+			return -ESHUTDOWN;
+		r = run_message(dev, sock);
+		if (r > 0)
+			until = vu_now() + LINGER_NS;
+	} while (r > 0 || (r == 0 && until > vu_now()));
+	return r;
+}
+
 static int run_loop(struct vu_device *dev, int sock)
 {
 	struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
@@ -368,12 +389,9 @@ static int run_loop(struct vu_device *dev, int sock)
 
 	p[0].revents = POLLIN;
 	for (;;) {
-		do {
-			if (__atomic_load_n(&dev->stop, __ATOMIC_ACQUIRE))
-				return 0;
-			r = p[0].revents ? run_message(dev, sock) : 0;
-		} while (r > 0);
-		if (r == -ESHUTDOWN)
+		r = p[0].revents ? run_messages(dev, sock) : 0;
+		if (r == -ESHUTDOWN ||
+		    __atomic_load_n(&dev->stop, __ATOMIC_ACQUIRE))
 			return 0;
 		if (r < 0)
 			return r;
