@@ -151,9 +151,10 @@ void vu_lane_halt(struct vu_lane *l)
 void vu_lane_leave(struct vu_queue *q)
 {
 	struct vu_lane *l = q->lane;
+	bool led = l->led;	/* else all are being stopped */
 
 	vu_lane_halt(l);
-	for (unsigned int i = 0; i < l->nr; i++) {
+	for (unsigned int i = 0; led && i < l->nr; i++) {
 		struct vu_queue *other = l->queue[i];
 
 		if (other != q && other->running && vu_lane_join(other) < 0)

@@ -36,6 +36,9 @@ static void handshake(void)
 	CHECK_EQ(RIG_GET(rig.starts), 1);
 	CHECK_EQ(fe_set(rig.fe, VHU_RESET_OWNER, NULL, 0, NULL, 0), 0);
 	CHECK_EQ(fe_get(rig.fe, VHU_GET_FEATURES, &value), 0);
+	/* All rings stop: nobody was made to go on with the lane's other. */
+	CHECK_EQ(RIG_GET(rig.starts), 1);
+	CHECK_EQ(RIG_GET(rig.ends), 1);
 	CHECK_EQ(fe_stop(rig.fe), 0);
 	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_CONNECTED]), 1);
 	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_DRIVER]), 1);
