@@ -28,11 +28,11 @@
 /* A ring without a kick descriptor is looked at this often. */
 #define POLL_MS		1
 /*
- * A leader looks at an empty ring this long before it sleeps, since a driver
- * that runs on another processor often adds more at once: that saves its kick
- * and a thread's waking.
+ * A leader looks at empty rings this long before it sleeps, since a driver that
+ * runs on another processor often adds more at once: that saves its kick and a
+ * thread's waking. Longer than that costs, it would be no saving.
  */
-#define LINGER_NS	100000
+#define LINGER_NS	30000
 #define LINGER_LOOKS	8
 /*
  * Eight looks take half a microsecond. When they took as long as this, another
