@@ -86,7 +86,6 @@ struct fs_worker {
 	struct chain chain;
 	struct iovec iov[CHAIN_MAX_IOV];
 	bool leading;			/* still leads chain.queue */
-	bool hiprio;
 	/* the request, copied once */
 	struct fuse_in_header in;
 	struct iov_cursor readable;	/* behind what was copied */

@@ -316,7 +316,7 @@ static int decode(struct fs_worker *w, const struct request_op **found)
 		return -ENOSYS;
 	if (w->in.len < sizeof(w->in) || w->in.len > c->readable)
 		return -EINVAL;
-	if (w->hiprio && !(op->flags & R_HIPRIO))
+	if (c->queue == 0 && !(op->flags & R_HIPRIO))
 		return -EINVAL;
 	if (!(op->flags & R_ALWAYS) &&
 	    !__atomic_load_n(&w->fs->session->minor, __ATOMIC_ACQUIRE))
@@ -389,7 +389,6 @@ uint32_t request_run(struct fs_worker *w)
 	w->failed = false;
 	w->journal = NULL;
 	journal_running = w;
-	w->hiprio = w->chain.queue == 0;
 	ret = decode(w, &op);
 	if (w->chain.again && journal_condemned(w))
 		ret = -EIO;
