@@ -158,6 +158,7 @@ unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
  * requests closely: to wake a thread of their own costs more than most take.
  */
 #define CHAIN_LANE(queue)	((queue) ? (queue) - 1 : 0)
+#define CHAIN_LANES(queues)	((queues) > 1 ? (queues) - 1 : (queues))
 
 /*
  * A popped descriptor chain. The iovecs point into guest memory: the guest

@@ -440,7 +440,7 @@ int pool_open(struct fs_pool **out, struct fs *fs)
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
-	pool->nr_lanes = CHAIN_LANE(fs->queues - 1) + 1u;
+	pool->nr_lanes = CHAIN_LANES(fs->queues);
 	pool->lanes = aligned_alloc(_Alignof(struct pool_lane),
 				     pool->nr_lanes * sizeof(*pool->lanes));
 	if (!pool->lanes) {

@@ -145,12 +145,6 @@ static void settle_left(struct vu_device *dev)
 	s->left = false;
 }
 
-/* Of the queues that were opened. */
-static unsigned int nr_lanes(const struct vu_device *dev)
-{
-	return dev->nr_queues ? CHAIN_LANE(dev->nr_queues - 1) + 1 : 0;
-}
-
 int vu_open(struct vu_device **out, const struct vu_config *config)
 {
 	unsigned int n = config->request_queues + 1;
@@ -184,8 +178,6 @@ int vu_open(struct vu_device **out, const struct vu_config *config)
 		r = vu_bus_open();
 	for (unsigned int i = 0; i < n && r == 0; i++, dev->nr_queues++)
 		r = vu_queue_open(dev, i, &lists[i]);
-	for (unsigned int i = 0; i < nr_lanes(dev); i++)
-		vu_lane_open(dev, i);
 	if (r == 0 && dev->state->left)
 		settle_left(dev);
 	if (r == 0 && dev->state->connected)
@@ -218,7 +210,7 @@ void vu_stop(struct vu_device *dev)
 /** vu_device_stop() - stop all rings; lanes first, so that none is led again */
 void vu_device_stop(struct vu_device *dev)
 {
-	for (unsigned int i = 0; i < nr_lanes(dev); i++)
+	for (unsigned int i = 0; i < CHAIN_LANES(dev->nr_queues); i++)
 		vu_lane_halt(&dev->lane[i]);
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		vu_queue_stop(&dev->queue[i]);
@@ -491,7 +483,7 @@ void vu_close(struct vu_device *dev)
 	if (!dev)
 		return;
 	vu_mem_close(dev);
-	for (unsigned int i = 0; i < nr_lanes(dev); i++)
+	for (unsigned int i = 0; i < CHAIN_LANES(dev->nr_queues); i++)
 		vu_lane_close(&dev->lane[i]);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		struct vu_queue *q = &dev->queue[i];

@@ -488,7 +488,7 @@ struct vu_device {
 	struct vu_table *retired;
 	/* Atomic; which of taken[] and done[] new chains count in. */
 	unsigned int parity;
-	struct vu_lane lane[CHAIN_MAX_QUEUES - 1];
+	struct vu_lane lane[CHAIN_LANES(CHAIN_MAX_QUEUES)];
 	struct vu_queue queue[];
 };
 
@@ -552,7 +552,7 @@ int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
 void vu_bus_del(unsigned int slot);
 
 /* lane.c */
-void vu_lane_open(struct vu_device *dev, unsigned int lane);
+void vu_lane_open(struct vu_queue *q);
 void vu_lane_close(struct vu_lane *l);
 int vu_lane_prepare(struct vu_lane *l);
 int vu_lane_join(struct vu_queue *q);

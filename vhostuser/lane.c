@@ -29,20 +29,19 @@
 
 static const uint64_t one = 1;
 
-/** vu_lane_open() - a lane of a device whose queues exist */
-void vu_lane_open(struct vu_device *dev, unsigned int lane)
+/** vu_lane_open() - put a new queue into its lane, after those before it */
+void vu_lane_open(struct vu_queue *q)
 {
-	struct vu_lane *l = &dev->lane[lane];
+	unsigned int index = CHAIN_LANE(q->index);
+	struct vu_lane *l = &q->dev->lane[index];
 
-	l->dev = dev;
-	l->index = lane;
-	l->epoll = l->wake = -1;
-	for (unsigned int i = 0; i < dev->nr_queues; i++) {
-		if (CHAIN_LANE(i) != lane)
-			continue;
-		l->queue[l->nr++] = &dev->queue[i];
-		dev->queue[i].lane = l;
+	if (!l->nr) {
+		l->dev = q->dev;
+		l->index = index;
+		l->epoll = l->wake = -1;
 	}
+	l->queue[l->nr++] = q;
+	q->lane = l;
 }
 
 void vu_lane_close(struct vu_lane *l)

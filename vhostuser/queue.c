@@ -536,6 +536,7 @@ int vu_queue_open(struct vu_device *dev, unsigned int index,
 
 	q->dev = dev;
 	q->index = index;
+	vu_lane_open(q);
 	q->st = &dev->state->vring[index];
 	area = (void *)(dev->rings + index * VU_RING_STRIDE);
 	q->inflight = &area->inflight;
