@@ -81,15 +81,18 @@ static bool ring_look(struct vu_queue *q)
 	return q->packed ? vu_packed_look(q) : vu_split_look(q);
 }
 
-/* Ask for a kick; whether there is something to pop by now. */
-static bool lane_arm(struct vu_lane *l)
+/*
+ * Whether there is something to pop, by @ask of each queue: ring_look(), or
+ * ring_arm(), which asks for a kick as well.
+ */
+static inline bool lane_any(struct vu_lane *l, bool (*ask)(struct vu_queue *q))
 {
-	bool some = false;
+	bool any = false;
 
 	for (unsigned int i = 0; i < l->nr; i++)
 		if (vu_queue_live(l->queue[i]))
-			some |= ring_arm(l->queue[i]);
-	return some;
+			any |= ask(l->queue[i]);
+	return any;
 }
 
 static void lane_disarm(struct vu_lane *l)
@@ -97,17 +100,6 @@ static void lane_disarm(struct vu_lane *l)
 	for (unsigned int i = 0; i < l->nr; i++)
 		if (vu_queue_live(l->queue[i]))
 			ring_disarm(l->queue[i]);
-}
-
-/* Whether there is something to pop, without asking for a kick. */
-static bool lane_look(struct vu_lane *l)
-{
-	bool some = false;
-
-	for (unsigned int i = 0; i < l->nr; i++)
-		if (vu_queue_live(l->queue[i]))
-			some |= ring_look(l->queue[i]);
-	return some;
 }
 
 /* How long to sleep, in ms: a ring without a kick has to be looked at. */
@@ -162,7 +154,7 @@ static bool lane_linger(struct vu_lane *l)
 	int64_t now, before, until;
 
 	/* What came while we worked, or signalled, took no waiting. */
-	if (lane_look(l))
+	if (lane_any(l, ring_look))
 		return true;
 	if (!habit_due(&l->linger))
 		return false;
@@ -172,7 +164,7 @@ static bool lane_linger(struct vu_lane *l)
 		before = now;
 		for (int i = 0; i < LINGER_LOOKS && !came; i++) {
 			processor_pause();
-			came = lane_look(l);
+			came = lane_any(l, ring_look);
 		}
 		now = vu_now();
 		torn = now - before > LINGER_TORN_NS;
@@ -198,13 +190,13 @@ int vu_wait(struct vu_lane *l)
 	for (;;) {
 		if (vu_lane_over(l))
 			return -ESHUTDOWN;
-		if (lane_arm(l))
+		if (lane_any(l, ring_arm))
 			break;
 		if (!watched)
 			vu_watch_begin(l->dev);
 		watched = true;
 		n = epoll_wait(l->epoll, ev, ARRAY_SIZE(ev), lane_timeout(l));
-		if (lane_look(l))
+		if (lane_any(l, ring_look))
 			break;
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.ptr)
