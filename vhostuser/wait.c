@@ -28,11 +28,14 @@
 /* A ring without a kick descriptor is looked at this often. */
 #define POLL_MS		1
 /*
- * A leader looks at empty rings this long before it sleeps, since a driver that
- * runs on another processor often adds more at once: that saves its kick and a
- * thread's waking. Longer than that costs, it would be no saving.
+ * A leader looks at empty rings before it sleeps, since a driver that runs on
+ * another processor often adds more at once: that saves its kick and a thread's
+ * waking. It does so for as long as it worked just now, which a driver needs
+ * about as well for as many answers: not less than those wakings cost, and not
+ * for ever.
  */
-#define LINGER_NS	30000
+#define LINGER_MIN_NS	30000
+#define LINGER_MAX_NS	100000
 #define LINGER_LOOKS	8
 /*
  * Eight looks take half a microsecond. When they took as long as this, another
@@ -147,6 +150,15 @@ static void set_beside(struct vu_lane *l, bool beside)
 		vu_store(&l->queue[i]->beside, beside);
 }
 
+static int64_t linger_until(const struct vu_lane *l, int64_t now)
+{
+	int64_t worked = now - l->found;
+
+	if (worked < LINGER_MIN_NS)
+		return now + LINGER_MIN_NS;
+	return now + (worked < LINGER_MAX_NS ? worked : LINGER_MAX_NS);
+}
+
 /* Look on for a moment, with no kicks wanted; whether something came. */
 static bool lane_linger(struct vu_lane *l)
 {
@@ -159,7 +171,7 @@ static bool lane_linger(struct vu_lane *l)
 	if (!habit_due(&l->linger))
 		return false;
 	now = vu_now();
-	until = now + LINGER_NS;
+	until = linger_until(l, now);
 	do {
 		before = now;
 		for (int i = 0; i < LINGER_LOOKS && !came; i++) {
@@ -171,6 +183,7 @@ static bool lane_linger(struct vu_lane *l)
 	} while (!came && !torn && !vu_lane_over(l) && now < until);
 	habit_learn(&l->linger, came && !torn);
 	set_beside(l, came && !torn);
+	l->found = now;
 	return came;
 }
 
@@ -203,5 +216,7 @@ int vu_wait(struct vu_lane *l)
 				queue_suspect(ev[i].data.ptr);
 	}
 	lane_disarm(l);
+	if (!l->linger.skip)
+		l->found = vu_now();
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "vhostuser/ring.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +20,7 @@
 
 /* A split ring without a connection, and its lane. */
 struct ring {
+	struct vu_device dev;
 	struct vu_lane lane;
 	struct vu_queue q;
 	struct vu_vring_state st;
@@ -52,6 +54,8 @@ static struct ring *ring_new(void)
 	r->q.avail_event = &r->avail_event;
 	r->q.moved = r->q.live = true;
 	r->q.lane = &r->lane;
+	r->dev.watching = true;
+	r->lane.dev = &r->dev;
 	r->lane.queue[0] = &r->q;
 	r->lane.nr = 1;
 	r->lane.epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -103,11 +107,43 @@ static void linger_in_vain(void)
 	ring_free(r);
 }
 
+/* Adds a chain, once it is asked for a kick. */
+static void *driver(void *arg)
+{
+	const uint64_t one = 1;
+	struct ring *r = arg;
+
+	while (__atomic_load_n(&r->avail_event, __ATOMIC_ACQUIRE))
+		usleep(100);
+	__atomic_store_n(&r->avail[1], 1, __ATOMIC_RELEASE);
+	return write(r->kick, &one, sizeof(one)) < 0 ? NULL : arg;
+}
+
+/* When work was found is noted only where the next wait may linger as long. */
+static void note_found(void)
+{
+	for (unsigned int skip = 1; skip <= 2; skip++) {
+		struct ring *r = ring_new();
+		pthread_t thread;
+		void *kicked;
+
+		r->lane.linger.skip = skip;
+		r->avail_event = 77;
+		CHECK_EQ(pthread_create(&thread, NULL, driver, r), 0);
+		CHECK_EQ(vu_wait(&r->lane), 0);
+		pthread_join(thread, &kicked);
+		CHECK(kicked != NULL);
+		CHECK_EQ(r->lane.found != 0, skip == 1);
+		ring_free(r);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "a look for free", free_look },
 		{ "lingering in vain", linger_in_vain },
+		{ "when work was found", note_found },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
