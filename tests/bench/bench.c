@@ -306,6 +306,10 @@ static int run_dir(const struct options *o, struct report *r, const char *dir)
 		if (us > 0 && (r->listen_us[c] <= 0 || us < r->listen_us[c]))
 			r->listen_us[c] = us;
 	}
+	if (r->create_us <= 0) {
+		r->create_us = create_cost(tree.path);
+		r->create_fs = fs_name(tree.path);
+	}
 	for (enum placement p = ONE_CPU; p < PLACEMENTS; p++) {
 		if (!(o->placements >> p & 1))
 			continue;

@@ -97,6 +97,8 @@ void floor_close(struct link *link);
 
 /* CPU that a sleeper spends on being woken and answering, us; 0: unknown. */
 double wake_cost(bool process);
+/* CPU of the system calls that create+unlink is, us; 0: unknown. */
+double create_cost(const char *path);
 
 /* ---- workloads ---------------------------------------------------------- */
 
@@ -219,6 +221,8 @@ struct report {
 	double handshake_us[PLACEMENTS][MAX_CONTENDERS];
 	double pss_kib[MAX_CONTENDERS];
 	double wake_us[2];		/* of a thread, of a process */
+	double create_us;		/* system calls of create+unlink, ... */
+	const char *create_fs;		/* ... on this file system */
 	double load;			/* the machine's, before */
 	unsigned int rounds, ms;
 };

@@ -372,13 +372,14 @@ static void write_bounds(FILE *f, const struct report *r)
 		   "nine tenths of the CPU are the kernel's. getattr x64: "
 		   "0.15 µs are our own code's, spread thin: no function has "
 		   "a tenth of that but the one that loads descriptors (both "
-		   "by perf). create+unlink: "
-		   "openat2, statx and close for the descriptor that an "
-		   "unlinked file keeps, since a guest may still use it "
-		   "without having it open. readdirplus: a statx() of each "
-		   "entry, as in \"bare\". Two CPUs: waking one that idles, or "
-		   "not to sleep, which is CPU as well.\n",
-		r->wake_us[1], r->wake_us[0]);
+		   "by perf). create+unlink: its system calls alone are "
+		   "%.1f µs on %s, with openat2, statx and close for the "
+		   "descriptor that an unlinked file keeps, since a guest may "
+		   "still use it without having it open. readdirplus: a "
+		   "statx() of each entry, as in \"bare\". Two CPUs: waking "
+		   "one that idles, or not to sleep, which is CPU as well.\n",
+		r->wake_us[1], r->wake_us[0], r->create_us,
+		r->create_fs ? r->create_fs : "no file system");
 }
 
 int report_write(const struct report *r, const char *path)

@@ -1,28 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a waking costs, on one CPU: a server that sleeps between two requests
- * pays for it whatever the request is, and no code of its own can change that.
+ * What bounds a server, whatever its code is. Both on one CPU.
  *
- * A sleeper waits as our leaders do (an edge-triggered epoll instance) and
- * answers through an eventfd; there is no work in between. As a thread it
- * shares its memory with who wakes it, as the floors do; as a process it does
- * not, as all servers, and each switch changes the address space as well.
+ * A waking: who sleeps between two requests pays for it at each. A sleeper
+ * waits as our leaders do (an edge-triggered epoll instance) and answers
+ * through an eventfd; there is no work in between. As a thread it shares its
+ * memory with who wakes it, as the floors do; as a process it does not, as all
+ * servers, and each switch changes the address space as well.
+ *
+ * The system calls of create+unlink: those that vmshare makes, and the floors
+ * do not all make, without any server around them.
  */
 
 #include "tests/bench/bench.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TIMES 20000
+#define CREATES 5000
+#define NAME "created"
 
 struct sleeper {
 	int kick, call, epoll;
@@ -108,4 +117,53 @@ double wake_cost(bool process)
 	close(s->epoll);
 	munmap(s, sizeof(*s));
 	return us;
+}
+
+/* ---- create+unlink ------------------------------------------------------ */
+
+static int open_below(int dir, uint64_t flags, uint64_t mode)
+{
+	struct open_how how = {
+		.flags = flags | O_NOFOLLOW | O_CLOEXEC, .mode = mode,
+		.resolve = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
+			   RESOLVE_BENEATH,
+	};
+
+	return (int)syscall(SYS_openat2, dir, NAME, &how, sizeof(how));
+}
+
+static bool look_at(int fd, unsigned int mask)
+{
+	struct statx st;
+
+	return statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW |
+		     AT_NO_AUTOMOUNT, mask, &st) == 0;
+}
+
+/* CREATE, RELEASE, UNLINK with a descriptor for who has it open, FORGET. */
+static bool create_once(int dir)
+{
+	int fd = open_below(dir, O_RDWR | O_CREAT | O_EXCL | O_NOCTTY |
+			    O_NONBLOCK, 0644);
+	bool well = fd >= 0 && look_at(fd, STATX_BASIC_STATS | STATX_BTIME);
+
+	close(fd);
+	fd = open_below(dir, O_PATH, 0);
+	well &= fd >= 0 && look_at(fd, STATX_TYPE | STATX_INO | STATX_BTIME);
+	well &= unlinkat(dir, NAME, 0) == 0;
+	close(fd);
+	return well;
+}
+
+double create_cost(const char *path)
+{
+	int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	uint64_t start = thread_ns();
+	bool well = dir >= 0;
+
+	for (int i = 0; i < CREATES && well; i++)
+		well = create_once(dir);
+	start = thread_ns() - start;
+	close(dir);
+	return well ? (double)start / CREATES / 1e3 : 0;
 }
