@@ -14,6 +14,8 @@ struct confining {
 	struct fs_place *place;
 	char *why;
 	size_t why_size;
+	bool becomes;		/* root is to be another user, for squash */
+	int maps;		/* O_PATH of a procfs for its id map, or -1 */
 	bool fatal;		/* nothing less would do */
 	const char *step;	/* that failed, without the errno's words */
 };

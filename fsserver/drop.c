@@ -4,12 +4,17 @@
  * capabilities. All of it is irrevocable and inherited by what it forks.
  *
  * Landlock is the layer that still holds where no namespaces are to be had. It
- * restricts opening, creating, removing and renaming to the share's tree (and
- * reading to the private procfs), but knows nothing of stat, chmod, xattrs and
- * utimes: for those the name checks and openat2() are the boundary then. It is
- * used from its third version on: before that a rename between directories
- * fails with EXDEV, and truncation is free. With inode-handles=on it is left
- * out: it can't tell where a file belongs that was opened by handle.
+ * then restricts opening, creating, removing and renaming to the share's tree,
+ * but knows nothing of stat, chmod, xattrs and utimes: for those the name
+ * checks and openat2() are the boundary. It is used from its third version on:
+ * before that a rename between directories fails with EXDEV, and truncation is
+ * free. With inode-handles=on it is left out: it can't tell where a file
+ * belongs that was opened by handle.
+ *
+ * To allow an open it walks from the file up to the share, 0.1 us a level and
+ * a fifth of a shallow open at least. Where namespaces leave nothing else to be
+ * opened but a procfs that can't be written, it is not asked that: there it
+ * keeps the process from running programs and from devices, network, signals.
  *
  * The C library knows neither system calls nor structures of the versions
  * that are used here, so they are defined below, after the kernel's UAPI.
@@ -31,6 +36,7 @@
 #define LL_EXECUTE	(1ull << 0)
 #define LL_READ_FILE	(1ull << 2)
 #define LL_READ_DIR	(1ull << 3)
+#define LL_REFER	(1ull << 13)
 #define LL_ABI3_FS	((1ull << 15) - 1)	/* up to TRUNCATE */
 #define LL_IOCTL_DEV	(1ull << 15)		/* ABI 5 */
 #define LL_NET_TCP	3ull			/* ABI 4: bind, connect */
@@ -140,11 +146,26 @@ static int add_rule(int ruleset, int dir, uint64_t allowed)
 		       &rule, 0) ? -errno : 0;
 }
 
+/* What it decides about, and what of that is allowed in the share's tree. */
+static void landlock_rights(const struct confining *c, uint64_t *handled,
+			    uint64_t *allowed)
+{
+	*handled = LL_ABI3_FS;
+	*allowed = c->o->readonly ? LL_READ_FILE | LL_READ_DIR :
+				    LL_ABI3_FS & ~LL_EXECUTE;
+	if (c->place->layers[FS_LAYER_NAMESPACES].state == FS_LAYER_ON &&
+	    c->place->private_proc) {
+		/* Renames between directories it refuses unless told. */
+		*handled = LL_EXECUTE | LL_REFER;
+		*allowed = LL_REFER;
+	}
+}
+
 int drop_landlock(struct confining *c)
 {
 	struct fs_layer *layer = &c->place->layers[FS_LAYER_LANDLOCK];
-	struct ll_ruleset set = { .fs = LL_ABI3_FS };
-	uint64_t allowed = LL_ABI3_FS & ~LL_EXECUTE;
+	struct ll_ruleset set = { 0 };
+	uint64_t allowed;
 	int ruleset, err;
 	long abi;
 
@@ -159,23 +180,19 @@ int drop_landlock(struct confining *c)
 	if (abi < LL_MIN_ABI)
 		return unavailable(layer, EOPNOTSUPP,
 				   "older than version 3 (Linux 6.2)");
+	landlock_rights(c, &set.fs, &allowed);
 	if (abi >= 4)
 		set.net = LL_NET_TCP;
 	if (abi >= 5)
 		set.fs |= LL_IOCTL_DEV;
 	if (abi >= 6)
 		set.scoped = LL_SCOPED;
-	if (c->o->readonly)
-		allowed = LL_READ_FILE | LL_READ_DIR;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &set,
 			       abi >= 6 ? sizeof(set) : abi >= 4 ? 16 : 8, 0);
 	if (ruleset < 0)
 		return unavailable(layer, errno, "creating a rule set failed");
+	/* The host's procfs is not opened. */
 	err = add_rule(ruleset, c->place->root, allowed);
-	/* Own descriptors and their locks; the host's procfs is not opened. */
-	if (!err && c->place->proc >= 0 && c->place->private_proc)
-		err = add_rule(ruleset, c->place->proc,
-			       LL_READ_FILE | LL_READ_DIR);
 	if (!err && syscall(SYS_landlock_restrict_self, ruleset, 0))
 		err = -errno;
 	close(ruleset);

@@ -119,7 +119,7 @@ const char *fs_layer_left(enum fs_layer_id id);
 struct fs_place {
 	int root;		/* O_PATH of the share's root */
 	int proc;		/* O_PATH of a procfs, or -1 */
-	bool private_proc;	/* of its own, with nothing but processes */
+	bool private_proc;	/* its own: only processes, only to be read */
 	bool userns;		/* in a user namespace of its own */
 	uint32_t uid, gid;	/* the server's own on the host */
 	struct fs_layer layers[FS_LAYER_COUNT];

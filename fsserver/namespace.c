@@ -429,17 +429,28 @@ static int restrict_mounts(struct confining *c, int root)
 	return remount_all(c->place->proc, "/proc", c->o->readonly);
 }
 
-/*
- * The procfs goes over the old one and stays held by its descriptor alone. In
- * a container that hides parts of /proc a new one is refused: then the old.
- */
-static int open_proc(struct fs_place *place)
+static bool mount_proc(unsigned long how)
 {
-	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | how;
 
-	place->private_proc =
-		!mount("proc", "/proc", "proc", flags, "subset=pid") ||
-		(errno == EINVAL && !mount("proc", "/proc", "proc", flags, ""));
+	return !mount("proc", "/proc", "proc", flags, "subset=pid") ||
+	       (errno == EINVAL && !mount("proc", "/proc", "proc", flags, ""));
+}
+
+/*
+ * The procfs goes over the old one and stays held by its descriptor alone: own
+ * descriptors and their locks, to be read. In a container that hides parts of
+ * /proc a new one is refused: then the old.
+ */
+static int open_proc(struct confining *c)
+{
+	struct fs_place *place = c->place;
+
+	if (c->becomes) {	/* one to be written goes below it */
+		mount_proc(0);
+		c->maps = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	place->private_proc = mount_proc(MS_RDONLY);
 	place->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return place->proc < 0 ? -errno : 0;
 }
@@ -479,7 +490,7 @@ static int ns_join(struct confining *c)
 	if (unshare(CLONE_NEWNS) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return enter_step(c, errno, "making namespaces");
-	err = open_proc(c->place);
+	err = open_proc(c);
 	if (err)
 		return enter_step(c, -err, "opening /proc");
 	for (int i = FS_JOIN_MNT; i < FS_JOIN_COUNT; i++)
@@ -528,7 +539,7 @@ int ns_enter(struct confining *c)
 	dir = confine_open_dir(c);	/* in this mount namespace */
 	if (dir < 0)
 		return dir;
-	err = open_proc(c->place);
+	err = open_proc(c);
 	if (err) {
 		close(dir);
 		return enter_step(c, -err, "opening /proc");
@@ -558,7 +569,7 @@ int ns_enter(struct confining *c)
 
 int ns_become(struct confining *c, uid_t uid, gid_t gid)
 {
-	int err;
+	int proc = c->maps < 0 ? c->place->proc : c->maps, err;
 
 	if (setgroups(0, NULL) || setresgid(gid, gid, gid) ||
 	    setresuid(uid, uid, uid))
@@ -567,9 +578,9 @@ int ns_become(struct confining *c, uid_t uid, gid_t gid)
 	/* There it may read its files whatever their mode says. No such
 	 * namespace is no failure; one without a map would be. */
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	if (c->place->proc < 0 || unshare(CLONE_NEWUSER))
+	if (proc < 0 || unshare(CLONE_NEWUSER))
 		return 0;
-	err = map_self(c->place->proc, uid, gid);
+	err = map_self(proc, uid, gid);
 	if (err)
 		return enter_step(c, -err, "writing the id map");
 	c->place->userns = true;

@@ -5,8 +5,8 @@
  *
  *   names, openat2	in the request decoder; nothing to do here
  *   namespaces		namespace.c; else chroot(2) for root; else nothing
- *   descriptors	all but those that the caller asked to keep
  *   another user	squash=UID[:GID] by root: it becomes that user
+ *   descriptors	all but those that the caller asked to keep
  *   no_new_privs, Landlock, capabilities	drop.c
  *   seccomp		later, when all is set up: seccomp.c
  *
@@ -236,12 +236,10 @@ static int check_options(struct confining *c)
 
 static int drop_user(struct confining *c)
 {
-	const struct fs_options *o = c->o;
 	int err = 0;
 
-	if (o->squash_set && o->access != FS_ACCESS_PASSTHROUGH && !geteuid() &&
-	    o->squash_uid)
-		err = ns_become(c, o->squash_uid, o->squash_gid);
+	if (c->becomes)
+		err = ns_become(c, c->o->squash_uid, c->o->squash_gid);
 	else if (!geteuid() && setgroups(0, NULL) && errno != EPERM)
 		err = confine_fail(c, errno, "dropping groups: %m");
 	c->place->uid = geteuid();
@@ -311,7 +309,12 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	       unsigned int nr_keep, struct fs_place *place, char *why,
 	       size_t why_size)
 {
-	struct confining c = { o, place, why, why_size, false, NULL };
+	struct confining c = {
+		.o = o, .place = place, .why = why, .why_size = why_size,
+		.becomes = o->squash_set && o->squash_uid && !geteuid() &&
+			   o->access != FS_ACCESS_PASSTHROUGH,
+		.maps = -1,
+	};
 	int err;
 
 	memset(place, 0, sizeof(*place));
@@ -320,14 +323,15 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	if (!err)
 		err = enter(&c);
 	if (!err)
+		err = drop_user(&c);
+	if (!err)
 		err = drop_descriptors(place, keep, nr_keep);
 	if (err)
 		return err;
 	drop_limits();
 	umask(0);
 	probe_kernel(&c);
-	err = drop_user(&c);
-	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		err = confine_fail(&c, errno, "setting no_new_privs: %m");
 	if (!err)
 		err = drop_landlock(&c);

@@ -76,6 +76,8 @@ static const char *look_namespaces(const struct fs_place *p)
 	EXPECT(reads(p->root, dots) == -ENOENT);
 	EXPECT(reads(p->proc, "../file") < 0);
 	EXPECT(reads(p->proc, "meminfo") == -ENOENT);
+	EXPECT(openat(p->proc, "self/comm", O_WRONLY | O_CLOEXEC) < 0 &&
+	       errno == EROFS);
 	EXPECT(reads(p->root, "link") == -ELOOP ||
 	       reads(p->root, "link") == -ENOENT);
 	EXPECT(reads(p->root, "null") == -EACCES);
@@ -144,6 +146,18 @@ static const char *look_none(const struct fs_place *p)
 	return look_common(p);
 }
 
+/* Namespaces, but only the procfs of whoever made the container. */
+static const char *look_hidden(const struct fs_place *p)
+{
+	EXPECT(!p->private_proc);
+	EXPECT(p->layers[FS_LAYER_NAMESPACES].state == FS_LAYER_ON);
+	EXPECT(reads(AT_FDCWD, "/etc/passwd") == -ENOENT);
+	EXPECT(reads(p->proc, "meminfo") == -EACCES);
+	EXPECT(openat(p->proc, "self/comm", O_WRONLY | O_CLOEXEC) < 0 &&
+	       errno == EACCES);
+	return look_common(p);
+}
+
 static const char *look_chroot(const struct fs_place *p)
 {
 	EXPECT(reads(AT_FDCWD, "/etc/passwd") == -ENOENT);
@@ -161,6 +175,14 @@ static int in_chroot(void)
 	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	       mount("/", "/mnt", NULL, MS_BIND | MS_REC, NULL) ||
 	       chroot("/mnt") || chdir("/");
+}
+
+/* A container hides parts of /proc by mounts on it: no new one is to be had. */
+static int with_hidden_proc(void)
+{
+	return unshare(CLONE_NEWNS) ||
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	       mount("none", "/proc/sys", "tmpfs", MS_RDONLY, "");
 }
 
 /* Another file system below the share. */
@@ -324,6 +346,18 @@ static void test_fallback(void)
 		  "making a user namespace: Operation not permitted");
 }
 
+/* Then Landlock alone keeps the host's procfs shut. */
+static void test_hidden_proc(void)
+{
+	struct scene s = scene_of(USER);
+
+	s.before = with_hidden_proc;
+	s.look = look_hidden;
+	play(&s);
+	CHECK_PLAYED();
+	CHECK_EQ(report.place.layers[FS_LAYER_LANDLOCK].state, FS_LAYER_ON);
+}
+
 static void test_inode_handles(void)
 {
 	struct scene s = scene_of(0);
@@ -453,6 +487,7 @@ int main(int argc, char **argv)
 		{ "none", test_none },
 		{ "chroot", test_chroot },
 		{ "fallback", test_fallback },
+		{ "hidden_proc", test_hidden_proc },
 		{ "inode_handles", test_inode_handles },
 		{ "messages", test_messages },
 		{ "mapped", test_mapped },
