@@ -18,9 +18,11 @@
 
 #define NUM 8
 
+/* Nobody watches it. */
+static struct vu_device device = { .watching = true };
+
 /* A split ring without a connection, and its lane. */
 struct ring {
-	struct vu_device dev;
 	struct vu_lane lane;
 	struct vu_queue q;
 	struct vu_vring_state st;
@@ -54,8 +56,7 @@ static struct ring *ring_new(void)
 	r->q.avail_event = &r->avail_event;
 	r->q.moved = r->q.live = true;
 	r->q.lane = &r->lane;
-	r->dev.watching = true;
-	r->lane.dev = &r->dev;
+	r->lane.dev = &device;
 	r->lane.queue[0] = &r->q;
 	r->lane.nr = 1;
 	r->lane.epoll = epoll_create1(EPOLL_CLOEXEC);
