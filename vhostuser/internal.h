@@ -440,7 +440,7 @@ struct vu_lane {
 	/* The leader's. */
 	unsigned int turn;		/* queue that is asked first */
 	struct vu_habit linger;
-	int64_t found;		/* when there was work; kept if it lingers next */
+	int64_t found;		/* when work was, if it may linger next */
 };
 
 static inline bool vu_lane_over(const struct vu_lane *l)
