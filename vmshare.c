@@ -588,11 +588,13 @@ static int serve_share(const struct config *c, struct server *sv,
 
 static int serve(const struct config *c)
 {
-	struct findings found = {.count = 0};
+	struct findings found;
 	struct guardian *guardian = NULL;
 	struct server sv;
-	int status = check_run(c, NULL, &found);
+	int status;
 
+	findings_init(&found);
+	status = check_run(c, NULL, &found);
 	findings_print(&found, false);
 	if (status)
 		return status;

@@ -292,6 +292,15 @@ int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
 /** arena_release() - give whole pages of [@mem, @mem + @len) back, zeroed */
 void arena_release(struct arena *arena, void *mem, uint64_t len);
 
+/* ---- pages: zeroed memory that is used only where it is touched --------- */
+
+/*
+ * For tables that are mostly empty. calloc() is not: it wipes what comes from
+ * memory that the heap had before, and so touches all of it.
+ */
+void *pages_alloc(size_t size);	/* NULL: no memory, or no address space */
+void pages_free(void *mem, size_t size);	/* NULL is fine */
+
 /* ---- stats: counts that others may look at while they change ------------ */
 
 #define STATS_OPS	64	/* by the consumer's numbers; 0: all others */

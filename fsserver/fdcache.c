@@ -251,7 +251,7 @@ int fdcache_open(struct fs *fs)
 		c->budget = fs->options.open_files;
 	c->floor = c->budget / 4 < 64 ? c->budget / 4 : 64;
 	c->room = c->budget + SLACK;
-	c->slots = calloc(c->room, sizeof(*c->slots));
+	c->slots = pages_alloc(c->room * sizeof(*c->slots));
 	if (!c->slots)
 		return -ENOMEM;
 	pthread_mutex_init(&c->lock, NULL);
@@ -299,7 +299,7 @@ void fdcache_close(struct fs *fs)
 
 	if (!c->slots)
 		return;
-	free(c->slots);
+	pages_free(c->slots, c->room * sizeof(*c->slots));
 	c->slots = NULL;
 	pthread_mutex_destroy(&c->lock);
 }

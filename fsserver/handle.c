@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define HANDLES_VERSION	1
@@ -362,12 +361,9 @@ int handles_open(struct fs *fs)
 	if (err)
 		return err;
 	t->dirs_size = size / sizeof(*t->mem) * sizeof(struct fs_dir *);
-	t->dirs = mmap(NULL, t->dirs_size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t->dirs == MAP_FAILED) {
-		t->dirs = NULL;
+	t->dirs = pages_alloc(t->dirs_size);
+	if (!t->dirs)
 		return -ENOMEM;
-	}
 	err = slab_claim(t->slab, 1, 0);
 	if (!err && !fresh)
 		err = adopt(fs);
@@ -381,8 +377,7 @@ void handles_close(struct fs *fs)
 	if (!t)
 		return;
 	handles_drop_all(fs);
-	if (t->dirs)
-		munmap(t->dirs, t->dirs_size);
+	pages_free(t->dirs, t->dirs_size);
 	slab_close(t->slab);
 	pthread_mutex_destroy(&t->lock);
 	free(t);

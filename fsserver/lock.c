@@ -41,7 +41,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define LOCKS_VERSION	2
@@ -620,9 +619,8 @@ int lock_open(struct fs *fs)
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	l->live = mmap(NULL, LIVE_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (l->live == MAP_FAILED) {
+	l->live = pages_alloc(LIVE_SIZE);
+	if (!l->live) {
 		free(l);
 		return -ENOMEM;
 	}
@@ -679,7 +677,7 @@ void lock_close(struct fs *fs)
 	if (!l)
 		return;
 	pthread_mutex_destroy(&l->lock);
-	munmap(l->live, LIVE_SIZE);
+	pages_free(l->live, LIVE_SIZE);
 	free(l);
 	fs->locks = NULL;
 }

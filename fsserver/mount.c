@@ -83,7 +83,7 @@ static uint64_t dev_number(uint32_t major, uint32_t minor)
 
 int mounts_open(struct fs *fs)
 {
-	struct fs_mounts *m = calloc(1, sizeof(*m));
+	struct fs_mounts *m = pages_alloc(sizeof(*m));
 	struct statx stx;
 	int err;
 
@@ -91,7 +91,7 @@ int mounts_open(struct fs *fs)
 		return -ENOMEM;
 	err = fs_statx(fs->place.root, "", FS_STATX_KEY, &stx);
 	if (err) {
-		free(m);
+		pages_free(m, sizeof(*m));
 		return err;
 	}
 	m->root_dev = dev_number(stx.stx_dev_major, stx.stx_dev_minor);
@@ -107,7 +107,7 @@ void mounts_close(struct fs *fs)
 	if (!m)
 		return;
 	pthread_mutex_destroy(&m->lock);
-	free(m);
+	pages_free(m, sizeof(*m));
 }
 
 /* The entry, or the free one where it would be, or NULL; with the lock. */

@@ -27,7 +27,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define NODES_CHUNK	512u
@@ -600,13 +599,8 @@ static int nodes_map(struct fs *fs, struct fs_nodes *t, bool *fresh)
 	t->buckets_size = size / sizeof(*t->mem) * sizeof(*t->buckets);
 	if (t->buckets_size < 2 * MIN_BUCKETS * sizeof(*t->buckets))
 		return -ENOSPC;
-	t->buckets = mmap(NULL, t->buckets_size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t->buckets == MAP_FAILED) {
-		t->buckets = NULL;
-		return -ENOMEM;
-	}
-	return 0;
+	t->buckets = pages_alloc(t->buckets_size);
+	return t->buckets ? 0 : -ENOMEM;
 }
 
 /* Old kernels do not have it, and some containers do not allow it. */
@@ -637,6 +631,7 @@ int nodes_open(struct fs *fs)
 	t->openat2 = !err && has_openat2(fs);
 	if (!err)
 		err = nodes_map(fs, t, &fresh);
+	t->adopted = !fresh;
 	if (!err)
 		err = fresh ? make_root(fs) : adopt(t);
 	if (!err && !fresh)
@@ -668,7 +663,7 @@ void nodes_settle(struct fs *fs)
 {
 	struct fs_nodes *t = fs->nodes;
 
-	for (uint32_t slot = NODE_ROOT + 1; slot < t->top; slot++)
+	for (uint32_t slot = NODE_ROOT + 1; t->adopted && slot < t->top; slot++)
 		if (t->mem[slot].ref && !t->mem[slot].lookups)
 			node_try_reap(fs, slot);
 }
@@ -684,8 +679,7 @@ void nodes_close(struct fs *fs)
 		nodes_drop_all(fs);
 	mounts_close(fs);
 	fdcache_close(fs);
-	if (t->buckets)
-		munmap(t->buckets, t->buckets_size);
+	pages_free(t->buckets, t->buckets_size);
 	slab_close(t->slab);
 	names_close(t->names);
 	pthread_mutex_destroy(&t->lock);

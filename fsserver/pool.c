@@ -32,7 +32,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,13 +62,10 @@ static struct pool_thread *thread_alloc(struct fs_pool *pool)
 {
 	struct pool_thread *t;
 	pthread_condattr_t attr;
-	void *mem;
 
-	mem = mmap(NULL, sizeof(*t) + FS_SCRATCH, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED)
+	t = pages_alloc(sizeof(*t) + FS_SCRATCH);
+	if (!t)
 		return NULL;
-	t = mem;
 	t->pool = pool;
 	t->w.fs = pool->fs;
 	t->w.chain.iov = t->w.iov;
@@ -84,7 +80,7 @@ static struct pool_thread *thread_alloc(struct fs_pool *pool)
 static void thread_free(struct pool_thread *t)
 {
 	pthread_cond_destroy(&t->wake);
-	munmap(t, sizeof(*t) + FS_SCRATCH);
+	pages_free(t, sizeof(*t) + FS_SCRATCH);
 }
 
 /* All but what a fault in this very thread raises. */

@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define NO_CHUNK	UINT32_MAX
 #define MAX_CLASSES	32
@@ -107,9 +106,8 @@ int slab_open(struct slab **slab, struct arena *arena, void *mem,
 		s->room[i] = NO_CHUNK;
 	s->meta_size = sizeof(struct slab_chunk) + units / 8;
 	s->meta_total = s->meta_size * chunks;
-	s->meta = mmap(NULL, s->meta_total, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (s->meta == MAP_FAILED) {
+	s->meta = pages_alloc(s->meta_total);
+	if (!s->meta) {
 		free(s);
 		return -ENOMEM;
 	}
@@ -121,7 +119,7 @@ void slab_close(struct slab *slab)
 {
 	if (!slab)
 		return;
-	munmap(slab->meta, slab->meta_total);
+	pages_free(slab->meta, slab->meta_total);
 	free(slab);
 }
 

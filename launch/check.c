@@ -26,6 +26,11 @@
 #define FEW_FILES 4096 /* fewer descriptors are worth a word */
 #define MAX_SLOTS 28   /* of a PCI root bus, less what is built in */
 
+void findings_init(struct findings *found)
+{
+	found->count = found->nr_layers = 0;
+}
+
 void findings_add(struct findings *found, int status, const char *hint,
 		  const char *fmt, ...)
 {

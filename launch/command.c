@@ -192,12 +192,13 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 int command_vm(int argc, char **argv, command_run_fn *run,
 	       check_probe_fn *probe)
 {
-	struct findings found = {.count = 0};
+	struct findings found;
 	struct qemu_info info = {.major = 0};
 	struct config c;
 	int got = config_parse(&c, argc, argv);
 	int status = got < 0 ? EXIT_REFUSED : 0;
 
+	findings_init(&found);
 	if (got == 0) {
 		prepare_log(&c);
 		status = strcmp(c.command, "libvirt-xml") == 0 ?

@@ -186,6 +186,7 @@ struct confinement {
 
 #define CHECK_MAX_LAYERS	8	/* of a share */
 
+/* Large, and on a stack: findings_init() touches what it must. */
 struct findings {
 	struct finding list[64];
 	unsigned int count;
@@ -195,6 +196,8 @@ struct findings {
 };
 
 struct qemu_info;		/* what was found out about the QEMU binary */
+
+void findings_init(struct findings *found);
 
 /**
  * findings_add() - note a problem

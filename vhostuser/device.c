@@ -23,7 +23,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -155,11 +154,10 @@ int vu_open(struct vu_device **out, const struct vu_config *config)
 
 	if (n < 2 || n > CHAIN_MAX_QUEUES)
 		return -EINVAL;
-	/* Not calloc(): most of it is for rings that are never that large. */
+	/* Most of it is for rings that are never that large. */
 	queues = sizeof(*dev) + n * sizeof(dev->queue[0]);
-	dev = mmap(NULL, queues + n * sizeof(*lists), PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (dev == MAP_FAILED)
+	dev = pages_alloc(queues + n * sizeof(*lists));
+	if (!dev)
 		return -ENOMEM;
 	lists = (void *)((char *)dev + queues);
 	dev->size = queues + n * sizeof(*lists);
@@ -498,7 +496,7 @@ void vu_close(struct vu_device *dev)
 		close(dev->wake);
 	if (dev->null >= 0)
 		close(dev->null);
-	munmap(dev, dev->size);
+	pages_free(dev, dev->size);
 }
 
 int vu_state_fds(struct arena *arena, int *fds, unsigned int max)

@@ -121,6 +121,16 @@ exchanged() {
 	nothing_left
 }
 
+@test "idle, it and its processes have less than 2 MiB" {
+	local p kib=0
+	serve --socket s --share ctl:ctl
+	wait_for 60 test -S s
+	for p in $(marked); do
+		kib=$((kib + $(awk '/^Pss:/ { print $2 }' "/proc/$p/smaps_rollup")))
+	done
+	[ "$kib" -gt 0 ] && [ "$kib" -lt 2048 ] || fail "$kib KiB"
+}
+
 @test "killed with -9: no process and no socket stays" {
 	serve --socket s --share ctl:ctl
 	wait_for 60 test -S s
