@@ -2,8 +2,9 @@
 /*
  * The plan: for each directory and placement, servers and floors are started
  * once, and then each row is measured in rounds, contenders in turn (ABAB),
- * so that a disturbance of the machine hits all of them. The first server
- * named is the one whose ratios to the others are reported.
+ * so that a disturbance of the machine hits all of them. All of that again is
+ * another run. The first server named is the one whose ratios to the others
+ * are reported.
  *
  * One CPU: server and front end are pinned to the same. Two: to one each.
  */
@@ -29,6 +30,7 @@ struct plan {
 	bool quick;		/* depth[0] and depth[1] are in the quick run */
 	bool queues;		/* also with 2 and 4 queues, deepest */
 	bool cold;		/* also with cold caches, deepest */
+	unsigned int disk;	/* this much longer where it waits for one */
 };
 
 static const struct plan plan[] = {
@@ -43,13 +45,14 @@ static const struct plan plan[] = {
 	{ .work = "create+unlink", .depth = { 1, 8 }, .quick = true },
 	{ .work = "read 4 KiB", .depth = { 1, 16, 4, 64 }, .quick = true,
 	  .queues = true },
-	{ .work = "write 4 KiB", .depth = { 1, 16, 4, 64 }, .quick = true },
+	{ .work = "write 4 KiB", .depth = { 1, 16, 4, 64 }, .quick = true,
+	  .disk = 3 },
 	{ .work = "read 128 KiB", .depth = { 8, 0, 1 }, .quick = true,
 	  .cold = true },
 	{ .work = "write 128 KiB", .depth = { 8, 0, 1 } },
 	{ .work = "read 1 MiB", .depth = { 4 }, .quick = true },
 	{ .work = "write 1 MiB", .depth = { 4 } },
-	{ .work = "7 writes+fsync", .depth = { 1, 8 } },
+	{ .work = "7 writes+fsync", .depth = { 1, 8 }, .disk = 6 },
 	{ .work = "readdir", .depth = { 1 } },
 	{ .work = "readdirplus", .depth = { 1 }, .quick = true },
 	{ .work = "tree walk", .depth = { 16, 0, 1 }, .quick = true,
@@ -61,7 +64,7 @@ struct options {
 	unsigned int nr_dirs;
 	const char *only;	/* workloads whose name contains it */
 	const char *table, *chart;
-	unsigned int rounds, ms;
+	unsigned int runs, rounds, ms;
 	unsigned int placements;	/* bit mask */
 	bool quick, floors, queues;
 };
@@ -154,10 +157,9 @@ static void open_server(struct field *f, unsigned int c)
 		failed = true;
 		return;
 	}
-	if (r->pss_kib[c] <= 0)
-		r->pss_kib[c] = f->server[c].pss_kib;
-	if (r->handshake_us[f->placement][c] <= 0)
-		r->handshake_us[f->placement][c] = f->server[c].handshake_us;
+	series_add(&r->pss_kib[c], f->server[c].pss_kib);
+	series_add(&r->handshake_us[f->placement][c],
+		   f->server[c].handshake_us);
 }
 
 static void field_open(struct field *f)
@@ -184,7 +186,8 @@ static void field_close(struct field *f)
 			floor_close(f->floor[k]);
 }
 
-static void measure(struct field *f, struct row *row, unsigned int c)
+static void measure(struct field *f, struct row *row, unsigned int c,
+		    unsigned int ms)
 {
 	bool is_server = c < f->report->nr_servers;
 	static struct run run;
@@ -203,7 +206,7 @@ static void measure(struct field *f, struct row *row, unsigned int c)
 	run.depth = row->depth;
 	run.cold = row->cold;
 	alarm(WATCHDOG_S);
-	ret = run_measure(&run, f->o->ms, &row->sample[c][row->samples[c]]);
+	ret = run_measure(&run, ms, &row->sample[c][row->samples[c]]);
 	alarm(0);
 	if (ret == 0) {
 		row->samples[c]++;
@@ -220,48 +223,68 @@ static void measure(struct field *f, struct row *row, unsigned int c)
 	}
 }
 
-static void run_row(struct field *f, const struct workload *work,
-		    unsigned int depth, bool cold)
+/* An earlier run's, or a new one; NULL when there is no room. */
+static struct row *find_row(struct field *f, const struct row *like)
 {
+	struct report *r = f->report;
+	struct row *row = r->row;
+
+	for (; row < r->row + r->nr_rows; row++)
+		if (row->work == like->work && !strcmp(row->fs, like->fs) &&
+		    row->placement == like->placement &&
+		    row->depth == like->depth && row->queues == like->queues &&
+		    row->cold == like->cold)
+			return row;
+	if (r->nr_rows == MAX_ROWS)
+		return NULL;
+	r->nr_rows++;
+	*row = *like;
+	return row;
+}
+
+static void run_row(struct field *f, const struct plan *p, unsigned int depth,
+		    bool cold)
+{
+	bool disk = p->disk && strcmp(f->fs, "tmpfs") != 0;
 	struct report *r = f->report;
 	struct row *row;
 
-	if (r->nr_rows == MAX_ROWS || interrupted || !depth)
+	if (interrupted || !depth)
 		return;
-	row = &r->row[r->nr_rows++];
-	row->work = work;
-	row->fs = f->fs;
-	row->placement = f->placement;
-	row->depth = depth;
-	row->queues = f->queues;
-	row->cold = cold;
+	row = find_row(f, &(struct row){
+		.work = workload_find(p->work), .fs = f->fs,
+		.placement = f->placement, .depth = depth,
+		.queues = f->queues, .cold = cold,
+	});
+	if (!row)
+		return;
 	for (unsigned int i = 0; i < f->o->rounds && !interrupted; i++)
 		for (unsigned int c = 0; c < r->nr_contenders; c++)
-			measure(f, row, c);
+			measure(f, row, c, f->o->ms * (disk ? p->disk : 1));
 	if (cold && tree_warm_caches(f->tree) < 0)
 		failed = true;
-	report_medians(row, r->nr_contenders);
+	row->calls_us = calls_cost(p->work, f->tree->path);
+	row_settle(row, r->run, r->nr_contenders);
 	report_print(r, row);
 }
 
 static void run_plan(struct field *f, const struct plan *p)
 {
-	const struct workload *w = workload_find(p->work);
 	unsigned int deepest = p->depth[1] ? p->depth[1] : p->depth[0];
 
 	if (f->o->only && !strstr(p->work, f->o->only))
 		return;
 	if (f->queues > 1) {
 		if (p->queues)
-			run_row(f, w, 16, false);
+			run_row(f, p, 16, false);
 		return;
 	}
 	if (f->o->quick && !p->quick)
 		return;
 	for (unsigned int i = 0; i < (f->o->quick ? 2 : 4); i++)
-		run_row(f, w, p->depth[i], false);
+		run_row(f, p, p->depth[i], false);
 	if (p->cold && !f->o->quick && strcmp(f->fs, "tmpfs") != 0)
-		run_row(f, w, deepest, true);
+		run_row(f, p, deepest, true);
 }
 
 static void run_field(const struct options *o, struct report *r,
@@ -300,16 +323,10 @@ static int run_dir(const struct options *o, struct report *r, const char *dir)
 		tree_remove(&tree);
 		return ret;
 	}
-	for (unsigned int c = 0; c < r->nr_servers; c++) {
-		double us = server_listen_time(r->name[c], tree.path);
-
-		if (us > 0 && (r->listen_us[c] <= 0 || us < r->listen_us[c]))
-			r->listen_us[c] = us;
-	}
-	if (r->create_us <= 0) {
-		r->create_us = create_cost(tree.path);
-		r->create_fs = fs_name(tree.path);
-	}
+	for (unsigned int i = 0; i < o->rounds; i++)
+		for (unsigned int c = 0; c < r->nr_servers; c++)
+			series_add(&r->listen_us[c],
+				   server_listen_time(r->name[c], tree.path));
 	for (enum placement p = ONE_CPU; p < PLACEMENTS; p++) {
 		if (!(o->placements >> p & 1))
 			continue;
@@ -326,7 +343,7 @@ static int run_dir(const struct options *o, struct report *r, const char *dir)
 static void add_servers(struct report *r, char *list)
 {
 	const char *argv[12];
-	char text[64], *name;
+	char text[256], *name;
 
 	while ((name = strsep(&list, ","))) {
 		int ret = fe_server_command(name, "/", argv, text,
@@ -344,9 +361,11 @@ static const char help[] =
 "Usage: bench [OPTION]...\n"
 "Measure virtiofs servers and floors; one line a row, CPU µs / kop/s.\n\n"
 "  --quick              fewer rows, under a minute\n"
-"  --servers A,B,...    vmshare, virtiofsd, rust; ratios are of the first;\n"
-"                       vmshare:OPTION is one with an option of its share\n"
+"  --servers A,B,...    vmshare, virtiofsd, rust, or another vmshare's path;\n"
+"                       vmshare:OPTION is one with an option of its share;\n"
+"                       ratios are of the first\n"
 "  --dir DIR            where to make the tree (again: another one)\n"
+"  --runs N             all of it so often\n"
 "  --rounds N --ms N    rounds, and milliseconds of each measurement\n"
 "  --only TEXT          workloads whose name contains TEXT\n"
 "  --placement one|two  only one of the placements\n"
@@ -360,6 +379,7 @@ static int parse(int argc, char **argv, struct options *o, char **servers)
 		{ "quick", no_argument, NULL, 'q' },
 		{ "servers", required_argument, NULL, 's' },
 		{ "dir", required_argument, NULL, 'd' },
+		{ "runs", required_argument, NULL, 'R' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "ms", required_argument, NULL, 'm' },
 		{ "only", required_argument, NULL, 'o' },
@@ -381,6 +401,7 @@ static int parse(int argc, char **argv, struct options *o, char **servers)
 			if (o->nr_dirs < MAX_DIRS)
 				o->dir[o->nr_dirs++] = optarg;
 			break;
+		case 'R': o->runs = (unsigned int)atoi(optarg); break;
 		case 'r': o->rounds = (unsigned int)atoi(optarg); break;
 		case 'm': o->ms = (unsigned int)atoi(optarg); break;
 		case 'o': o->only = optarg; break;
@@ -398,7 +419,11 @@ static int parse(int argc, char **argv, struct options *o, char **servers)
 	if (o->rounds > MAX_ROUNDS)
 		o->rounds = MAX_ROUNDS;
 	if (!o->ms)
-		o->ms = o->quick ? 40 : 200;
+		o->ms = o->quick ? 40 : 30;
+	if (!o->runs)
+		o->runs = 1;
+	if (o->runs > MAX_RUNS)
+		o->runs = MAX_RUNS;
 	if (!o->nr_dirs) {
 		o->dir[o->nr_dirs++] = "/dev/shm";
 		if (!o->quick)
@@ -430,6 +455,7 @@ int main(int argc, char **argv)
 		r->name[r->nr_contenders++] = "ideal";
 		r->name[r->nr_contenders++] = "batch";
 	}
+	r->runs = o.runs;
 	r->rounds = o.rounds;
 	r->ms = o.ms;
 	printf("%-6s %-8s %-24s %3s ", "", "", "server CPU µs / kop/s", "");
@@ -439,11 +465,14 @@ int main(int argc, char **argv)
 	getloadavg(&r->load, 1);
 	choose_cpus(cpu);
 	pin_self(cpu[0]);
-	for (int i = 0; i < 2; i++)
-		r->wake_us[i] = wake_cost(i);
-	for (unsigned int i = 0; i < o.nr_dirs && !interrupted; i++)
-		if (run_dir(&o, r, o.dir[i]) < 0)
-			failed = true;
+	for (enum placement p = ONE_CPU; p < PLACEMENTS; p++)
+		for (int i = 0; i < 2; i++)
+			r->wake_us[p][i] =
+				wake_cost(i, 1ul << cpu[p == TWO_CPUS]);
+	for (r->run = 0; r->run < o.runs && !interrupted; r->run++)
+		for (unsigned int i = 0; i < o.nr_dirs && !interrupted; i++)
+			if (run_dir(&o, r, o.dir[i]) < 0)
+				failed = true;
 	if (o.table)
 		ret = report_write(r, o.table);
 	if (ret == 0 && o.chart)

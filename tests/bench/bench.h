@@ -79,7 +79,6 @@ struct server_link {
 	pid_t pids[32];
 	unsigned int nr_pids;
 	double handshake_us;	/* connect .. FUSE_INIT answered, but our own */
-	double listen_us;	/* start .. connect works */
 	double pss_kib;		/* idle, after FUSE_INIT */
 };
 
@@ -96,9 +95,12 @@ int floor_open(struct link **link, enum floor_kind kind,
 void floor_close(struct link *link);
 
 /* CPU that a sleeper spends on being woken and answering, us; 0: unknown. */
-double wake_cost(bool process);
-/* CPU of the system calls that create+unlink is, us; 0: unknown. */
-double create_cost(const char *path);
+double wake_cost(bool process, unsigned long cpus);
+/*
+ * CPU of the system calls that vmshare makes for one operation, us, where they
+ * are not those of the floor; 0: they are, or it is not known.
+ */
+double calls_cost(const char *work, const char *path);
 
 /* ---- workloads ---------------------------------------------------------- */
 
@@ -197,8 +199,10 @@ enum placement { ONE_CPU, TWO_CPUS, PLACEMENTS };
 
 #define MAX_CONTENDERS 8	/* servers, then floors */
 #define MAX_ROUNDS 15
+#define MAX_RUNS 5
 #define MAX_ROWS 200
 
+/* A run: all rows once, with servers and trees of its own. */
 struct row {
 	const struct workload *work;
 	const char *fs;		/* tmpfs, ext4, ... */
@@ -206,9 +210,18 @@ struct row {
 	unsigned int depth;
 	unsigned int queues;
 	bool cold;
+	/* of the run under way */
 	struct result sample[MAX_CONTENDERS][MAX_ROUNDS];
 	unsigned int samples[MAX_CONTENDERS];
-	struct result median[MAX_CONTENDERS];
+	/* Of all; ops_s is 0 where there is none. */
+	struct result run[MAX_RUNS][MAX_CONTENDERS];	/* medians of rounds */
+	struct result median[MAX_CONTENDERS];		/* of the runs' */
+	double calls_us;		/* calls_cost(), where it is known */
+};
+
+struct series {
+	double value[64];
+	unsigned int n;
 };
 
 struct report {
@@ -217,23 +230,40 @@ struct report {
 	unsigned int nr_contenders;
 	struct row row[MAX_ROWS];
 	unsigned int nr_rows;
-	double listen_us[MAX_CONTENDERS];
-	double handshake_us[PLACEMENTS][MAX_CONTENDERS];
-	double pss_kib[MAX_CONTENDERS];
-	double wake_us[2];		/* of a thread, of a process */
-	double create_us;		/* system calls of create+unlink, ... */
-	const char *create_fs;		/* ... on this file system */
+	struct series listen_us[MAX_CONTENDERS];
+	struct series handshake_us[PLACEMENTS][MAX_CONTENDERS];
+	struct series pss_kib[MAX_CONTENDERS];
+	double wake_us[PLACEMENTS][2];	/* of a thread, of a process */
 	double load;			/* the machine's, before */
-	unsigned int rounds, ms;
+	unsigned int runs, rounds, ms;
+	unsigned int run;		/* under way */
 };
 
-void report_medians(struct row *row, unsigned int contenders);
-/* Bounds of the ratio to the best peer; 0 where there is no goal. */
-double goal_cpu(const struct row *row);
-double goal_ops(const struct row *row);
-/* Index of the peer (not contender 0) that is best at it; -1 if none. */
-int best_peer_cpu(const struct report *r, const struct row *row);
-int best_peer_ops(const struct report *r, const struct row *row);
+/* ---- verdict.c ---- */
+
+enum measure { CPU, OPS };
+
+/* The ratio to the best peer, against the goal. */
+struct verdict {
+	double goal;			/* 0: there is none */
+	double ratio;			/* median of the runs */
+	double low, high;		/* of the runs */
+	unsigned int runs, reached;	/* runs; those at the goal */
+	int peer;			/* by the medians */
+};
+
+void series_add(struct series *s, double value);
+double series_median(const struct series *s);	/* 0: it is empty */
+/* What the run under way has of the row, and what all have until now. */
+void row_settle(struct row *row, unsigned int run, unsigned int contenders);
+/* False where there is nothing to compare. */
+bool judge(const struct report *r, const struct row *row, enum measure what,
+	   struct verdict *v);
+/* The one of a result that is measured so. */
+double value_of(const struct result *m, enum measure what);
+
+/* ---- report.c ---- */
+
 void report_print(const struct report *r, const struct row *row);
 int report_write(const struct report *r, const char *path);
 int chart_write(const struct report *r, const char *path);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What bounds a server, whatever its code is. Both on one CPU.
+ * What bounds a server, whatever its code is.
  *
  * A waking: who sleeps between two requests pays for it at each. A sleeper
  * waits as our leaders do (an edge-triggered epoll instance) and answers
  * through an eventfd; there is no work in between. As a thread it shares its
  * memory with who wakes it, as the floors do; as a process it does not, as all
- * servers, and each switch changes the address space as well.
+ * servers, and each switch changes the address space as well. On the CPU of
+ * who wakes it, or on one of its own, which idles until then.
  *
- * The system calls of create+unlink: those that vmshare makes, and the floors
- * do not all make, without any server around them.
+ * System calls: those that vmshare makes where they are not the floors', with
+ * nothing around them.
  */
 
 #include "tests/bench/bench.h"
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -30,11 +32,12 @@
 #include <unistd.h>
 
 #define TIMES 20000
-#define CREATES 5000
-#define NAME "created"
+#define CALLS 5000
+#define NAME "called"
 
 struct sleeper {
 	int kick, call, epoll;
+	unsigned long cpus;	/* that it sleeps on; a mask */
 	uint64_t cpu_ns;	/* of all TIMES; 0: it failed */
 };
 
@@ -43,8 +46,10 @@ static void *sleeper_main(void *arg)
 	const uint64_t one = 1;
 	struct sleeper *s = arg;
 	struct epoll_event ev;
-	uint64_t start = thread_ns();
+	uint64_t start;
 
+	sched_setaffinity(0, sizeof(s->cpus), (const cpu_set_t *)&s->cpus);
+	start = thread_ns();
 	for (int i = 0; i < TIMES; i++) {
 		if (epoll_wait(s->epoll, &ev, 1, -1) != 1)
 			return NULL;
@@ -94,7 +99,7 @@ static int wake_process(struct sleeper *s)
 	return ret;
 }
 
-double wake_cost(bool process)
+double wake_cost(bool process, unsigned long cpus)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	struct sleeper *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
@@ -104,6 +109,7 @@ double wake_cost(bool process)
 
 	if (s == MAP_FAILED)
 		return 0;
+	s->cpus = cpus;
 	s->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->call = eventfd(0, EFD_CLOEXEC);
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -119,7 +125,7 @@ double wake_cost(bool process)
 	return us;
 }
 
-/* ---- create+unlink ------------------------------------------------------ */
+/* ---- system calls ------------------------------------------------------- */
 
 static int open_below(int dir, uint64_t flags, uint64_t mode)
 {
@@ -155,15 +161,49 @@ static bool create_once(int dir)
 	return well;
 }
 
-double create_cost(const char *path)
+/* OPEN by name, which may be another file's by now; RELEASE. */
+static bool open_once(int dir)
+{
+	int fd = open_below(dir, O_RDONLY | O_NOCTTY | O_NONBLOCK, 0);
+	bool well = fd >= 0 &&
+		    look_at(fd, STATX_TYPE | STATX_INO | STATX_BTIME);
+
+	close(fd);
+	return well;
+}
+
+static const struct {
+	const char *work;
+	bool (*once)(int dir);
+	bool finds;		/* the file is there before */
+} calls[] = {
+	{ "create+unlink", create_once, false },
+	{ "open+release", open_once, true },
+};
+
+static double calls_of(bool (*once)(int dir), int dir)
+{
+	uint64_t start = thread_ns();
+	bool well = true;
+
+	for (int i = 0; i < CALLS && well; i++)
+		well = once(dir);
+	return well ? (double)(thread_ns() - start) / CALLS / 1e3 : 0;
+}
+
+double calls_cost(const char *work, const char *path)
 {
 	int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	uint64_t start = thread_ns();
-	bool well = dir >= 0;
+	double us = 0;
 
-	for (int i = 0; i < CREATES && well; i++)
-		well = create_once(dir);
-	start = thread_ns() - start;
+	for (size_t i = 0; i < ARRAY_LEN(calls) && dir >= 0; i++) {
+		if (strcmp(work, calls[i].work) != 0)
+			continue;
+		if (calls[i].finds)
+			close(openat(dir, NAME, O_CREAT | O_CLOEXEC, 0644));
+		us = calls_of(calls[i].once, dir);
+		unlinkat(dir, NAME, 0);
+	}
 	close(dir);
-	return well ? (double)start / CREATES / 1e3 : 0;
+	return us;
 }

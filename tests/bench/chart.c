@@ -32,9 +32,10 @@ static double x_of(double ratio)
 
 static bool charted(const struct report *r, const struct row *row)
 {
+	struct verdict v;
+
 	return row->placement == ONE_CPU && row->queues == 1 && !row->cold &&
-	       strcmp(row->fs, r->row[0].fs) == 0 && row->samples[0] &&
-	       best_peer_cpu(r, row) >= 0;
+	       strcmp(row->fs, r->row[0].fs) == 0 && judge(r, row, CPU, &v);
 }
 
 static void draw_mark(FILE *f, double ratio, double y, double height,
@@ -48,15 +49,18 @@ static void draw_mark(FILE *f, double ratio, double y, double height,
 static double draw_row(FILE *f, const struct report *r,
 		       const struct row *row, double y)
 {
-	double best = row->median[best_peer_cpu(r, row)].cpu_us;
-	double height = (double)r->nr_servers * BAR;
+	double height = (double)r->nr_servers * BAR, best;
+	struct verdict verdict;
+
+	judge(r, row, CPU, &verdict);
+	best = row->median[verdict.peer].cpu_us;
 
 	fprintf(f, "<text x='%d' y='%.1f' text-anchor='end'>%s ×%u</text>\n",
 		LEFT - 8, y + height / 2 + 4, row->work->name, row->depth);
 	for (unsigned int c = 0; c < r->nr_servers; c++) {
 		double v = row->median[c].cpu_us;
 
-		if (!row->samples[c])
+		if (row->median[c].ops_s <= 0)
 			continue;
 		fprintf(f, "<rect x='%d' y='%.1f' width='%.1f' height='%d' "
 			   "fill='%s'/>\n<text x='%.1f' y='%.1f' "
@@ -65,8 +69,8 @@ static double draw_row(FILE *f, const struct report *r,
 			colour[c % ARRAY_LEN(colour)], x_of(v / best) + 3,
 			y + c * BAR + 7.5, v);
 	}
-	if (goal_cpu(row) > 0)
-		draw_mark(f, goal_cpu(row), y, height, "#111");
+	if (verdict.goal > 0)
+		draw_mark(f, verdict.goal, y, height, "#111");
 	if (r->nr_contenders == r->nr_servers + FLOOR_COUNT)
 		draw_mark(f, row->median[r->nr_servers + FLOOR_BATCH].cpu_us /
 			  best, y, height, "#3a3");

@@ -10,7 +10,8 @@ $(BUILD)/tests/bench/bench: $(BENCH_OBJ) $(call room_obj,tests/frontend)
 
 bench: vmshare $(BUILD)/tests/bench/bench $(BUILD)/tests/test_table
 	$(BUILD)/tests/bench/bench $(addprefix --dir ,$(BENCH_DIRS)) \
-		--write tests/bench/RESULTS.md --chart tests/bench/chart.svg \
+		--runs 3 --write tests/bench/RESULTS.md \
+		--chart tests/bench/chart.svg \
 		$(BENCH_ARGS)
 	{ printf '\n## Scale\n\n'; tests/bench/scale; } \
 		>>tests/bench/RESULTS.md

@@ -240,7 +240,7 @@ int server_open(struct server_link *s, const char *name, const char *dir,
 	};
 	const struct timespec settle = { .tv_nsec = 100000000 };
 	const char *argv[12];
-	char text[256];
+	char text[512];
 	cpu_set_t old;
 	uint64_t start, own;
 	int ret;
@@ -302,7 +302,7 @@ double server_listen_time(const char *name, const char *dir)
 	const char *argv[12], *option;
 	uint64_t start;
 	double us = -1;
-	char text[256];
+	char text[512];
 
 	if (fe_server_command(name, dir, argv, text, sizeof(text)) < 0)
 		return -1;

@@ -153,8 +153,8 @@ bool fe_server_is_own(const char *name, const char **option)
 	const char *rest = name + strcspn(name, ":");
 
 	*option = rest + (*rest == ':');
-	return (size_t)(rest - name) == strlen(own) &&
-	       !memcmp(name, own, strlen(own));
+	return name[0] == '/' || ((size_t)(rest - name) == strlen(own) &&
+				  !memcmp(name, own, strlen(own)));
 }
 
 int fe_server_command(const char *name, const char *dir, const char **argv,
@@ -164,6 +164,15 @@ int fe_server_command(const char *name, const char *dir, const char **argv,
 	const char *own = getenv("VMSHARE"), *more;
 	int n = 0;
 
+	if (name[0] == '/') {
+		n = snprintf(text, size, "%.*s", (int)strcspn(name, ":"), name);
+		if (n < 0 || (size_t)n >= size)
+			return -ENAMETOOLONG;
+		own = text;
+		text += n + 1;
+		size -= (size_t)n + 1;
+		n = 0;
+	}
 	if (fe_server_is_own(name, &more)) {
 		argv[n++] = own ? own : "./vmshare";
 		argv[n++] = "serve";

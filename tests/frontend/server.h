@@ -33,16 +33,18 @@ int fe_server_start(struct fe_server *s, const char *const *argv,
 		    bool listen_self);
 /* SIGTERM, then after 5 s SIGKILL; removes the socket. The wait status. */
 int fe_server_stop(struct fe_server *s);
-/* "vmshare", or "vmshare:OPTION": *@option is that of its share, or "". */
+/* vmshare[:OPTION], or a path of one: *@option is that of its share, or "". */
 bool fe_server_is_own(const char *name, const char **option);
 
 /** fe_server_command() - argv for a known server
- * @name:	"vmshare[:OPTION]" (./vmshare or $VMSHARE), "virtiofsd" (the C
- *		one), "rust" (virtiofsd in Rust, $RUST_VIRTIOFSD)
+ * @name:	"vmshare[:OPTION]" (./vmshare or $VMSHARE) or the absolute path
+ *		of one, "virtiofsd" (the C one), "rust" (virtiofsd in Rust,
+ *		$RUST_VIRTIOFSD)
  * @dir:	what to share
  * @argv:	12 pointers; @text: room for the words made here
  *
- * Return: 0, -ENOENT when it is not installed.
+ * Return: 0, -ENOENT when it is not installed, -EINVAL for no known name,
+ * -ENAMETOOLONG.
  */
 int fe_server_command(const char *name, const char *dir, const char **argv,
 		      char *text, size_t size);
