@@ -157,6 +157,8 @@ static void open_server(struct field *f, unsigned int c)
 		failed = true;
 		return;
 	}
+	if (f->queues > 1)
+		return;		/* not all have that */
 	series_add(&r->pss_kib[c], f->server[c].pss_kib);
 	series_add(&r->handshake_us[f->placement][c],
 		   f->server[c].handshake_us);

@@ -208,8 +208,10 @@ static void write_starts(FILE *f, const struct report *r)
 		}
 		fprintf(f, " %.0f |\n", series_median(&r->pss_kib[c]));
 	}
-	fprintf(f, "\nWithout what the front end itself works meanwhile, "
-		   "which is to make the guest's memory.\n");
+	fprintf(f, "\nWith one queue; medians. The handshake is 19 messages "
+		   "and FUSE_INIT, each of which wakes the server and then the "
+		   "front end, without what the front end itself works "
+		   "meanwhile, which is to make the guest's memory.\n");
 }
 
 /*
@@ -318,21 +320,29 @@ static double spread(const struct report *r, enum placement p,
 	return series_median(&s);
 }
 
-/* Of what the columns do not say; by perf and strace, on an AMD EPYC. */
+/* By perf and strace, on an AMD EPYC. */
 static const char bounds_text[] =
-"\nWhat bounds the others. The kernel has 94 to 97 % of the server's CPU in "
-"streams, of which the copy is more than half; 88 % in create+unlink, where "
-"the bound has openat2, statx and close for the descriptor that an unlinked "
-"file keeps, since a guest may still use it without having it open; 87 % in "
-"readdirplus, 59 % for a statx() of each entry, as in \"bare\"; 81 % in "
-"getattr of 10,000, and nine tenths in 4 KiB reads and writes. Of what is "
-"ours no function has a tenth. tree walk x1: names, nodes and FORGETs, 0.8 µs "
-"a file. Two CPUs: a peer whose driver has a CPU of its own is hardly ever "
-"asleep at depth 16, and so costs less than half of what it does on one; the "
-"goals are then near the bare calls, or below. At depth 1 it is not to sleep "
-"that costs: up to 100 µs of looking at the rings after each answer, for "
-"1.5 to 6 times the throughput. 4 KiB writes and fsync on ext4: the file "
-"system and the disk, whose time differs by more than the servers'.\n";
+"\nWhat bounds those of which neither column says it:\n\n"
+"- Streams: the kernel has 94 to 97 % of the server's CPU, and the copy is "
+"more than half of all.\n"
+"- readdirplus: the kernel has 87 %, 59 % for a statx() of each entry, as in "
+"\"bare\".\n"
+"- create+unlink: the kernel has 88 %. A quarter of the bound is openat2, statx "
+"and close for the descriptor that an unlinked file keeps, since a guest may "
+"still use it without having it open.\n"
+"- 4 KiB at depth: the kernel has nine tenths. On ext4, and with fsync, it is "
+"the file system and the disk, whose time differs by more than the "
+"servers'.\n"
+"- tree walk ×1: names, nodes and FORGETs, 0.8 µs a file; no function has "
+"a tenth of that.\n"
+"- 7 writes+fsync ×1: an fsync on a disk hands the queue over to another "
+"thread, three more switches, so that nothing waits behind it; that is what "
+"×8 gains from.\n"
+"- Two CPUs: a peer whose driver has a CPU of its own is hardly ever asleep "
+"at depth 16, and so costs less than half of what it does on one; the goals "
+"are near the bare calls, or below. At depth 1 it is not to sleep that costs: "
+"up to 100 µs of looking at the rings after each answer, for 1.5 to 6 times "
+"the throughput.\n";
 
 static void write_bounds(FILE *f, const struct report *r)
 {
