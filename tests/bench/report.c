@@ -363,7 +363,9 @@ static void write_bounds(FILE *f, const struct report *r)
 		   "by an eventfd and to answer through one costs a process, "
 		   "without any work, %.1f µs of CPU on one CPU and %.1f "
 		   "where it has one of its own that idles meanwhile (a "
-		   "thread, as in the floors, %.1f and %.1f).\n",
+		   "thread, as in the floors, %.1f and %.1f). It is put "
+		   "together from what was measured apart, and so an "
+		   "estimate.\n",
 		r->wake_us[ONE_CPU][1], r->wake_us[TWO_CPUS][1],
 		r->wake_us[ONE_CPU][0], r->wake_us[TWO_CPUS][0]);
 	for (int reached = 0; reached < 2; reached++) {
