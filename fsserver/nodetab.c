@@ -631,7 +631,6 @@ int nodes_open(struct fs *fs)
 	t->openat2 = !err && has_openat2(fs);
 	if (!err)
 		err = nodes_map(fs, t, &fresh);
-	t->adopted = !fresh;
 	if (!err)
 		err = fresh ? make_root(fs) : adopt(t);
 	if (!err && !fresh)
@@ -663,7 +662,9 @@ void nodes_settle(struct fs *fs)
 {
 	struct fs_nodes *t = fs->nodes;
 
-	for (uint32_t slot = NODE_ROOT + 1; t->adopted && slot < t->top; slot++)
+	if (t->count == 1)
+		return;		/* the root's alone: touch no page of others */
+	for (uint32_t slot = NODE_ROOT + 1; slot < t->top; slot++)
 		if (t->mem[slot].ref && !t->mem[slot].lookups)
 			node_try_reap(fs, slot);
 }

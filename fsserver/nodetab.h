@@ -79,7 +79,6 @@ struct fs_nodes {
 	uint64_t gen;		/* last one given out */
 	unsigned int eager;	/* atomic; LOOKUPs that open what they find */
 	bool openat2;		/* the kernel has it */
-	bool adopted;		/* an earlier worker made it */
 	struct fd_cache fds;
 	struct fs_mounts *mounts;
 };
