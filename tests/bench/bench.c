@@ -113,8 +113,7 @@ static void pin_self(unsigned int cpu)
 {
 	cpu_set_t set;
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
+	cpu_set_of(1ul << cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 }
 

@@ -13,6 +13,8 @@
 
 #include "tests/frontend/fe.h"
 
+#include <sched.h>
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- the tree that is shared -------------------------------------------- */
@@ -189,6 +191,8 @@ void run_owe(struct run *run, uint64_t node);
 void run_forget(struct run *run, uint64_t node);
 int run_fail(struct run *run, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The CPUs of a bit mask. */
+void cpu_set_of(unsigned long cpus, cpu_set_t *set);
 uint64_t now_ns(void);
 /* CPU time of this thread alone, whatever else the machine is busy with. */
 uint64_t thread_ns(void);

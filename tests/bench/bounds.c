@@ -37,7 +37,7 @@
 
 struct sleeper {
 	int kick, call, epoll;
-	unsigned long cpus;	/* that it sleeps on; a mask */
+	cpu_set_t cpus;		/* that it sleeps on */
 	uint64_t cpu_ns;	/* of all TIMES; 0: it failed */
 };
 
@@ -48,7 +48,7 @@ static void *sleeper_main(void *arg)
 	struct epoll_event ev;
 	uint64_t start;
 
-	sched_setaffinity(0, sizeof(s->cpus), (const cpu_set_t *)&s->cpus);
+	sched_setaffinity(0, sizeof(s->cpus), &s->cpus);
 	start = thread_ns();
 	for (int i = 0; i < TIMES; i++) {
 		if (epoll_wait(s->epoll, &ev, 1, -1) != 1)
@@ -109,7 +109,7 @@ double wake_cost(bool process, unsigned long cpus)
 
 	if (s == MAP_FAILED)
 		return 0;
-	s->cpus = cpus;
+	cpu_set_of(cpus, &s->cpus);
 	s->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->call = eventfd(0, EFD_CLOEXEC);
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -36,6 +36,14 @@ uint64_t thread_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+void cpu_set_of(unsigned long cpus, cpu_set_t *set)
+{
+	CPU_ZERO(set);
+	for (unsigned int i = 0; i < 64; i++)
+		if (cpus >> i & 1)
+			CPU_SET(i, set);
+}
+
 int run_fail(struct run *run, const char *fmt, ...)
 {
 	va_list ap;

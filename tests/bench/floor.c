@@ -431,10 +431,7 @@ static int start_thread(struct floor_link *f, unsigned long cpus)
 	cpu_set_t set;
 	int ret;
 
-	CPU_ZERO(&set);
-	for (unsigned int i = 0; i < 64; i++)
-		if (cpus >> i & 1)
-			CPU_SET(i, &set);
+	cpu_set_of(cpus, &set);
 	pthread_attr_init(&attr);
 	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
 	ret = pthread_create(&f->thread, &attr, floor_thread, f);

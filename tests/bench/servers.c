@@ -213,10 +213,7 @@ static void pin(unsigned long cpus, cpu_set_t *old)
 	sched_getaffinity(0, sizeof(*old), old);
 	if (!cpus)
 		return;
-	CPU_ZERO(&set);
-	for (unsigned int i = 0; i < 64; i++)
-		if (cpus >> i & 1)
-			CPU_SET(i, &set);
+	cpu_set_of(cpus, &set);
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
