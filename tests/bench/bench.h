@@ -224,7 +224,7 @@ struct row {
 };
 
 struct series {
-	double value[64];
+	double value[2 * MAX_ROWS];	/* more are left out */
 	unsigned int n;
 };
 
