@@ -231,7 +231,7 @@ static struct row *find_row(struct field *f, const struct row *like)
 	struct row *row = r->row;
 
 	for (; row < r->row + r->nr_rows; row++)
-		if (row->work == like->work && !strcmp(row->fs, like->fs) &&
+		if (row->work == like->work && row->dir == like->dir &&
 		    row->placement == like->placement &&
 		    row->depth == like->depth && row->queues == like->queues &&
 		    row->cold == like->cold)
@@ -253,7 +253,8 @@ static void run_row(struct field *f, const struct plan *p, unsigned int depth,
 	if (interrupted || !depth)
 		return;
 	row = find_row(f, &(struct row){
-		.work = workload_find(p->work), .fs = f->fs,
+		.work = workload_find(p->work),
+		.dir = f->tree->parent, .fs = f->fs,
 		.placement = f->placement, .depth = depth,
 		.queues = f->queues, .cold = cold,
 	});

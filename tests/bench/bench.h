@@ -32,7 +32,8 @@ enum { DIR_FLAT, DIR_TREE, DIR_DATA, DIR_SCRATCH, DIR_FIRST, };
 #define DIR_COUNT (DIR_FIRST + TREE_DIRS)
 
 struct tree {
-	char path[128];		/* temporary */
+	const char *parent;
+	char path[128];		/* temporary, in it */
 	int fd[DIR_COUNT];	/* O_DIRECTORY, for the floors */
 	int root;
 };
@@ -209,7 +210,8 @@ enum placement { ONE_CPU, TWO_CPUS, PLACEMENTS };
 /* A run: all rows once, with servers and trees of its own. */
 struct row {
 	const struct workload *work;
-	const char *fs;		/* tmpfs, ext4, ... */
+	const char *dir;	/* where its trees are */
+	const char *fs;		/* tmpfs, ext4, ...; of it */
 	enum placement placement;
 	unsigned int depth;
 	unsigned int queues;

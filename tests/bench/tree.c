@@ -115,6 +115,7 @@ int tree_make(struct tree *t, const char *parent)
 	getrlimit(RLIMIT_NOFILE, &lim);
 	lim.rlim_cur = lim.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &lim);
+	t->parent = parent;
 	snprintf(t->path, sizeof(t->path), "%s/vmshare-bench.XXXXXX", parent);
 	if (!mkdtemp(t->path))
 		return -errno;

@@ -66,7 +66,6 @@ void row_settle(struct row *row, unsigned int run, unsigned int contenders)
 
 		for (; n < row->samples[c]; n++)
 			of[n] = &row->sample[c][n];
-		memset(&row->run[run][c], 0, sizeof(row->run[run][c]));
 		if (n)
 			median_result(&row->run[run][c], of, n);
 		row->samples[c] = n = 0;
