@@ -214,6 +214,15 @@ static void write_starts(FILE *f, const struct report *r)
 		   "meanwhile, which is to make the guest's memory.\n");
 }
 
+/* What a floor has; 0 where none was measured. */
+static double floor_of(const struct report *r, const struct row *row,
+		       enum floor_kind kind, enum measure what)
+{
+	unsigned int c = r->nr_servers + kind;
+
+	return c < r->nr_contenders ? value_of(&row->median[c], what) : 0;
+}
+
 /*
  * What an operation costs whatever the server's code is: its system calls, and
  * that the server was switched to for it, with a kick or a call each time.
@@ -222,8 +231,8 @@ static double bound_cpu(const struct report *r, const struct row *row)
 {
 	double calls = row->calls_us;
 
-	if (calls <= 0 && r->nr_contenders > r->nr_servers)
-		calls = row->median[r->nr_servers + FLOOR_BARE].cpu_us;
+	if (calls <= 0)
+		calls = floor_of(r, row, FLOOR_BARE, CPU);
 	return calls > 0 ? calls + row->median[0].switches *
 				   r->wake_us[row->placement][1] : 0;
 }
@@ -240,7 +249,6 @@ static void write_share(FILE *f, double value, double of)
 static void write_missed(FILE *f, const struct report *r, enum measure what,
 			 bool reached)
 {
-	unsigned int batch = r->nr_servers + FLOOR_BATCH;
 	char title[64];
 
 	fprintf(f, "\n| %s: %s | ratio | goal | floor's |%s\n"
@@ -262,8 +270,7 @@ static void write_missed(FILE *f, const struct report *r, enum measure what,
 			title, row->depth, row->fs,
 			placement_name(row->placement), v.ratio, v.low, v.high,
 			v.goal);
-		write_share(f, batch < r->nr_contenders ?
-			    value_of(&row->median[batch], what) : 0, peer);
+		write_share(f, floor_of(r, row, FLOOR_BATCH, what), peer);
 		if (what == CPU)
 			write_share(f, bound_cpu(r, row), peer);
 		fprintf(f, "\n");
@@ -273,7 +280,6 @@ static void write_missed(FILE *f, const struct report *r, enum measure what,
 /* How many there are, how they ended, and what bounds those missed. */
 static void write_count(FILE *f, const struct report *r, enum measure what)
 {
-	unsigned int batch = r->nr_servers + FLOOR_BATCH;
 	unsigned int all = 0, missed = 0, near = 0, bound = 0;
 
 	for (unsigned int i = 0; i < r->nr_rows; i++) {
@@ -289,8 +295,7 @@ static void write_count(FILE *f, const struct report *r, enum measure what)
 			continue;
 		missed++;
 		peer = value_of(&row->median[v.peer], what);
-		floor = batch < r->nr_contenders ?
-				value_of(&row->median[batch], what) : 0;
+		floor = floor_of(r, row, FLOOR_BATCH, what);
 		if (what == CPU)
 			bound += floor > v.goal * peer ||
 				 bound_cpu(r, row) > v.goal * peer;
