@@ -162,16 +162,16 @@ int fe_server_command(const char *name, const char *dir, const char **argv,
 {
 	const char *rust = getenv("RUST_VIRTIOFSD");
 	const char *own = getenv("VMSHARE"), *more;
+	size_t len = strcspn(name, ":");
 	int n = 0;
 
 	if (name[0] == '/') {
-		n = snprintf(text, size, "%.*s", (int)strcspn(name, ":"), name);
-		if (n < 0 || (size_t)n >= size)
+		if (len >= size)
 			return -ENAMETOOLONG;
-		own = text;
-		text += n + 1;
-		size -= (size_t)n + 1;
-		n = 0;
+		own = memcpy(text, name, len);
+		text[len] = '\0';
+		text += len + 1;
+		size -= len + 1;
 	}
 	if (fe_server_is_own(name, &more)) {
 		argv[n++] = own ? own : "./vmshare";
