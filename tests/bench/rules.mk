@@ -15,11 +15,8 @@ bench: vmshare $(BUILD)/tests/bench/bench $(BUILD)/tests/test_table
 		$(BENCH_ARGS)
 	{ printf '\n## Scale\n\n'; tests/bench/scale; } \
 		>>tests/bench/RESULTS.md
-	{ printf '\n## In guests\n\n%s\n%s\n%s\n\n' \
-	  "Emulated, on one CPU: most of the time is QEMU's. Means of a dozen rounds in" \
-	  "three boots; a ratio is that of the times, or of the servers' CPU, with its" \
-	  "standard error. Written by tests/bench/guest, which says more."; \
-	  tests/bench/guest; } >>tests/bench/RESULTS.md
+	{ printf '\n## In guests\n\n'; tests/bench/guest; } \
+		>>tests/bench/RESULTS.md
 
 bench-quick: vmshare $(BUILD)/tests/bench/bench
 	$(BUILD)/tests/bench/bench --quick $(BENCH_ARGS)
