@@ -17,9 +17,9 @@
  */
 
 #include "fsserver/fsserver.h"
+#include "fsserver/fuse.h"
 
 #include <limits.h>
-#include <linux/fuse.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 #ifndef STATX_TYPE		/* musl has none before 1.2.5 */

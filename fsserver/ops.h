@@ -8,7 +8,6 @@
  * pinned; it returns the payload it put into the reply, in bytes, or -errno.
  */
 
-#include "fsserver/fuse_new.h"
 #include "fsserver/nodetab.h"
 
 /* Was this FUSE_* flag agreed on in FUSE_INIT? */

@@ -49,7 +49,7 @@ static int stat_file(struct fs_worker *w, bool use, uint64_t fh,
 
 static int attr_reply(struct fs_worker *w, bool use, uint64_t fh)
 {
-	struct fuse_attr_out out = { .dummy = 0 };
+	struct fuse_attr_out out = { .spare = 0 };
 	struct statx stx;
 	int err = stat_file(w, use, fh, &stx, &out.attr);
 
@@ -66,17 +66,17 @@ int op_getattr(struct fs_worker *w)
 	return attr_reply(w, in->getattr_flags & FUSE_GETATTR_FH, in->fh);
 }
 
-static struct fs_fuse_sx_time sx_time(const struct statx_timestamp *t)
+static struct fuse_sx_time sx_time(const struct statx_timestamp *t)
 {
-	return (struct fs_fuse_sx_time){ .tv_sec = t->tv_sec,
+	return (struct fuse_sx_time){ .tv_sec = t->tv_sec,
 					 .tv_nsec = t->tv_nsec };
 }
 
 int op_statx(struct fs_worker *w)
 {
-	const struct fs_fuse_statx_in *in = request_args(w);
-	struct fs_fuse_statx_out out = { .flags = 0 };
-	struct fs_fuse_statx *sx = &out.stat;
+	const struct fuse_statx_in *in = request_args(w);
+	struct fuse_statx_out out = { .flags = 0 };
+	struct fuse_statx *sx = &out.stat;
 	struct fuse_attr attr;
 	struct statx stx;
 	int err = stat_file(w, in->getattr_flags & FUSE_GETATTR_FH, in->fh,

@@ -94,7 +94,7 @@ int file_opened(struct fs_worker *w, struct fs_node *node, int fd, int flags,
 		fd_uncharge(w->fs);
 		return err;
 	}
-	out->padding = 0;
+	out->backing_id = 0;
 	out->open_flags = 0;
 	if (o->cache == FS_CACHE_NONE)
 		out->open_flags |= FOPEN_DIRECT_IO;
@@ -382,7 +382,7 @@ int op_write(struct fs_worker *w)
 {
 	const struct fuse_write_in *in = request_args(w);
 	bool kill = in->write_flags & FUSE_WRITE_KILL_SUIDGID;
-	struct fuse_write_out out = { .padding = 0 };
+	struct fuse_write_out out = { .spare = 0 };
 	struct fs_handle *handle;
 	ssize_t n;
 	int err;

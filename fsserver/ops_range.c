@@ -164,7 +164,7 @@ int op_copy_file_range(struct fs_worker *w)
 int op_copy_file_range_64(struct fs_worker *w)
 {
 	ssize_t n = copy_range(w);
-	struct fs_fuse_copy_file_range_out out = {
+	struct fuse_copy_file_range_out out = {
 		.bytes_copied = (uint64_t)n,
 	};
 

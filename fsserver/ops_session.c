@@ -128,20 +128,20 @@ int op_init(struct fs_worker *w)
 	const struct fuse_init_in *in = request_args(w);
 	struct fs_session *s = w->fs->session;
 	struct fuse_init_out out = {
-		.major = FUSE_KERNEL_VERSION,
-		.minor = FS_FUSE_MINOR,
+		.major = FUSE_MAJOR,
+		.minor = FUSE_MINOR,
 	};
 	uint64_t flags = in->flags;
 	uint32_t minor = in->minor;
 
 	if (w->args_len < offsetof(struct fuse_init_in, flags2))
 		return -EINVAL;
-	if (in->major > FUSE_KERNEL_VERSION)
+	if (in->major > FUSE_MAJOR)
 		return reply_put(w, &out, sizeof(out));
-	if (in->major < FUSE_KERNEL_VERSION || minor < FS_FUSE_MINOR_OLDEST)
+	if (in->major < FUSE_MAJOR || minor < FUSE_MINOR_OLDEST)
 		return -EPROTO;
-	if (minor > FS_FUSE_MINOR)
-		minor = FS_FUSE_MINOR;
+	if (minor > FUSE_MINOR)
+		minor = FUSE_MINOR;
 	if (in->flags & FUSE_INIT_EXT)
 		flags |= (uint64_t)in->flags2 << 32;
 	fs_drop_guest(w->fs);

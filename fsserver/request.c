@@ -133,9 +133,9 @@ static const struct request_op ops[] = {
 	[FUSE_TMPFILE] = OP("TMPFILE", struct fuse_create_in,
 			    R_NODE | R_DIR | R_CHANGES | R_BODY | R_EXT,
 			    op_tmpfile),
-	[FS_FUSE_STATX] = OP("STATX", struct fs_fuse_statx_in, R_NODE,
+	[FUSE_STATX] = OP("STATX", struct fuse_statx_in, R_NODE,
 			     op_statx),
-	[FS_FUSE_COPY_FILE_RANGE_64] = OP("COPY_FILE_RANGE_64",
+	[FUSE_COPY_FILE_RANGE_64] = OP("COPY_FILE_RANGE_64",
 					  struct fuse_copy_file_range_in,
 					  R_NODE | R_CHANGES,
 					  op_copy_file_range_64),
@@ -219,14 +219,14 @@ static int take_extensions(struct fs_worker *w, struct iov_cursor cursor,
 		return -EINVAL;
 	while ((size_t)(end - at) >= sizeof(struct fuse_ext_header)) {
 		const struct fuse_ext_header *head = (const void *)at;
-		const struct fs_fuse_supp_groups *groups =
+		const struct fuse_supp_groups *groups =
 			(const void *)(head + 1);
 
 		if (head->size < sizeof(*head) || head->size % 8 ||
 		    head->size > (size_t)(end - at))
 			return -EINVAL;
 		at += head->size;
-		if (head->type != FS_FUSE_EXT_GROUPS)
+		if (head->type != FUSE_EXT_GROUPS)
 			continue;
 		if (head->size < sizeof(*head) + sizeof(*groups) ||
 		    groups->nr_groups > ARRAY_SIZE(w->groups) ||

@@ -13,7 +13,7 @@
  * server knows of it. Without tracing it kills them after a random time.
  */
 
-#include "fsserver/fuse_new.h"
+#include "fsserver/fuse.h"
 #include "fsserver/internal.h"
 #include "fsserver/nodetab.h"
 #include "tests/c/check.h"

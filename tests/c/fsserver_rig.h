@@ -9,7 +9,7 @@
  */
 
 #include "check.h"
-#include "fsserver/fuse_new.h"
+#include "fsserver/fuse.h"
 #include "fsserver/internal.h"
 
 #include <dirent.h>
@@ -364,7 +364,7 @@ static inline void rig_forget(struct rig *r, uint64_t node, uint64_t count)
 static inline int rig_getattr(struct rig *r, uint64_t node,
 			      struct fuse_attr *attr)
 {
-	struct fuse_getattr_in in = { .dummy = 0 };
+	struct fuse_getattr_in in = { .spare = 0 };
 	const struct fuse_attr_out *out = rq_reply(r);
 	int err;
 

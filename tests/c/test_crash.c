@@ -99,7 +99,7 @@ static int tell_hits(unsigned int kills)
 
 	for (unsigned int op = 1; op < STAGE_OPS; op++) {
 		if (!fs_op_name(op) || op == FUSE_INTERRUPT ||
-		    op == FS_FUSE_COPY_FILE_RANGE_64)
+		    op == FUSE_COPY_FILE_RANGE_64)
 			continue;
 		in += stage->hit[op];
 		if (stage->hit[op] < least) {

@@ -540,8 +540,8 @@ static void test_open_truncates(void)
 
 static void test_statx(void)
 {
-	struct fs_fuse_statx_in in = { .sx_mask = STATX_BTIME };
-	const struct fs_fuse_statx_out *out;
+	struct fuse_statx_in in = { .sx_mask = STATX_BTIME };
+	const struct fuse_statx_out *out;
 	struct statx stx;
 	uint64_t node;
 
@@ -549,7 +549,7 @@ static void test_statx(void)
 	CHECK_EQ(rig_up(&r), 0);
 	CHECK_EQ(rig_file(&r, "f", "hello"), 0);
 	node = rig_node(&r, 1, "f");
-	rq(&r, FS_FUSE_STATX, node);
+	rq(&r, FUSE_STATX, node);
 	rq_put(&r, &in, sizeof(in));
 	CHECK_EQ(rq_run(&r), 0);
 	CHECK_EQ(r.out_len, 288);

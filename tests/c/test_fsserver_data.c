@@ -165,7 +165,7 @@ static void test_copy_file_range(void)
 {
 	struct fuse_copy_file_range_in in = { .len = 5, .off_out = 2 };
 	const struct fuse_write_out *out;
-	const struct fs_fuse_copy_file_range_out *out64;
+	const struct fuse_copy_file_range_out *out64;
 	uint64_t a, b;
 
 	rig_prepare(&r);
@@ -180,7 +180,7 @@ static void test_copy_file_range(void)
 	out = rq_reply(&r);
 	CHECK_EQ(out->size, 5);
 	CHECK_EQ(rig_read(&r, b, in.fh_out, 2, 10), 5);
-	rq(&r, FS_FUSE_COPY_FILE_RANGE_64, a);
+	rq(&r, FUSE_COPY_FILE_RANGE_64, a);
 	rq_put(&r, &in, sizeof(in));
 	CHECK_EQ(rq_run(&r), 0);
 	out64 = rq_reply(&r);

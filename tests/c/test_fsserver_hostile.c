@@ -286,7 +286,7 @@ static void test_extensions(void)
 	struct {
 		struct fuse_ext_header head;
 		uint32_t nr, groups[41];
-	} ext = { .head = { .size = 24, .type = FS_FUSE_EXT_GROUPS },
+	} ext = { .head = { .size = 24, .type = FUSE_EXT_GROUPS },
 		  .nr = 2, .groups = { 7, 8 } };
 
 	rig_prepare(&r);
@@ -322,7 +322,7 @@ static void test_groups(void)
 	struct {
 		struct fuse_ext_header head;
 		uint32_t nr, group;
-	} ext = { .head = { .size = 16, .type = FS_FUSE_EXT_GROUPS },
+	} ext = { .head = { .size = 16, .type = FUSE_EXT_GROUPS },
 		  .nr = 1, .group = 4242 };
 	struct fuse_mkdir_in in = { .mode = 02755 };
 	struct fuse_in_header *head;

@@ -32,7 +32,7 @@
 int fe_fuse_init(struct fe *fe, uint64_t flags)
 {
 	struct fuse_init_in in = {
-		.major = FUSE_KERNEL_VERSION,
+		.major = FUSE_MAJOR,
 		.minor = FE_FUSE_MINOR,
 		.max_readahead = 128u << 10,
 	};
@@ -52,7 +52,7 @@ int fe_fuse_init(struct fe *fe, uint64_t flags)
 	ret = fe_call(fe, &c);
 	if (ret < 0)
 		return ret;
-	if (fe->init.major != FUSE_KERNEL_VERSION)
+	if (fe->init.major != FUSE_MAJOR)
 		return -EPROTO;
 	fe->init_flags = fe->init.flags;
 	if (fe->init.flags & FUSE_INIT_EXT)

@@ -4,12 +4,14 @@
 
 /*
  * The wire, written down a second time from the specifications (vhost-user,
- * virtio 1.2, Linux's fuse.h), so that a mistake in the server's own headers
- * is not repeated by the tests. Little endian hosts only.
+ * virtio 1.2), so that a mistake in the server's own headers is not repeated
+ * by the tests. FUSE is the server's own header: test_wire.c holds that against
+ * the system's. Little endian hosts only.
  */
 
+#include "fsserver/fuse.h"
+
 #include <stdint.h>
-#include <linux/fuse.h>
 #include <linux/virtio_ring.h>
 
 /* ---- vhost-user --------------------------------------------------------- */

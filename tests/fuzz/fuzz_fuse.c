@@ -99,9 +99,9 @@ static const struct shape shapes[64] = {
 				   24, 16, 0, false },
 	[FUSE_SYNCFS] = FIXED(fuse_syncfs_in, 0),
 	[FUSE_TMPFILE] = FIXED(fuse_create_in, 1),
-	[FS_FUSE_STATX] = { sizeof(struct fs_fuse_statx_in), 8, -1, -1, 0,
+	[FUSE_STATX] = { sizeof(struct fuse_statx_in), 8, -1, -1, 0,
 			    false },
-	[FS_FUSE_COPY_FILE_RANGE_64] = {
+	[FUSE_COPY_FILE_RANGE_64] = {
 		sizeof(struct fuse_copy_file_range_in), 0, 24, 16, 0, false },
 };
 
