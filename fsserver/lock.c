@@ -165,7 +165,8 @@ static void slot_put(struct fs *fs, uint32_t i, bool held)
 	struct fs_locks *l = fs->locks;
 
 	pthread_mutex_lock(&l->lock);
-	l->slots[i].held |= held;
+	if (held)
+		l->slots[i].held = true;
 	if (!--l->live[i].users && l->live[i].dead)
 		slot_free(fs, i);
 	pthread_mutex_unlock(&l->lock);

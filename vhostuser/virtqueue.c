@@ -101,7 +101,7 @@ struct unaligned {
  */
 const char *vu_build_load(struct vu_build *b, uint64_t addr, void *desc)
 {
-	uint64_t n = 16, part = 0, copy[2];
+	uint64_t n = 16, copy[2];
 	const volatile struct unaligned *u;
 	volatile char *p;
 
@@ -113,7 +113,7 @@ const char *vu_build_load(struct vu_build *b, uint64_t addr, void *desc)
 		memcpy(desc, copy, sizeof(copy));
 		return NULL;
 	}
-	for (uint64_t i = 0; i < 16; i++, part++) {
+	for (uint64_t i = 0; i < 16; i++) {
 		n = 1;
 		p = vu_mem_guest(b->table, addr + i, &n);
 		if (!p)
