@@ -12,9 +12,11 @@
  * -errno for failure, and nothing printed, unless a comment says otherwise.
  */
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -409,5 +411,48 @@ void stats_sum(const struct stats *stats, struct stats_slot *sum,
  * Return: ns, interpolated within a bucket; 0 where there were none.
  */
 uint64_t stats_percentile(const struct stats_op *op, unsigned int permille);
+
+/* ---- system calls that a kernel or a C library may lack ----------------- */
+
+/* The same on every architecture; younger than some headers. */
+#ifndef SYS_close_range
+#define SYS_close_range 436			/* Linux 5.9 */
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437				/* 5.6 */
+#endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439			/* 5.8 */
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442			/* 5.12 */
+#endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444		/* 5.13 */
+#define SYS_landlock_add_rule 445
+#define SYS_landlock_restrict_self 446
+#endif
+
+/**
+ * sys_close_range() - close descriptors, or have an exec close them
+ * @first, @last:	both included; INT_MAX for all
+ * @cloexec:		mark them close-on-exec instead
+ *
+ * close_range(2), or one descriptor after the other on kernels before 5.9
+ * (5.11 with @cloexec). Return: 0 or -errno.
+ */
+int sys_close_range(int first, int last, bool cloexec);
+
+#ifndef RESOLVE_BENEATH
+#define RESOLVE_NO_MAGICLINKS	0x02
+#define RESOLVE_NO_SYMLINKS	0x04
+#define RESOLVE_BENEATH		0x08
+#endif
+/* openat2(2): a descriptor or -errno, -ENOSYS on kernels before 5.6. */
+int sys_openat2(int dirfd, const char *name, int flags, mode_t mode,
+		uint64_t resolve);
+
+/* Wait until a child has ended, and reap it: how it ended. */
+siginfo_t sys_await(int pidfd);
 
 #endif

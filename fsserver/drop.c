@@ -54,29 +54,7 @@ struct ll_path_beneath {
 	int32_t parent;
 } __attribute__((packed));
 
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444
-#define SYS_landlock_add_rule 445
-#define SYS_landlock_restrict_self 446
-#endif
-
 /* ---- descriptors and limits --------------------------------------------- */
-
-static void close_between(int first, int last)
-{
-	long max;
-
-	if (first > last)
-		return;
-	if (!syscall(SYS_close_range, first, last, 0))
-		return;
-	max = sysconf(_SC_OPEN_MAX);
-	for (int fd = first; fd <= last && fd < max; fd++)
-		close(fd);
-}
 
 /* Whether @fd stays; *@next becomes the smallest above it that does. */
 static bool kept(int fd, const int *keep, unsigned int nr_keep,
@@ -108,10 +86,10 @@ int drop_descriptors(const struct fs_place *place, const int *keep,
 		}
 		if (next == INT32_MAX)
 			break;
-		close_between(fd, next - 1);
+		sys_close_range(fd, next - 1, false);
 		fd = next;
 	}
-	close_between(fd, INT32_MAX);
+	sys_close_range(fd, INT32_MAX, false);
 	return 0;
 }
 

@@ -23,7 +23,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -45,19 +44,14 @@ const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
 static int try_open(struct fs *fs, int dirfd, const char *name, int flags,
 		    mode_t mode)
 {
-	struct open_how how = {
-		.flags = (uint64_t)(unsigned int)flags,
-		.mode = mode,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-			   RESOLVE_NO_MAGICLINKS,
-	};
-	long fd;
+	int fd;
 
 	if (fs->nodes->openat2)
-		fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
-	else
-		fd = openat(dirfd, name, flags, mode);
-	return fd < 0 ? -errno : (int)fd;
+		return sys_openat2(dirfd, name, flags, mode,
+				   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+				   RESOLVE_NO_MAGICLINKS);
+	fd = openat(dirfd, name, flags, mode);
+	return fd < 0 ? -errno : fd;
 }
 
 int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
@@ -460,8 +454,7 @@ static bool is_mount_point(const struct fs_node *parent,
 	return parent && S_ISDIR(stx->stx_mode) &&
 	       (parent->key.dev_major != stx->stx_dev_major ||
 		parent->key.dev_minor != stx->stx_dev_minor ||
-		(stx->stx_mask & FS_STATX_MNT &&
-		 parent->key.mnt != stx->stx_mnt_id));
+		parent->key.mnt != statx_mnt(stx));
 }
 
 int node_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,

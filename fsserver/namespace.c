@@ -43,10 +43,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef SYS_mount_setattr
-#define SYS_mount_setattr 442
-#endif
-
 /* linux/mount.h, which can't be included beside sys/mount.h */
 #define ATTR_RDONLY		0x00000001
 #define ATTR_NOSUID		0x00000002

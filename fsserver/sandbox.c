@@ -36,10 +36,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
-
 int confine_fail(struct confining *c, int err, const char *fmt, ...)
 {
 	va_list ap;
@@ -182,17 +178,16 @@ static int enter(struct confining *c)
 static void probe_kernel(struct confining *c)
 {
 	struct fs_layer *layers = c->place->layers;
-	struct { uint64_t flags, mode, resolve; } how = { O_PATH, 0, 0 };
-	long fd;
+	int fd;
 
 	layers[FS_LAYER_NAMES].state = FS_LAYER_ON;
-	fd = syscall(SYS_openat2, c->place->root, ".", &how, sizeof(how));
+	fd = sys_openat2(c->place->root, ".", O_PATH, 0, 0);
 	if (fd >= 0) {
-		close((int)fd);
+		close(fd);
 		layers[FS_LAYER_OPENAT2].state = FS_LAYER_ON;
 	} else {
 		layers[FS_LAYER_OPENAT2].state = FS_LAYER_UNAVAILABLE;
-		layers[FS_LAYER_OPENAT2].error = errno;
+		layers[FS_LAYER_OPENAT2].error = -fd;
 	}
 	if (!c->o->seccomp)
 		return;

@@ -86,8 +86,8 @@ int share_sweep(const struct share_ops *ops, void *arg,
 	for (unsigned int fd = 0, end; !err && fd < TABLE_MAX; fd = end) {
 		for (end = fd; end < TABLE_MAX && !known[end]; end++)
 			;
-		if (end > fd && syscall(SYS_close_range, fd, end - 1, 0) < 0)
-			err = -errno;
+		if (end > fd)
+			err = sys_close_range((int)fd, (int)end - 1, false);
 		while (end < TABLE_MAX && known[end])
 			end++;
 	}

@@ -126,14 +126,10 @@ fail:
 
 void guardian_end(struct guardian *g)
 {
-	siginfo_t info;
-
 	if (!g)
 		return;
 	guardian_kill(g->self);
-	while (waitid(P_PIDFD, (id_t)g->self, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
+	sys_await(g->self);
 	close(g->self);
 	close(g->parent);
 	munmap(g, sizeof(*g));

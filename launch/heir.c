@@ -38,8 +38,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <linux/close_range.h>
-
 #define HEIR_MS		10000	/* for each of its steps */
 
 /* Absolute, or "" where it is not known. */
@@ -107,7 +105,7 @@ static _Noreturn void program_main(struct attempt *a, int letter)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
 	    dup2(null, STDOUT_FILENO) >= 0 &&
-	    syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
+	    sys_close_range(3, INT_MAX, true) == 0) {
 		for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 			if (keep[i] >= 0)
 				(void)fcntl(keep[i], F_SETFD, 0);
@@ -158,14 +156,10 @@ static int hear(struct attempt *a, enum heir_word word, char *line,
 
 static void end_process(struct attempt *a, int *pidfd)
 {
-	siginfo_t info;
-
 	if (*pidfd < 0)
 		return;
 	(void)syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
-	while (waitid(P_PIDFD, (id_t)*pidfd, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
+	sys_await(*pidfd);
 	guardian_forget(a->share->guardian, *pidfd);
 	close(*pidfd);
 	*pidfd = -1;
@@ -184,7 +178,7 @@ static int watch_keeper(struct attempt *a, const char *line, int len)
 	a->keeper = pid;
 	a->pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	/* A child is not reaped by anyone else: the number is still its. */
-	if (a->pidfd < 0 || waitid(P_PIDFD, (id_t)a->pidfd, &info,
+	if (a->pidfd < 0 || waitid(P_PID, (id_t)pid, &info,
 				   WEXITED | WNOHANG | WNOWAIT) < 0) {
 		if (a->pidfd >= 0)
 			close(a->pidfd);

@@ -26,8 +26,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <linux/close_range.h>
-
 void wiring_init(struct qemu_wiring *w)
 {
 	memset(w, 0, sizeof(*w));
@@ -123,7 +121,7 @@ void prepare_process(void)
 	if (null >= 0)
 		close(null);
 	/* What the caller left open is nobody's but for what a flag names. */
-	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+	(void)sys_close_range(3, INT_MAX, true);
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* Asks what is stuck: nothing is before there is a loop to take it. */
 	(void)signal(SIGUSR1, SIG_IGN);

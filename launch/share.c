@@ -546,11 +546,8 @@ void share_read_events(struct share *s,
 
 int share_reap(struct share *s)
 {
-	siginfo_t info = {0};
+	siginfo_t info = sys_await(s->pidfd);
 
-	while (waitid(P_PIDFD, (id_t)s->pidfd, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
 	guardian_forget(s->guardian, s->pidfd);
 	close(s->pidfd);
 	s->pidfd = -1;

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <linux/close_range.h>
 
 static void keep(int fd)
 {
@@ -67,14 +66,16 @@ static _Noreturn void child(char **argv, const struct qemu_wiring *w,
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 ||
 	    dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
 		goto out;
-	if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-		goto out;
+	err = -sys_close_range(3, INT_MAX, true);
+	if (err)
+		goto fail;
 	keep_wiring(w);
 	if (scratch && setenv("TMPDIR", scratch, 1) < 0)
 		goto out;
 	execv(argv[0], argv);
 out:
 	err = errno;
+fail:
 	(void)!write(failed, &err, sizeof(err));
 	_exit(EXIT_QEMU_MISSING);
 }
@@ -94,11 +95,7 @@ static int exec_result(int fd)
 static int exec_failed(struct qemu_process *p, struct guardian *guardian,
 		       const char *path, int err)
 {
-	siginfo_t info;
-
-	while (waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
+	sys_await(p->pidfd);
 	guardian_forget(guardian, p->pidfd);
 	close(p->pidfd);
 	errno = err;

@@ -222,11 +222,8 @@ static void on_qemu_words(struct run *r)
 
 static void on_qemu_end(struct run *r)
 {
-	siginfo_t info = {0};
+	siginfo_t info = sys_await(r->qemu.pidfd);
 
-	while (waitid(P_PIDFD, (id_t)r->qemu.pidfd, &info, WEXITED) < 0 &&
-	       errno == EINTR)
-		;
 	guardian_forget(r->s->guardian, r->qemu.pidfd);
 	close(r->qemu.pidfd);
 	r->qemu.pidfd = -1;

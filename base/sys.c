@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls that kernels from 5.4 on do not all have, each with what
+ * replaces it, and one that C libraries do not all wrap. The numbers, where
+ * the library's header is older than the call, are in base.h. No state, no
+ * locks.
+ */
+
+#include "base/base.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* As in <linux/close_range.h>, which is as young as the flag. */
+#define CLOEXEC_ONLY	(1u << 2)
+/* Without /proc: no table of descriptors is larger unless somebody asks. */
+#define MANY		(1l << 20)
+
+/* The largest open descriptor, or one that is larger. */
+static int highest(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *d;
+	int top = -1;
+	long max;
+
+	if (!dir) {
+		max = sysconf(_SC_OPEN_MAX);
+		return (int)(max > 0 && max < MANY ? max : MANY) - 1;
+	}
+	while ((d = readdir(dir)))
+		if (atoi(d->d_name) > top)
+			top = atoi(d->d_name);
+	closedir(dir);
+	return top;
+}
+
+int sys_close_range(int first, int last, bool cloexec)
+{
+	int top;
+
+	if (first > last)
+		return 0;
+	if (!syscall(SYS_close_range, first, last, cloexec ? CLOEXEC_ONLY : 0))
+		return 0;
+	/* EINVAL: 5.9 and 5.10 do not know the flag. */
+	if (errno != ENOSYS && errno != EINVAL)
+		return -errno;
+	top = highest();
+	for (int fd = first; fd <= last && fd <= top; fd++) {
+		if (cloexec)
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		else
+			close(fd);
+	}
+	return 0;
+}
+
+int sys_openat2(int dirfd, const char *name, int flags, mode_t mode,
+		uint64_t resolve)
+{
+	struct {
+		uint64_t flags, mode, resolve;
+	} how = { (unsigned int)flags, mode, resolve };
+	long fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+siginfo_t sys_await(int pidfd)
+{
+	const idtype_t by_pidfd = (idtype_t)3;	/* P_PIDFD, from Linux 5.4 on */
+	siginfo_t info = { .si_pid = 0 };
+
+	while (waitid(by_pidfd, (id_t)pidfd, &info, WEXITED) < 0 &&
+	       errno == EINTR)
+		;
+	return info;
+}
