@@ -182,7 +182,7 @@ int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 		const char *name, const struct statx *stx)
 {
 	struct fs_mounts *m = w->fs->nodes->mounts;
-	uint64_t mnt = stx->stx_mask & FS_STATX_MNT ? stx->stx_mnt_id : 0;
+	uint64_t mnt = statx_mnt(stx);
 	uint64_t dev = dev_number(stx->stx_dev_major, stx->stx_dev_minor);
 	int value;
 

@@ -16,8 +16,7 @@ void node_key(struct node_key *key, const struct statx *stx)
 {
 	memset(key, 0, sizeof(*key));
 	key->ino = stx->stx_ino;
-	if (stx->stx_mask & FS_STATX_MNT)
-		key->mnt = stx->stx_mnt_id;
+	key->mnt = statx_mnt(stx);
 	key->dev_major = stx->stx_dev_major;
 	key->dev_minor = stx->stx_dev_minor;
 	key->type = stx->stx_mode & S_IFMT;

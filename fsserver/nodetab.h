@@ -12,6 +12,7 @@
 #include "fsserver/slab.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #define NODE_ROOT	1u	/* slot; also FUSE_ROOT_ID */
 #define NODE_SLOT_BITS	28
@@ -179,13 +180,21 @@ uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 
 /* ---- inode.c ---- */
 
-#ifdef STATX_MNT_ID
-#define FS_STATX_MNT STATX_MNT_ID
-#else
+/* STATX_MNT_ID, which some C libraries' struct statx has no member for. */
 #define FS_STATX_MNT 0x1000u
-#endif
 #define FS_STATX_KEY (STATX_TYPE | STATX_INO | STATX_BTIME | FS_STATX_MNT)
 #define FS_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | FS_STATX_MNT)
+_Static_assert(offsetof(struct statx, stx_dev_minor) == 0x8c,
+	       "statx_mnt() knows the kernel's layout");
+/* The mount's id, or 0 where the kernel does not say it (before 5.8). */
+static inline uint64_t statx_mnt(const struct statx *stx)
+{
+	uint64_t id = 0;
+
+	if (stx->stx_mask & FS_STATX_MNT)
+		memcpy(&id, (const char *)stx + 0x90, sizeof(id));
+	return id;
+}
 
 /* openat2() below a directory, one name; never a symlink, never up. */
 int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,

@@ -22,6 +22,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* As getdents64(2) has it; C libraries hide theirs, or do not. */
+struct linux_dirent64 {
+	uint64_t d_ino;
+	int64_t d_off;
+	uint16_t d_reclen;
+	uint8_t d_type;
+	char d_name[];
+};
+
 /* One READDIR. */
 struct listing {
 	struct fs_worker *w;
@@ -87,7 +96,7 @@ static void list_lookup(struct listing *l, const char *name,
 }
 
 /* Append an entry; false when there is no room for it. */
-static bool list_entry(struct listing *l, const struct dirent64 *d)
+static bool list_entry(struct listing *l, const struct linux_dirent64 *d)
 {
 	static const char zero[8];
 	struct fs_worker *w = l->w;
@@ -159,7 +168,7 @@ static int list(struct listing *l, struct fs_dir *dir, int fd, uint64_t offset)
 	int err = dir_seek(dir, fd, offset);
 
 	while (!err) {
-		const struct dirent64 *d;
+		const struct linux_dirent64 *d;
 
 		if (dir->pos >= dir->len) {
 			err = dir_fill(dir, fd);
