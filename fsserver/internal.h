@@ -377,4 +377,7 @@ size_t owner_xattr_list(struct fs_worker *w, char *list, size_t len);
 /* The worker's filter, for all its threads; called at the end of fs_open(). */
 int seccomp_worker(struct fs *fs);
 
+/* callname.c: a system call's name, @len bytes without a NUL, or NULL. */
+const char *call_name(unsigned int nr, size_t *len);
+
 #endif

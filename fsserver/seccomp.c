@@ -11,6 +11,10 @@
  * by its workers, so it has all of theirs, and what it needs itself to make and
  * await them. A worker adds its own, for all its threads, when all is set up.
  *
+ * Where C libraries, or versions of one, make different calls for the same
+ * thing, all of these are listed: a static binary carries the library of whoever
+ * built it.
+ *
  * What is not listed traps: the handler names the call on stderr and ends the
  * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. With
  * seccomp=log the kernel logs it and lets it pass. What the C library tries but
@@ -48,25 +52,6 @@
 #error "seccomp.c knows x86-64 and aarch64"
 #endif
 
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
-#ifndef SYS_faccessat2
-#define SYS_faccessat2 439
-#endif
-#ifndef SYS_clone3
-#define SYS_clone3 435
-#endif
-#ifndef SYS_rseq
-#define SYS_rseq 334
-#endif
-
-#ifdef __GLIBC__
-#if __GLIBC_PREREQ(2, 33)
-#define FSTAT_BY_PATH
-#endif
-#endif
-
 /* Configurations in which a rule is in force. */
 enum {
 	ALWAYS	= 0,
@@ -78,8 +63,7 @@ enum {
 	LOCKS	= 1 << 5,
 	HANDLES	= 1 << 6,	/* inode-handles=on */
 	XATTRS	= 1 << 7,
-	OLD	= 1 << 8,	/* a kernel before 5.8 */
-	KEEPER	= 1 << 9,
+	KEEPER	= 1 << 8,
 };
 
 #define MAX_VALUES 12
@@ -108,11 +92,10 @@ struct rule {
 
 static const struct rule rules[] = {
 	/* the ring and its threads */
-#if defined(__GLIBC__) && defined(SYS_epoll_wait)
+#ifdef SYS_epoll_wait
 	CALL(epoll_wait, ALWAYS),	/* a leader sleeps */
-#else
-	CALL(epoll_pwait, ALWAYS),
 #endif
+	CALL(epoll_pwait, ALWAYS),
 	CALL(write, ALWAYS),		/* call and wake eventfds, stderr */
 	CALL(futex, ALWAYS),		/* followers, mutexes */
 	/* files */
@@ -126,15 +109,9 @@ static const struct rule rules[] = {
 	CALL(lseek, ALWAYS),		/* LSEEK, READDIR */
 	CALL(readlinkat, ALWAYS),	/* READLINK */
 	CALL(faccessat2, ALWAYS),	/* ACCESS */
-	CALL(faccessat, OLD),
-	CALL(geteuid, OLD),
-	CALL(getegid, OLD),
 	CALL(fstatfs, ALWAYS),		/* STATFS, type of a file system */
-#ifdef FSTAT_BY_PATH
-	CALL(newfstatat, ALWAYS),	/* fstat() */
-#else
-	CALL(fstat, ALWAYS),
-#endif
+	CALL(fstat, ALWAYS),		/* fstat() is one or the other */
+	CALL(newfstatat, ALWAYS),
 	CALL(fsync, ALWAYS),		/* FSYNC */
 	CALL(fdatasync, ALWAYS),	/* FSYNC */
 	CALL(syncfs, ALWAYS),		/* SYNCFS */
@@ -184,9 +161,8 @@ static const struct rule rules[] = {
 	CALL(sendmmsg, ALWAYS),
 #ifdef SYS_poll
 	CALL(poll, ALWAYS),
-#else
-	CALL(ppoll, ALWAYS),
 #endif
+	CALL(ppoll, ALWAYS),
 	CALL(read, ALWAYS),		/* the wake eventfd; fdinfo */
 	CALL(accept4, ALWAYS),		/* serve: the next front end */
 	CALL(eventfd2, ALWAYS),		/* a ring's wake-up */
@@ -210,7 +186,8 @@ static const struct rule rules[] = {
 #endif
 	ONLY(membarrier, ALWAYS, 0, UINT32_MAX,	/* a new memory table */
 	     MEMBARRIER_CMD_PRIVATE_EXPEDITED),
-	CALL(clock_nanosleep, ALWAYS),
+	CALL(clock_nanosleep, ALWAYS),	/* nanosleep() is one or the other */
+	CALL(nanosleep, ALWAYS),
 	CALL(clock_gettime, ALWAYS),	/* where the vDSO has no clock */
 	CALL(restart_syscall, ALWAYS),	/* after a stop */
 	CALL(exit, ALWAYS),		/* a thread */
@@ -228,8 +205,6 @@ static const struct rule rules[] = {
 	CALL(umask, KEEPER),
 	CALL(fchdir, KEEPER),
 	CALL(prlimit64, KEEPER),
-	CALL(geteuid, KEEPER),
-	CALL(getegid, KEEPER),
 	CALL(capget, KEEPER),
 	CALL(rt_sigaction, KEEPER),
 	CALL(membarrier, KEEPER),
@@ -249,45 +224,6 @@ static const struct {
 	{ SYS_set_robust_list, ENOSYS }, /* a thread: it has no such mutex */
 	{ SYS_sched_getaffinity, EPERM }, /* malloc(): then two arenas */
 	{ SYS_rt_sigaction, EPERM },	/* abort(), which is deadly anyhow */
-};
-
-/* Names for the message, of what an attacker or a new C library would call. */
-static const struct {
-	long nr;
-	const char *name;
-} names[] = {
-#define NAME(name) { SYS_##name, #name }
-	NAME(execve), NAME(execveat), NAME(socket), NAME(socketpair),
-	NAME(connect), NAME(bind), NAME(listen), NAME(accept), NAME(sendto),
-	NAME(recvfrom), NAME(sendmsg), NAME(recvmsg), NAME(shutdown),
-	NAME(setsockopt), NAME(getsockopt), NAME(ptrace), NAME(mount),
-	NAME(umount2), NAME(pivot_root), NAME(chroot), NAME(chdir),
-	NAME(fchdir), NAME(unshare), NAME(setns), NAME(kill), NAME(tkill),
-	NAME(tgkill), NAME(ioctl), NAME(fcntl), NAME(mmap), NAME(mprotect),
-	NAME(mremap), NAME(clone), NAME(process_vm_readv),
-	NAME(process_vm_writev), NAME(bpf), NAME(perf_event_open),
-	NAME(keyctl), NAME(add_key), NAME(request_key), NAME(userfaultfd),
-	NAME(memfd_create), NAME(init_module), NAME(finit_module),
-	NAME(delete_module), NAME(kexec_load), NAME(reboot), NAME(swapon),
-	NAME(setuid), NAME(setgid), NAME(setreuid), NAME(setregid),
-	NAME(setresuid), NAME(setresgid), NAME(setfsuid), NAME(setfsgid),
-	NAME(setgroups), NAME(prctl), NAME(seccomp), NAME(prlimit64),
-	NAME(pipe2), NAME(dup), NAME(splice), NAME(tee), NAME(vmsplice),
-	NAME(sendfile), NAME(readv), NAME(writev), NAME(pread64),
-	NAME(pwrite64), NAME(preadv), NAME(pwritev), NAME(truncate),
-	NAME(fchown), NAME(pwritev2), NAME(unlinkat), NAME(mknodat),
-	NAME(open_by_handle_at), NAME(name_to_handle_at), NAME(umask),
-	NAME(getcwd), NAME(sysinfo), NAME(uname), NAME(getrandom),
-	NAME(nanosleep), NAME(sched_yield), NAME(sched_setaffinity),
-	NAME(ppoll), NAME(waitid), NAME(wait4), NAME(timerfd_create),
-	NAME(signalfd4), NAME(inotify_init1), NAME(fanotify_init),
-	NAME(lsetxattr), NAME(lgetxattr), NAME(flock), NAME(getuid),
-	NAME(geteuid), NAME(setpriority), NAME(personality),
-#undef NAME
-	{ 425, "io_uring_setup" }, { 426, "io_uring_enter" },
-	{ 428, "open_tree" }, { 429, "move_mount" }, { 430, "fsopen" },
-	{ 434, "pidfd_open" }, { 436, "close_range" }, { 438, "pidfd_getfd" },
-	{ 442, "mount_setattr" }, { 452, "fchmodat2" },
 };
 
 /* ---- the assembler ------------------------------------------------------ */
@@ -382,10 +318,16 @@ struct message {
 };
 
 /* Async-signal-safe, unlike the C library's. */
+static void put_char(struct message *m, char c)
+{
+	if (m->len < sizeof(m->text))
+		m->text[m->len++] = c;
+}
+
 static void put(struct message *m, const char *s)
 {
-	while (*s && m->len < sizeof(m->text))
-		m->text[m->len++] = *s++;
+	while (*s)
+		put_char(m, *s++);
 }
 
 static void violation(int sig, siginfo_t *info, void *context)
@@ -393,15 +335,17 @@ static void violation(int sig, siginfo_t *info, void *context)
 	char number[12] = "", *at = number + sizeof(number) - 1;
 	unsigned int nr = (unsigned int)info->si_syscall;
 	struct message m = { .len = 0 };
+	const char *name;
+	size_t len;
 
 	(void)sig;
 	(void)context;
 	put(&m, "vmshare: error: the file server made the system call ");
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (names[i].nr == (long)nr) {
-			put(&m, names[i].name);
-			put(&m, ", ");
-		}
+	name = call_name(nr, &len);
+	while (name && len--)
+		put_char(&m, *name++);
+	if (name)
+		put(&m, ", ");
 	do {
 		*--at = (char)('0' + nr % 10);
 		nr /= 10;
@@ -439,8 +383,6 @@ static unsigned int config_of(const struct fs_options *o, bool proc)
 
 	if (!o->readonly)
 		config |= WRITES;
-	if (syscall(SYS_faccessat2, -1, "", 0, 0) && errno == ENOSYS)
-		config |= OLD;
 	if (o->access == FS_ACCESS_PASSTHROUGH)
 		config |= ACTS;
 	if (o->access == FS_ACCESS_MAPPED)

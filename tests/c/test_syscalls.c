@@ -7,6 +7,7 @@
  * that nothing needed, but for those named below, each with its reason.
  */
 
+#include "fsserver/callname.c"
 #include "fsserver/seccomp.c"
 
 #include "attack_rig.h"
@@ -32,9 +33,11 @@ static const struct {
 	{ SYS_clock_nanosleep, "a queue that stops while requests run", false },
 	{ SYS_open_by_handle_at, "a file that the host renamed while evicted",
 	  false },
-	{ SYS_faccessat, "kernels before 5.8", false },
-	{ SYS_geteuid, "kernels before 5.8", false },
-	{ SYS_getegid, "kernels before 5.8", false },
+	{ SYS_fstat, "another C library", false },
+	{ SYS_newfstatat, "another C library", false },
+	{ SYS_epoll_pwait, "another C library", false },
+	{ SYS_ppoll, "another C library", false },
+	{ SYS_nanosleep, "another C library", false },
 	{ SYS_fchmod, "no /proc", false },
 	{ SYS_fgetxattr, "no /proc", false },
 	{ SYS_flistxattr, "no /proc", false },
