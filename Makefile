@@ -10,6 +10,10 @@ BASHCOMP  ?= $(DATADIR)/bash-completion/completions
 ZSHCOMP   ?= $(DATADIR)/zsh/site-functions
 FISHCOMP  ?= $(DATADIR)/fish/vendor_completions.d
 INSTALL   ?= install
+# A cross compiler's prefix: make CROSS_COMPILE=aarch64-linux-gnu-
+ifdef CROSS_COMPILE
+CC        := $(CROSS_COMPILE)gcc
+endif
 CC        ?= cc
 CFLAGS    ?= -O2 -g
 BUILD     ?= build
@@ -27,9 +31,14 @@ override CFLAGS += -std=gnu11 -fPIE -pthread -fno-strict-aliasing \
              -ffile-prefix-map=$(CURDIR)=. $(WARN)
 override LDFLAGS += -pthread -Wl,--gc-sections,-z,relro,-z,now
 
-# musl's wrapper sees neither the kernel's headers nor static-pie; the links
-# show it the former and nothing else of glibc's.
-ifneq (,$(findstring musl,$(notdir $(CC))))
+# Of the compiler's own target: "x86_64-linux-gnu" or "aarch64-linux-musl".
+TARGET    := $(shell $(CC) -dumpmachine 2>/dev/null)
+STRIP     ?= $(or $(shell $(CC) -print-prog-name=strip 2>/dev/null),strip)
+
+# Where musl's compiler is a wrapper around glibc's (musl-gcc), it sees neither
+# the kernel's headers nor static-pie; the links show it the former and nothing
+# else of glibc's.
+ifneq (,$(filter musl-%,$(notdir $(firstword $(CC)))))
 LINK      ?= -static
 KHEADERS  := $(BUILD)/kernel-headers
 override CPPFLAGS += -isystem $(KHEADERS)
@@ -49,7 +58,7 @@ all: $(BIN) ## build the binary, ./vmshare
 
 $(BIN): $(BUILD)/vmshare
 	@mkdir -p $(@D)
-	strip -o $@ $<
+	$(STRIP) -o $@ $<
 
 $(BUILD)/vmshare: $(BUILD)/vmshare.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $^
@@ -69,8 +78,8 @@ $(BUILD)/kernel-headers:
 	@mkdir -p $@
 	ln -sfn /usr/include/linux $@/linux
 	ln -sfn /usr/include/asm-generic $@/asm-generic
-	ln -sfn $(firstword $(wildcard /usr/include/asm \
-		/usr/include/$(shell uname -m)-linux-gnu/asm)) $@/asm
+	ln -sfn $(firstword $(wildcard /usr/include/$(TARGET)/asm \
+		/usr/include/asm)) $@/asm
 
 # A test links the rooms it names in a first line like "/* rooms: base */".
 .SECONDEXPANSION:
@@ -82,15 +91,24 @@ $(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/c/%.o $$(call test_objs,$$*)
 
 c-tests: $(TEST_BIN) ## build the test programs in C, run none
 
-install: $(BIN) ## install below PREFIX (/usr/local), itself below DESTDIR
+# What prints the completions has to run here.
+HOSTCC    ?= cc
+NATIVE    := $(if $(CROSS_COMPILE),$(BUILD)/native/bin/vmshare,$(BIN))
+ifdef CROSS_COMPILE
+$(NATIVE): FORCE
+	$(MAKE) --no-print-directory CROSS_COMPILE= CC=$(HOSTCC) \
+		BUILD=$(BUILD)/native all
+endif
+
+install: $(BIN) $(NATIVE) ## install below PREFIX (/usr/local), itself below DESTDIR
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 \
 		$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP) $(DATADIR)/qemu/vhost-user)
 	$(INSTALL) -m 755 $(BIN) \
 		$(DESTDIR)$(BINDIR)/vmshare
 	$(INSTALL) -m 644 vmshare.1 $(DESTDIR)$(MANDIR)/man1/vmshare.1
-	$(abspath $(BIN)) completion bash >$(DESTDIR)$(BASHCOMP)/vmshare
-	$(abspath $(BIN)) completion zsh >$(DESTDIR)$(ZSHCOMP)/_vmshare
-	$(abspath $(BIN)) completion fish >$(DESTDIR)$(FISHCOMP)/vmshare.fish
+	$(abspath $(NATIVE)) completion bash >$(DESTDIR)$(BASHCOMP)/vmshare
+	$(abspath $(NATIVE)) completion zsh >$(DESTDIR)$(ZSHCOMP)/_vmshare
+	$(abspath $(NATIVE)) completion fish >$(DESTDIR)$(FISHCOMP)/vmshare.fish
 	printf '{\n  "description": "%s",\n  "type": "fs",\n  "binary": "%s"\n}\n' \
 		'vmshare vhost-user-fs' '$(BINDIR)/vmshare' \
 		>$(DESTDIR)$(DATADIR)/qemu/vhost-user/40-vmshare.json
@@ -103,7 +121,8 @@ uninstall: ## remove what install put there
 # Whole seconds of the last change, so that packages compare equal.
 EPOCH     := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct \
              2>/dev/null),0)
-DEB_ARCH   = $(shell dpkg --print-architecture)
+DEB_ARCH  := $(subst aarch64,arm64,$(subst x86_64,amd64,$(firstword \
+             $(subst -, ,$(TARGET)))))
 DEB_ROOT  := $(BUILD)/deb
 define DEB_CONTROL
 Package: vmshare
