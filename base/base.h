@@ -452,6 +452,12 @@ int sys_close_range(int first, int last, bool cloexec);
 int sys_openat2(int dirfd, const char *name, int flags, mode_t mode,
 		uint64_t resolve);
 
+/*
+ * raise(3), also in a process that clone(2) made by itself: musl remembers the
+ * thread's id, which is then the parent's. Safe in a signal handler.
+ */
+void sys_raise(int sig);
+
 /* Wait until a child has ended, and reap it: how it ended. */
 siginfo_t sys_await(int pidfd);
 

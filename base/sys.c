@@ -72,6 +72,11 @@ int sys_openat2(int dirfd, const char *name, int flags, mode_t mode,
 	return fd < 0 ? -errno : (int)fd;
 }
 
+void sys_raise(int sig)
+{
+	syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), sig);
+}
+
 siginfo_t sys_await(int pidfd)
 {
 	const idtype_t by_pidfd = (idtype_t)3;	/* P_PIDFD, from Linux 5.4 on */

@@ -119,7 +119,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	(void)context;
 	/* The handler is gone: returning, the fault comes again, to kill. */
 	if (info->si_code <= 0 && sig != SIGABRT)
-		raise(sig);
+		sys_raise(sig);
 	if (!own || !w || !__atomic_load_n(&w->began, __ATOMIC_RELAXED))
 		return;
 	for (unsigned int i = 0; i < STRIKE_SLOTS && !s; i++)

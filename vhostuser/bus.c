@@ -81,7 +81,7 @@ static void bus_handler(int sig, siginfo_t *info, void *context)
 			sig = SIGKILL;
 		}
 		if (!fault)
-			raise(sig);
+			sys_raise(sig);
 	}
 	errno = saved;
 }

@@ -114,7 +114,7 @@ static int serve_crash(void *arg, const struct share_fds *fds,
 	(void)fds;
 	(void)arena;
 	lab->workers++;
-	raise(SIGSEGV);
+	sys_raise(SIGSEGV);
 	return 9;
 }
 
@@ -135,7 +135,7 @@ static int serve_sigsys(void *arg, const struct share_fds *fds,
 	(void)fds;
 	(void)arena;
 	lab->workers++;
-	raise(SIGSYS);
+	sys_raise(SIGSYS);
 	return 9;
 }
 

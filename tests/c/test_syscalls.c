@@ -29,7 +29,7 @@ static const struct {
 } unseen[] = {
 	{ SYS_clock_gettime, "machines whose vDSO has no clock", false },
 	{ SYS_restart_syscall, "after a stop and a continuation", false },
-	{ SYS_gettid, "raise(), when the server finds a mistake", false },
+	{ SYS_gettid, "sys_raise(), when the server crashes", false },
 	{ SYS_clock_nanosleep, "a queue that stops while requests run", false },
 	{ SYS_open_by_handle_at, "a file that the host renamed while evicted",
 	  false },
