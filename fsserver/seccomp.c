@@ -180,12 +180,13 @@ static const struct rule rules[] = {
 	CALL(rt_sigreturn, ALWAYS),
 	ONLY(tgkill, ALWAYS, 0, UINT32_MAX, SELF),	/* lock waiters */
 	CALL(getpid, ALWAYS),		/* pthread_kill() */
-	CALL(gettid, ALWAYS),		/* raise() */
+	CALL(gettid, ALWAYS),		/* sys_raise() */
 #ifndef __GLIBC__
 	CALL(tkill, ALWAYS),		/* pthread_kill() of musl */
 #endif
 	ONLY(membarrier, ALWAYS, 0, UINT32_MAX,	/* a new memory table */
-	     MEMBARRIER_CMD_PRIVATE_EXPEDITED),
+	     MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+	     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED), /* musl: threads */
 	CALL(clock_nanosleep, ALWAYS),	/* nanosleep() is one or the other */
 	CALL(nanosleep, ALWAYS),
 	CALL(clock_gettime, ALWAYS),	/* where the vDSO has no clock */

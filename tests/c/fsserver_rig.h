@@ -18,7 +18,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef RENAME_EXCHANGE		/* musl before 1.2.3 */
+#define RENAME_EXCHANGE 2
+#endif
 
 #define RIG_ROOM (2u << 20)
 

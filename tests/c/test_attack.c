@@ -7,6 +7,8 @@
 
 #include "attack_rig.h"
 
+#include "base/base.h"
+
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/seccomp.h>

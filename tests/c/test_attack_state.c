@@ -7,12 +7,12 @@
  * the host moves away under it.
  */
 
+#include <sys/mount.h>	/* before <linux/fs.h>, or older C libraries fail */
+
 #include "attack_rig.h"
 
-#include <linux/fs.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/mount.h>
 
 /* ---- more than there is ------------------------------------------------- */
 

@@ -41,8 +41,7 @@ static int run_errno(int dir)
 	int status;
 
 	if (!pid) {
-		execveat(dir, "run", (char **)(uintptr_t)words,
-			 (char **)(uintptr_t)(words + 1), 0);
+		syscall(SYS_execveat, dir, "run", words, words + 1, 0);
 		_exit(errno);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)

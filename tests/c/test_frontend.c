@@ -13,7 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#ifndef SEEK_HOLE
+#define SEEK_HOLE 4
+#endif
 
 static struct fe_server server;
 static char share[64];

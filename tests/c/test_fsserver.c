@@ -554,7 +554,7 @@ static void test_statx(void)
 	CHECK_EQ(rq_run(&r), 0);
 	CHECK_EQ(r.out_len, 288);
 	out = rq_reply(&r);
-	CHECK_EQ(statx(r.dirfd, "f", 0, STATX_BTIME, &stx), 0);
+	CHECK_EQ(syscall(SYS_statx, r.dirfd, "f", 0, STATX_BTIME, &stx), 0);
 	CHECK_EQ(out->stat.size, 5);
 	CHECK_EQ(out->stat.btime.tv_nsec, stx.stx_btime.tv_nsec);
 	rig_stop(&r);

@@ -488,7 +488,8 @@ static void test_swapped_name(void)
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh), 0);
 	CHECK_EQ(rig_release(&r, node, fh), 0);
 	CHECK_EQ(mkfifoat(r.dirfd, "fifo", 0666), 0);
-	CHECK_EQ(renameat2(r.dirfd, "fifo", r.dirfd, "f", RENAME_EXCHANGE), 0);
+	CHECK_EQ(syscall(SYS_renameat2, r.dirfd, "fifo", r.dirfd, "f",
+			 RENAME_EXCHANGE), 0);
 	snprintf(path, sizeof(path), "%s/f", r.dir);
 	watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	CHECK(inotify_add_watch(watch, path, IN_OPEN) >= 0);

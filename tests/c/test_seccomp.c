@@ -5,6 +5,8 @@
  * works, what is not ends it with the name of the call.
  */
 
+#include <sys/mount.h>	/* before <linux/fs.h>, or older C libraries fail */
+
 #include "fsserver/callname.c"
 #include "fsserver/seccomp.c"
 
@@ -14,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -63,7 +64,8 @@ static int harmless(void)
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct timespec pause = { .tv_nsec = 1000 };
 	pthread_t id;
-	int ran = 0, fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int ran = 0, fd = openat(AT_FDCWD, "/tmp",
+					 O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	unsigned int flags;
 	void *mem;
 
@@ -74,7 +76,7 @@ static int harmless(void)
 	if (mem == MAP_FAILED || mprotect(mem, 4096, PROT_NONE) ||
 	    munmap(mem, 8192))
 		return 2;
-	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) && errno != ENOTTY &&
+	if (syscall(SYS_ioctl, fd, FS_IOC_GETFLAGS, &flags) && errno != ENOTTY &&
 	    errno != EOPNOTSUPP)
 		return 3;
 	if (pthread_create(&id, NULL, thread, &ran) ||

@@ -79,10 +79,11 @@ static int send_all(int sock, struct iovec *iov, const int *fds,
 
 		memset(&control, 0, sizeof(control));
 		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * nr);
+		msg.msg_controllen = (socklen_t)CMSG_SPACE(sizeof(int) *
+							  nr);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * nr);
+		c->cmsg_len = (socklen_t)CMSG_LEN(sizeof(int) * nr);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * nr);
 	}
 	do {
@@ -134,22 +135,20 @@ static ssize_t recv_some(struct fe *fe, void *buf, size_t len, int *fd)
 	struct cmsghdr *c;
 	ssize_t n;
 
+	/* All descriptors of a message are in one header. */
 	n = recvmsg(fe->sock, &msg, MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return -errno;
-	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	c = CMSG_FIRSTHDR(&msg);
+	for (size_t i = 0; c && i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	     i++) {
+		int got;
 
-		for (size_t i = 0; i < count; i++) {
-			int got;
-
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int),
-			       sizeof(int));
-			if (fd && *fd < 0)
-				*fd = got;
-			else
-				close(got);
-		}
+		memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+		if (fd && *fd < 0)
+			*fd = got;
+		else
+			close(got);
 	}
 	return n;
 }
