@@ -117,7 +117,7 @@ int fs_open(struct fs **fs, const struct fs_setup *setup)
 		err = pool_open(&f->pool, f);
 	if (!err)
 		err = stats_open(f, setup->stats);
-	if (!err && f->options.seccomp)
+	if (!err)
 		err = seccomp_worker(f);
 	if (err) {
 		fs_close(f);

@@ -190,7 +190,7 @@ int fs_confine(const struct fs_options *o, const int *keep,
 int fs_probe_layers(const struct fs_options *o, struct fs_place *place,
 		    char *why, size_t why_size);
 
-/** fs_seccomp_keeper() - the keeper's system call filter */
+/** fs_seccomp_keeper() - the keeper's filter, unless it is switched off */
 int fs_seccomp_keeper(const struct fs_options *o);
 
 /* Progress of the guest's use of the share. */

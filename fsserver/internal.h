@@ -374,7 +374,7 @@ size_t owner_xattr_list(struct fs_worker *w, char *list, size_t len);
 
 /* ---- seccomp.c ---------------------------------------------------------- */
 
-/* The worker's filter, for all its threads; called at the end of fs_open(). */
+/* The worker's filter, for all its threads, unless it is switched off. */
 int seccomp_worker(struct fs *fs);
 
 /* callname.c: a system call's name, @len bytes without a NUL, or NULL. */

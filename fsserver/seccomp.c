@@ -16,10 +16,11 @@
  * whoever built it.
  *
  * What is not listed traps: the handler names the call on stderr and ends the
- * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. With
- * seccomp=log the kernel logs it and lets it pass. What the C library tries but
- * can do without is declined with an error: clone3() above all, which has its
- * arguments in memory, where no filter can look.
+ * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. What the
+ * C library tries but can do without is declined with an error: clone3() above
+ * all, which has its arguments in memory, where no filter can look. With
+ * seccomp=log the kernel logs both and lets them pass; with seccomp=none
+ * neither keeper nor worker has a filter.
  *
  * Rules whose verdict depends on the number alone cost nothing on kernels from
  * 5.11, which remember them; on older ones the order of the table counts.
@@ -291,8 +292,7 @@ static void emit_rule(struct program *p, const struct rule *r)
 	load(p, offsetof(struct seccomp_data, nr));
 }
 
-static void emit_program(struct program *p, unsigned int config,
-			 uint32_t otherwise)
+static void emit_program(struct program *p, unsigned int config, bool log_only)
 {
 	p->len = 0;
 	load(p, offsetof(struct seccomp_data, arch));
@@ -302,13 +302,14 @@ static void emit_program(struct program *p, unsigned int config,
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
 		if ((rules[i].when & config) == rules[i].when)
 			emit_rule(p, &rules[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(declined); i++) {
+	for (size_t i = 0; !log_only && i < ARRAY_SIZE(declined); i++) {
 		emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1,
 		     (uint32_t)declined[i].nr);
 		emit(p, BPF_RET | BPF_K, 0, 0,
 		     SECCOMP_RET_ERRNO | (uint32_t)declined[i].error);
 	}
-	emit(p, BPF_RET | BPF_K, 0, 0, otherwise);
+	emit(p, BPF_RET | BPF_K, 0, 0,
+	     log_only ? SECCOMP_RET_LOG : SECCOMP_RET_TRAP);
 }
 
 /* ---- the violation ------------------------------------------------------ */
@@ -365,7 +366,7 @@ static int install(unsigned int config, bool log_only)
 	struct sock_fprog prog;
 	struct program p;
 
-	emit_program(&p, config, log_only ? SECCOMP_RET_LOG : SECCOMP_RET_TRAP);
+	emit_program(&p, config, log_only);
 	if (p.len > MAX_PROGRAM)
 		return -E2BIG;
 	if (sigaction(SIGSYS, &act, NULL) ||
@@ -399,11 +400,15 @@ static unsigned int config_of(const struct fs_options *o, bool proc)
 
 int fs_seccomp_keeper(const struct fs_options *o)
 {
+	if (!o->seccomp)
+		return 0;
 	return install(config_of(o, true) | NO_PROC | KEEPER, o->seccomp_log);
 }
 
 int seccomp_worker(struct fs *fs)
 {
+	if (!fs->options.seccomp)
+		return 0;
 	return install(config_of(&fs->options, fs->place.proc >= 0),
 		       fs->options.seccomp_log);
 }

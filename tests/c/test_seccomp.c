@@ -23,8 +23,8 @@
 
 static char said[4096];		/* on stderr, by the last child */
 
-/* Run @act under a filter. Return: its exit status, 128 + signal. */
-static int under(unsigned int config, bool log_only, int (*act)(void))
+/* Run @act in a child. Return: its exit status, 128 + signal. */
+static int in_child(int (*act)(void))
 {
 	int fds[2], status;
 	ssize_t n;
@@ -36,8 +36,6 @@ static int under(unsigned int config, bool log_only, int (*act)(void))
 	pid = fork();
 	if (!pid) {
 		dup2(fds[1], STDERR_FILENO);
-		if (install(config, log_only))
-			_exit(99);
 		_exit(act());
 	}
 	close(fds[1]);
@@ -47,6 +45,28 @@ static int under(unsigned int config, bool log_only, int (*act)(void))
 	waitpid(pid, &status, 0);
 	return WIFEXITED(status) ? WEXITSTATUS(status) :
 				   128 + WTERMSIG(status);
+}
+
+static struct {
+	unsigned int config;
+	bool log_only;
+	int (*act)(void);
+} filter;
+
+static int act_filtered(void)
+{
+	if (install(filter.config, filter.log_only))
+		return 99;
+	return filter.act();
+}
+
+/* The same under a filter. */
+static int under(unsigned int config, bool log_only, int (*act)(void))
+{
+	filter.config = config;
+	filter.log_only = log_only;
+	filter.act = act;
+	return in_child(act_filtered);
 }
 
 static void *thread(void *arg)
@@ -204,10 +224,45 @@ static void test_keeper(void)
 	CHECK_EQ(under(EVERYTHING | KEEPER, false, do_prctl), FS_EXIT_SECCOMP);
 }
 
+/* What is declined otherwise; sanitizers can't do without. */
+static int undeclined(void)
+{
+	cpu_set_t cpus;
+
+	/* The kernel's answer to an affinity is a size. */
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return 1;
+	return syscall(SYS_clone3, NULL, 0) != -1 || errno == ENOSYS;
+}
+
 static void test_log(void)
 {
 	CHECK_EQ(under(EVERYTHING, true, do_socket), 0);
 	CHECK_EQ(under(EVERYTHING, true, do_flock), 0);
+	CHECK_EQ(under(EVERYTHING, true, undeclined), 0);
+}
+
+/* seccomp=none, by what the program calls. */
+static int unfiltered(void)
+{
+	struct fs fs = { .options.seccomp = false };
+
+	if (fs_seccomp_keeper(&fs.options) || seccomp_worker(&fs))
+		return 1;
+	return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) ? 2 : do_socket();
+}
+
+static int filtered(void)
+{
+	struct fs_options o = { .seccomp = true };
+
+	return fs_seccomp_keeper(&o) ? 1 : do_socket();
+}
+
+static void test_none(void)
+{
+	CHECK_EQ(in_child(unfiltered), 0);
+	CHECK_EQ(in_child(filtered), FS_EXIT_SECCOMP);
 }
 
 static bool named(long nr, const char *name)
@@ -299,6 +354,7 @@ int main(int argc, char **argv)
 		{ "keeper", test_keeper },
 		{ "log", test_log },
 		{ "names", test_names },
+		{ "none", test_none },
 		{ "size", test_size },
 	};
 
