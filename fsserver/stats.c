@@ -33,6 +33,7 @@
 
 #define DUMP_MAX	64	/* requests described at a time */
 #define DUMP_PATH	512
+#define DUMP_NAME	256	/* of one name, escaped; longer ones are cut */
 #define DUMP_LEVELS	128
 #define ASKED_MS	100	/* what is younger is not stuck */
 
@@ -96,20 +97,20 @@ static void dump_one(void *ctx, const struct fs_worker *w, int64_t began,
 	};
 }
 
-/* Put "/@name" in front of what is at @path + @at; the new place. */
-static size_t path_prepend(char *path, size_t at, const char *name)
+/* Put "/@name" in front of what is at @path + *@at, where "..." fits still. */
+static bool path_prepend(char *path, size_t *at, const char *name)
 {
-	char text[NAME_MAX * 4 + 1];
+	char text[DUMP_NAME];
 	size_t len;
 
 	log_escape(text, sizeof(text), name, strlen(name));
 	len = strlen(text);
-	if (len + 1 > at)
-		return 0;
-	at -= len;
-	memcpy(path + at, text, len);
-	path[--at] = '/';
-	return at;
+	if (len + sizeof("/...") - 1 > *at)
+		return false;
+	*at -= len;
+	memcpy(path + *at, text, len);
+	path[--*at] = '/';
+	return true;
 }
 
 /* The path of a node in the share, escaped; one of its names, if it has any. */
@@ -118,24 +119,25 @@ static const char *node_path(struct fs *fs, uint64_t id, char path[DUMP_PATH])
 	char name[NAME_MAX + 1];
 	struct fs_node *node, *parent;
 	size_t at = DUMP_PATH - 1;
+	bool fits = true;
 
 	path[at] = '\0';
 	if (id == FUSE_ROOT_ID)
 		return "/";
 	if (node_get(fs, id, &node))
 		return "(no file)";
-	for (unsigned int n = 0; n < DUMP_LEVELS && at; n++) {
+	for (unsigned int n = 0; n < DUMP_LEVELS && fits; n++) {
 		if (node_id(node) == FUSE_ROOT_ID)
 			break;
 		parent = node_name_at(fs, node, 0, name);
 		if (!parent)
 			break;
-		at = path_prepend(path, at, name);
+		fits = path_prepend(path, &at, name);
 		node_put(fs, node);
 		node = parent;
 	}
-	if (node_id(node) != FUSE_ROOT_ID) {
-		at = at > 3 ? at - 3 : 0;
+	if (!fits || node_id(node) != FUSE_ROOT_ID) {
+		at -= 3;
 		memcpy(path + at, "...", 3);
 	}
 	node_put(fs, node);

@@ -92,22 +92,26 @@ static int start(void)
 	return start_in("/tmp");
 }
 
-/* SETLKW of "d\\33[31m/f", which the host has locked: the host's descriptor. */
-static int wait_for_lock(void)
+/* SETLKW of a file "f", @levels below @dir, which the host has locked: its
+ * descriptor. */
+static int wait_for_lock(const char *dir, unsigned int levels)
 {
 	struct flock all = { .l_type = F_WRLCK };
 	struct fuse_lk_in lk = {
 		.owner = 7, .lk = { .end = INT64_MAX, .type = F_WRLCK },
 	};
-	uint64_t dir, node;
+	uint64_t parent = 1, node;
+	char path[1024] = "";
 	int fd;
 
-	if (mkdirat(rig.dirfd, "d\33[31m", 0755))
+	for (unsigned int n = 0; n < levels; n++) {
+		if (rig_mkdir(&rig, parent, dir, &parent))
+			return -1;
+		strcat(strcat(path, dir), "/");
+	}
+	if (rig_create(&rig, parent, "f", O_RDWR, &node, &lk.fh))
 		return -1;
-	dir = rig_node(&rig, 1, "d\33[31m");
-	if (rig_create(&rig, dir, "f", O_RDWR, &node, &lk.fh))
-		return -1;
-	fd = openat(rig.dirfd, "d\33[31m/f", O_RDWR | O_CLOEXEC);
+	fd = openat(rig.dirfd, strcat(path, "f"), O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fcntl(fd, F_OFD_SETLK, &all))
 		return -1;
 	request.head = (struct fuse_in_header){
@@ -292,7 +296,7 @@ static void stuck(void)
 	CHECK_EQ(start(), 0);
 	hear(ask, said, sizeof(said));
 	CHECK_STR(said, nothing);
-	lock = wait_for_lock();
+	lock = wait_for_lock("d\33[31m", 1);
 	CHECK(lock >= 0);
 	usleep(200000);
 	memset(said, 0, sizeof(said));
@@ -317,11 +321,54 @@ static void stuck(void)
 	close(fd);
 }
 
+/* What is said of "f", @levels below a name that is much longer escaped. */
+static void long_path(unsigned int levels, const char *wanted)
+{
+	int lock, fd = stats_create("vmshare-test", &counts);
+	char said[4096] = "", name[131];
+
+	memset(name, '\xe4', 130);
+	name[130] = '\0';
+	CHECK(fd >= 0);
+	CHECK_EQ(start(), 0);
+	lock = wait_for_lock(name, levels);
+	CHECK(lock >= 0);
+	usleep(200000);
+	hear(ask, said, sizeof(said));
+	close(lock);
+	CHECK(answered());
+	end();
+	stats_close(counts);
+	close(fd);
+	CHECK(strstr(said, " (node "));
+	*strstr(said, " (node ") = '\0';
+	CHECK_STR(said, wanted);
+}
+
+static void long_names(void)
+{
+	char wanted[512] = "vmshare: warning: SETLKW of ", *at;
+
+	at = wanted + strlen(wanted);
+	strcpy(at, "/");
+	for (int i = 0; i < 63; i++)
+		strcat(wanted, "\\xe4");
+	strcat(wanted, ".../f");
+	long_path(1, wanted);
+	if (check_failed)
+		return;
+	/* The names above do not fit any more. */
+	memmove(at + 3, at, strlen(at) + 1);
+	memcpy(at, "...", 3);
+	long_path(2, wanted);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "asked early", asked_early },
 		{ "stuck", stuck },
+		{ "long names", long_names },
 		{ "synced", synced },
 		{ "deleted", deleted },
 	};
