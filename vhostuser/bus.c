@@ -10,9 +10,10 @@
  * Any other SIGBUS is what it was before: the handler steps back and lets the
  * access fault again.
  *
- * The handler runs in whichever thread faulted, so it takes no lock: an entry's
- * start is published last and cleared first, and entries are never freed. The
- * table serves all devices of a process.
+ * The handler runs in whichever thread faulted, so it takes no lock. An entry
+ * has a sequence count, odd while it changes: one that changes is that of no
+ * mapping in use, since a mapping is entered before it is used and leaves when
+ * nobody uses it any more. The table serves all devices of a process.
  */
 
 #include "vhostuser/internal.h"
@@ -25,19 +26,51 @@
 
 #define BUS_SLOTS 2048
 
-/* start is published last and cleared first; 0 is a free slot. */
-struct bus_slot {
-	uintptr_t start;
+struct bus_entry {
+	uintptr_t start;	/* 0: a free slot */
 	size_t len, block;
 	bool *flag;
 	int wake;
 };
 
-static struct bus_slot bus_slots[BUS_SLOTS];
+struct bus_slot {
+	unsigned int seq;	/* atomic; odd: `is` changes */
+	struct bus_entry is;
+};
+
+static struct bus_slot bus_slots[BUS_SLOTS];	/* written with the lock */
 static unsigned int bus_used;	/* atomic; slots beyond were never used */
 static pthread_mutex_t bus_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction bus_before;
 static bool bus_ready;
+
+/* Copy what a slot holds; false where it changes. Async-signal-safe. */
+static bool bus_look(const struct bus_slot *s, struct bus_entry *is)
+{
+	unsigned int seq = __atomic_load_n(&s->seq, __ATOMIC_ACQUIRE);
+
+	is->start = __atomic_load_n(&s->is.start, __ATOMIC_RELAXED);
+	is->len = __atomic_load_n(&s->is.len, __ATOMIC_RELAXED);
+	is->block = __atomic_load_n(&s->is.block, __ATOMIC_RELAXED);
+	is->flag = __atomic_load_n(&s->is.flag, __ATOMIC_RELAXED);
+	is->wake = __atomic_load_n(&s->is.wake, __ATOMIC_RELAXED);
+	/* Pairs with the fence of bus_set(). */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return !(seq & 1) && __atomic_load_n(&s->seq, __ATOMIC_RELAXED) == seq;
+}
+
+/* With the lock. */
+static void bus_set(struct bus_slot *s, const struct bus_entry *is)
+{
+	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_store_n(&s->is.start, is->start, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->is.len, is->len, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->is.block, is->block, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->is.flag, is->flag, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->is.wake, is->wake, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
+}
 
 static bool bus_mend(uintptr_t addr)
 {
@@ -45,19 +78,19 @@ static bool bus_mend(uintptr_t addr)
 	unsigned int n = __atomic_load_n(&bus_used, __ATOMIC_ACQUIRE);
 
 	for (unsigned int i = 0; i < n; i++) {
-		struct bus_slot *s = &bus_slots[i];
-		uintptr_t start = __atomic_load_n(&s->start, __ATOMIC_ACQUIRE);
+		struct bus_entry is;
 
-		if (!start || addr < start || addr - start >= s->len)
+		if (!bus_look(&bus_slots[i], &is) || !is.start ||
+		    addr < is.start || addr - is.start >= is.len)
 			continue;
 		/* Mappings are in units of blocks, but may start anywhere. */
-		addr -= (addr - start) & (s->block - 1);
-		if (mmap((void *)addr, s->block, PROT_READ | PROT_WRITE,
+		addr -= (addr - is.start) & (is.block - 1);
+		if (mmap((void *)addr, is.block, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 			 0) == MAP_FAILED)
 			return false;
-		__atomic_store_n(s->flag, true, __ATOMIC_RELEASE);
-		if (write(s->wake, &one, sizeof(one)) < 0) {
+		__atomic_store_n(is.flag, true, __ATOMIC_RELEASE);
+		if (write(is.wake, &one, sizeof(one)) < 0) {
 			/* It is noticed at the next message at the latest. */
 		}
 		return true;
@@ -112,18 +145,17 @@ int vu_bus_open(void)
 int vu_bus_add(void *map, size_t len, size_t block, bool *flag, int wake,
 	       unsigned int *slot)
 {
+	const struct bus_entry is = {
+		.start = (uintptr_t)map, .len = len, .block = block,
+		.flag = flag, .wake = wake,
+	};
 	unsigned int i;
 
 	pthread_mutex_lock(&bus_lock);
-	for (i = 0; i < BUS_SLOTS && bus_slots[i].start; i++)
+	for (i = 0; i < BUS_SLOTS && bus_slots[i].is.start; i++)
 		;
 	if (i < BUS_SLOTS) {
-		bus_slots[i].len = len;
-		bus_slots[i].block = block;
-		bus_slots[i].flag = flag;
-		bus_slots[i].wake = wake;
-		__atomic_store_n(&bus_slots[i].start, (uintptr_t)map,
-				 __ATOMIC_RELEASE);
+		bus_set(&bus_slots[i], &is);
 		if (i >= bus_used)
 			__atomic_store_n(&bus_used, i + 1, __ATOMIC_RELEASE);
 		*slot = i;
@@ -137,6 +169,6 @@ void vu_bus_del(unsigned int slot)
 	if (slot == VU_BUS_NONE)
 		return;
 	pthread_mutex_lock(&bus_lock);
-	__atomic_store_n(&bus_slots[slot].start, 0, __ATOMIC_RELEASE);
+	bus_set(&bus_slots[slot], &(struct bus_entry){ .start = 0 });
 	pthread_mutex_unlock(&bus_lock);
 }
