@@ -502,6 +502,7 @@ void vu_close(struct vu_device *dev)
 int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 {
 	uint64_t size = sizeof(struct vu_state);
+	const struct vu_table_state *table;
 	unsigned int n = 0;
 	struct vu_state *s;
 	void *mem;
@@ -512,7 +513,13 @@ int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 	if (r < 0)
 		return r;
 	s = mem;
+	/* A worker that was taken over could write whatever it liked here. */
+	if (size < sizeof(*s) || s->active >= ARRAY_SIZE(s->table))
+		return -EPROTO;
+	table = &s->table[s->active];
 	vu_proto_settle(&s->exchange);
+	if (s->exchange.nr_fds > VU_MAX_FDS || table->nr > VU_MAX_SLOTS)
+		return -EPROTO;
 #define NOTE(fd)                                  \
 	do {                                      \
 		if (s->ready && (fd) >= 0) {      \
@@ -526,8 +533,8 @@ int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 	NOTE(s->exchange.reply_fd);
 	for (unsigned int i = 0; i < s->exchange.nr_fds; i++)
 		NOTE(s->exchange.fds[i]);
-	for (unsigned int i = 0; i < s->table[s->active].nr; i++)
-		NOTE(s->table[s->active].region[i].fd);
+	for (unsigned int i = 0; i < table->nr; i++)
+		NOTE(table->region[i].fd);
 	for (unsigned int i = 0; i < CHAIN_MAX_QUEUES; i++) {
 		NOTE(s->vring[i].kick);
 		NOTE(s->vring[i].call);

@@ -422,6 +422,37 @@ static void not_ours(void)
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
+/* ---- the state --------------------------------------------------------- */
+
+/* A worker that was taken over wrote it; the keeper looks for descriptors. */
+static void spoilt_state(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	uint64_t size = sizeof(struct vu_state);
+	int fds[512], before;
+	struct vu_state *s;
+	void *mem;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(arena_region(rig.arena, ARENA_DEVICE, VU_STATE_VERSION, &size,
+			      &mem, NULL), 0);
+	s = mem;
+	before = vu_state_fds(rig.arena, fds, 512);
+	CHECK(before > 0);
+	s->active ^= 1u << 31;
+	CHECK_EQ(vu_state_fds(rig.arena, fds, 512), -EPROTO);
+	s->active ^= 1u << 31;
+	s->table[s->active].nr += 1u << 24;
+	CHECK_EQ(vu_state_fds(rig.arena, fds, 512), -EPROTO);
+	s->table[s->active].nr -= 1u << 24;
+	s->exchange.nr_fds += 1u << 24;
+	CHECK_EQ(vu_state_fds(rig.arena, fds, 512), -EPROTO);
+	s->exchange.nr_fds -= 1u << 24;
+	CHECK_EQ(vu_state_fds(rig.arena, fds, 512), before);
+	rig_close(&rig);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -434,6 +465,7 @@ int main(int argc, char **argv)
 		{ "a block cut", block_cut },
 		{ "bus errors of others", not_ours },
 		{ "pushed again and again", pushed_again },
+		{ "a spoilt state", spoilt_state },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
