@@ -39,6 +39,9 @@
 #define SUSPECT_MS	2000
 /* How often memory that chains still point into is tried again. */
 #define RECLAIM_MS	50
+/* A front end that does not send the rest of a message for so long is gone:
+ * they come in one piece, and the next front end waits behind this one. */
+#define MESSAGE_MS	2000
 /* How long the end of a connection waits for the last chains. */
 #define DRAIN_MS	200
 
@@ -370,12 +373,30 @@ static int run_messages(struct vu_device *dev, int sock)
 	return r;
 }
 
+/* How long the rest of a message may take: ms; -1 where none has begun. */
+static int run_patience(struct vu_device *dev)
+{
+	const struct vu_exchange *x = &dev->state->exchange;
+	int64_t left;
+
+	if (x->stage != VU_STAGE_RECEIVE || !x->got) {
+		dev->partial_since = 0;
+		return -1;
+	}
+	if (!dev->partial_since || dev->partial_seq != x->seq) {
+		dev->partial_since = vu_now_ms();
+		dev->partial_seq = x->seq;
+	}
+	left = dev->partial_since + MESSAGE_MS - vu_now_ms();
+	return left > 0 ? (int)left : 0;
+}
+
 static int run_loop(struct vu_device *dev, int sock)
 {
 	struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
 			       { .fd = dev->wake, .events = POLLIN } };
 	uint64_t count;
-	int r;
+	int r, patience;
 
 	p[0].revents = POLLIN;
 	for (;;) {
@@ -385,7 +406,10 @@ static int run_loop(struct vu_device *dev, int sock)
 			return 0;
 		if (r < 0)
 			return r;
-		r = poll(p, 2, run_chores(dev));
+		patience = run_patience(dev);
+		if (!patience)
+			return -ETIMEDOUT;
+		r = poll(p, 2, sooner(patience, run_chores(dev)));
 		if (r < 0 && errno != EINTR)
 			return -errno;
 		if (r < 0)
@@ -428,7 +452,7 @@ static void run_end(struct vu_device *dev)
 	memset(&s->inflight, 0, sizeof(s->inflight));
 	vu_commit();
 	s->connected = false;
-	dev->suspect_since = 0;
+	dev->suspect_since = dev->partial_since = 0;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->queue[i].moved = dev->queue[i].kick_told = false;
 	vu_store(&dev->watching, false);

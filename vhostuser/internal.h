@@ -478,6 +478,8 @@ struct vu_device {
 	bool suspect;			/* atomic; an unused ring, kicked */
 	bool memory_lost;		/* atomic; set in the SIGBUS handler */
 	int64_t suspect_since;		/* ms */
+	int64_t partial_since;		/* ms; a message began; 0: none */
+	uint64_t partial_seq;		/* which */
 	bool watching;			/* atomic; a ring has moved */
 	int64_t watch_due;		/* ms; 0: not yet said */
 	char *inflight_map;		/* front end's table */

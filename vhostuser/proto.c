@@ -32,7 +32,7 @@
 #include <unistd.h>
 
 /* A front end that does not take its replies for so long is gone. */
-#define REPLY_TIMEOUT_MS 10000
+#define REPLY_TIMEOUT_MS 2000
 
 static int exchange_io(struct vu_exchange *x, int sock, void *data, size_t len,
 		       bool receive, unsigned int control)

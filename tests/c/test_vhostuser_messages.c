@@ -437,6 +437,25 @@ static void dribble(void)
 	rig_close(&rig);
 }
 
+/* Half a message, and the front end stays: the next one is not kept waiting. */
+static void half_message(void)
+{
+	const struct fe_opts o = { .ring_size = 32 };
+	uint32_t get[3] = { VHU_GET_FEATURES, VHU_VERSION, 0 };
+
+	for (unsigned int len = 1; len < sizeof(get); len += 6) {
+		CHECK_EQ(rig_open(&rig, 1), 0);
+		CHECK_EQ(rig_connect(&rig, &o), 0);
+		CHECK_EQ(fe_send_raw(rig.fe, get, len, NULL, 0), 0);
+		alarm(60);
+		pthread_join(rig.thread, NULL);
+		alarm(0);
+		rig.running = false;
+		CHECK_EQ(rig_hang_up(&rig), -ETIMEDOUT);
+		rig_close(&rig);
+	}
+}
+
 static void random_messages(void)
 {
 	const struct fe_opts o = { .ring_size = 32, .queues = 2 };
@@ -512,6 +531,7 @@ int main(int argc, char **argv)
 		{ "raw bytes", raw_bytes },
 		{ "a ninth descriptor", ninth_descriptor },
 		{ "dribble", dribble },
+		{ "half a message", half_message },
 		{ "random messages", random_messages },
 		{ "wrong order", wrong_order },
 	};
