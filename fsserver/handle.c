@@ -66,6 +66,7 @@ int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 {
 	struct fs *fs = w->fs;
 	struct fs_handles *t = fs->handles;
+	struct journal_entry *e;
 	struct fs_handle *h;
 	int64_t slot;
 
@@ -84,8 +85,9 @@ int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 	t->gen++;
 	handles_note(t);
 	*fh = t->gen << NODE_SLOT_BITS | (uint32_t)slot;
-	if (w->journal)
-		w->journal->fh = *fh;
+	e = journal_own(w);
+	if (e)
+		e->fh = *fh;
 	journal_commit();
 	__atomic_store_n(&h->ref, t->gen << NODE_SLOT_BITS | 1,
 			 __ATOMIC_SEQ_CST);

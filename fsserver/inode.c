@@ -19,6 +19,7 @@
 
 #include "fsserver/byhandle.h"
 #include "fsserver/handle.h"
+#include "fsserver/journal.h"
 #include "fsserver/nodetab.h"
 
 #include <errno.h>
@@ -504,7 +505,7 @@ int node_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
 		return err;
 	*entry = (struct fuse_entry_out){ .generation = 0 };
 	err = node_add(fs, parent, name, stx, &entry->nodeid, pinned,
-		       w->journal);
+		       journal_own(w));
 	if (err)
 		return err;
 	byhandle_note(fs, dirfd, name, stx, entry->nodeid);
@@ -512,7 +513,7 @@ int node_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
 	entry->attr_valid = fs_timeout(fs, &entry->attr_valid_nsec);
 	err = node_attr(w, parent, dirfd, name, stx, &entry->attr);
 	if (err) {
-		node_forget(fs, entry->nodeid, 1, w->journal);
+		node_forget(fs, entry->nodeid, 1, journal_own(w));
 		if (pinned)
 			node_put(fs, *pinned);
 	}

@@ -6,7 +6,9 @@
  * can simply be done once more. Of the others an entry in the arena tells how
  * far they were: one for each ring entry, since that is how long a request
  * lives. An entry is valid if it names the very request: unique, node, opcode
- * and the set-up of the ring that it came through.
+ * and the set-up of the ring that it came through. A request that runs on when
+ * its ring was set up anew (parked, then orphaned) lets go of its entry, since
+ * the ring entry may be another's by then: see journal_own().
  *
  *	NONE	nothing happened that the host could see
  *	INTENT	the call was perhaps made: evidence decides
@@ -90,6 +92,17 @@ struct fs_journal {
 /* For the signal handler. */
 static struct fs_journal *noting;
 _Thread_local const struct fs_worker *journal_running;
+
+/* The other request can only begin, so this is false for good once it is. */
+struct journal_entry *journal_own(const struct fs_worker *w)
+{
+	struct journal_entry *e = w->journal;
+
+	if (!e || __atomic_load_n(&e->epoch, __ATOMIC_ACQUIRE) !=
+			  w->chain.epoch || e->unique != w->in.unique)
+		return NULL;
+	return e;
+}
 
 static void set_phase(struct journal_entry *e, enum journal_phase phase)
 {
@@ -209,22 +222,24 @@ bool journal_begin(struct fs_worker *w, uint32_t *len)
 	if (c->again && e->unique == w->in.unique && e->epoch == c->epoch &&
 	    e->opcode == w->in.opcode && e->nodeid == w->in.nodeid)
 		return resume(w, len);
+	/* Whoever runs on from an earlier set-up of the ring lets go of it. */
+	__atomic_store_n(&e->epoch, ~c->epoch, __ATOMIC_SEQ_CST);
 	set_phase(e, JOURNAL_NONE);
 	e->counted = e->fh = 0;
 	e->counted_at = e->listed = 0;
 	e->forgets = 0;
 	e->flags = 0;
-	journal_commit();
 	e->unique = w->in.unique;
 	e->nodeid = w->in.nodeid;
-	e->epoch = c->epoch;
 	e->opcode = w->in.opcode;
+	__atomic_store_n(&e->epoch, c->epoch, __ATOMIC_RELEASE);
+	journal_commit();
 	return false;
 }
 
 void journal_end(struct fs_worker *w, uint32_t len)
 {
-	struct journal_entry *e = w->journal;
+	struct journal_entry *e = journal_own(w);
 
 	if (!e)
 		return;
@@ -234,7 +249,7 @@ void journal_end(struct fs_worker *w, uint32_t len)
 
 void journal_intent(struct fs_worker *w)
 {
-	struct journal_entry *e = w->journal;
+	struct journal_entry *e = journal_own(w);
 	struct timespec now;
 
 	if (!e)
@@ -247,14 +262,18 @@ void journal_intent(struct fs_worker *w)
 
 void journal_result(struct fs_worker *w, int err)
 {
-	if (w->journal)
-		set_phase(w->journal, err ? JOURNAL_NONE : JOURNAL_DONE);
+	struct journal_entry *e = journal_own(w);
+
+	if (e)
+		set_phase(e, err ? JOURNAL_NONE : JOURNAL_DONE);
 }
 
 void journal_doubt(struct fs_worker *w)
 {
-	if (w->journal)
-		set_phase(w->journal, JOURNAL_INTENT);
+	struct journal_entry *e = journal_own(w);
+
+	if (e)
+		set_phase(e, JOURNAL_INTENT);
 }
 
 /* ---- evidence ----------------------------------------------------------- */
@@ -312,7 +331,7 @@ static uint32_t key_flag(unsigned int nth)
 void journal_key(struct fs_worker *w, unsigned int nth,
 		 const struct statx *stx)
 {
-	struct journal_entry *e = w->journal;
+	struct journal_entry *e = journal_own(w);
 	uint32_t flag = key_flag(nth);
 
 	if (!e)
@@ -371,10 +390,12 @@ bool journal_renamed(struct fs_worker *w, int dirfd)
 
 void journal_exists(struct fs_worker *w, bool exists)
 {
-	if (!w->journal)
+	struct journal_entry *e = journal_own(w);
+
+	if (!e)
 		return;
-	w->journal->flags = exists ? JOURNAL_EXISTED : 0;
-	set_phase(w->journal, JOURNAL_INTENT);
+	e->flags = exists ? JOURNAL_EXISTED : 0;
+	set_phase(e, JOURNAL_INTENT);
 }
 
 bool journal_existed(const struct fs_worker *w)
@@ -386,15 +407,16 @@ bool journal_existed(const struct fs_worker *w)
 
 int journal_size(struct fs_worker *w, int fd)
 {
+	struct journal_entry *e = journal_own(w);
 	struct stat st;
 
-	if (!w->journal)
+	if (!e)
 		return 0;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	set_phase(w->journal, JOURNAL_NONE);
-	w->journal->size = (uint64_t)st.st_size;
-	set_phase(w->journal, JOURNAL_INTENT);
+	set_phase(e, JOURNAL_NONE);
+	e->size = (uint64_t)st.st_size;
+	set_phase(e, JOURNAL_INTENT);
 	return 0;
 }
 
@@ -456,11 +478,12 @@ size_t journal_appended(struct fs_worker *w, int fd, size_t size)
 
 void journal_list(struct fs_worker *w, size_t done)
 {
-	if (!w->journal)
+	struct journal_entry *e = journal_own(w);
+
+	if (!e)
 		return;
 	journal_commit();
-	__atomic_store_n(&w->journal->listed, (uint32_t)done,
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&e->listed, (uint32_t)done, __ATOMIC_RELAXED);
 }
 
 /* ---- counts ------------------------------------------------------------- */

@@ -31,7 +31,8 @@ enum journal_phase {
 struct journal_entry {
 	/* which request */
 	uint64_t unique, nodeid;
-	uint32_t epoch, opcode;
+	uint32_t epoch;		/* atomic */
+	uint32_t opcode;
 	uint32_t phase;		/* stored last: it vouches for the rest */
 	uint32_t reply;		/* length, once replied */
 	uint64_t counted;	/* node whose lookup it counted, or 0 */
@@ -77,6 +78,15 @@ bool journal_condemned(struct fs_worker *w);
 bool journal_begin(struct fs_worker *w, uint32_t *len);
 /** journal_end() - its reply, @len bytes, is written */
 void journal_end(struct fs_worker *w, uint32_t len);
+
+/**
+ * journal_own() - the request's entry, or NULL where none is kept
+ *
+ * Nor is one for a request whose ring was set up anew while it ran. What is
+ * written to it right after may still meet another request's beginning: a few
+ * instructions, and wrong only for a worker that dies then.
+ */
+struct journal_entry *journal_own(const struct fs_worker *w);
 
 void journal_intent(struct fs_worker *w);
 void journal_result(struct fs_worker *w, int err);

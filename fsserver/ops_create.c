@@ -204,7 +204,7 @@ static int create_made(struct fs_worker *w, int dirfd, int flags,
 		return err;
 	fd = node_open(w, *node, flags);
 	if (fd < 0) {
-		node_forget(w->fs, entry->nodeid, 1, w->journal);
+		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
 		node_put(w->fs, *node);
 	}
 	return fd;
@@ -261,7 +261,7 @@ static int create_old(struct fs_worker *w, int dirfd, int flags, bool kill,
 		}
 	}
 	if (fd < 0) {
-		node_forget(w->fs, entry->nodeid, 1, w->journal);
+		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
 		node_put(w->fs, *node);
 	}
 	return fd;
@@ -278,7 +278,7 @@ static int create_reply(struct fs_worker *w, struct fs_node *node, int fd,
 	int err = file_opened(w, node, fd, flags, &out.open);
 
 	if (err)
-		node_forget(w->fs, entry->nodeid, 1, w->journal);
+		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
 	node_put(w->fs, node);
 	return err ? err : reply_put(w, &out, sizeof(out));
 }

@@ -117,7 +117,7 @@ static int lookup_name(struct fs_worker *w, int dirfd,
 		node_put(w->fs, node);
 		if (fd != -ESTALE)
 			return 0;
-		node_forget(w->fs, entry->nodeid, 1, w->journal);
+		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
 	}
 	return -ESTALE;
 }
@@ -152,7 +152,7 @@ static void forget_one(struct fs_worker *w, uint64_t nodeid, uint64_t nlookup)
 {
 	if (node_is_large(w->fs, nodeid))
 		pool_will_block(w);
-	node_forget(w->fs, nodeid, nlookup, w->journal);
+	node_forget(w->fs, nodeid, nlookup, journal_own(w));
 }
 
 int op_forget(struct fs_worker *w)
