@@ -192,13 +192,17 @@ bool fdcache_shrink(struct fs *fs)
 	return nr > 0;
 }
 
-int fd_charge(struct fs *fs)
+int fd_charge(struct fs *fs, bool directory)
 {
 	struct fd_cache *c = &fs->nodes->fds;
+	unsigned int most = c->budget - c->floor;
 	int victim = -1, err = 0;
 
+	/* One is left for a directory: `ls` and `rm -r` go on. */
+	if (!directory && most > 1)
+		most--;
 	pthread_mutex_lock(&c->lock);
-	if (c->charged + c->floor >= c->budget) {
+	if (c->charged >= most) {
 		err = -ENFILE;
 	} else {
 		stats_gauge(fs, STATS_HELD, ++c->charged);

@@ -328,7 +328,8 @@ static int adopt(struct fs *fs)
 			return -EPROTO;
 		h->ref = (h->ref & ~NODE_PINS) | 1;
 		node_hold(fs, node_at(fs, h->node));
-		if (fd_charge(fs) < 0)
+		/* All were charged before: the reserve as well. */
+		if (fd_charge(fs, true) < 0)
 			return -EMFILE;
 		if (h->flags & HANDLE_RELEASED)
 			handle_unpin(fs, h);

@@ -273,9 +273,12 @@ int handle_get(struct fs_worker *w, uint64_t fh, struct fs_handle **handle);
 void handle_put(struct fs_worker *w, struct fs_handle *handle);
 int handle_fd(const struct fs_handle *handle);	/* valid while pinned */
 struct fs_node *handle_node(struct fs *fs, const struct fs_handle *handle);
-/* Descriptors outside of nodes and handles (lock owners') are counted too:
- * 0, or -ENFILE when the budget is used up by what the guest holds open. */
-int fd_charge(struct fs *fs);
+/*
+ * Descriptors outside of nodes and handles (lock owners') are counted too: 0,
+ * or -ENFILE when the budget is used up by what the guest holds open. There is
+ * one in reserve for an open @directory.
+ */
+int fd_charge(struct fs *fs, bool directory);
 void fd_uncharge(struct fs *fs);
 
 /* ---- lock.c: POSIX and flock locks -------------------------------------- */

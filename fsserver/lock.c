@@ -328,7 +328,7 @@ static int slot_get(struct fs_worker *w, const struct fuse_lk_in *in,
 	i = slot_find(l, node, in->owner);
 	if (i == NONE) {
 		pthread_mutex_unlock(&l->lock);
-		err = fd_charge(w->fs);
+		err = fd_charge(w->fs, false);
 		if (err)
 			return err;
 		fd = open_for(w, &writable);
@@ -638,7 +638,7 @@ int lock_open(struct fs *fs)
 			break;
 		l->top = i + 1;
 		if (l->slots[i].used) {
-			if (fd_charge(fs) < 0)
+			if (fd_charge(fs, true) < 0)
 				err = -EMFILE;
 			/* Said too late, perhaps; locks_of() will tell. */
 			l->slots[i].held = true;

@@ -302,7 +302,7 @@ int op_create(struct fs_worker *w)
 		return dirfd;
 	if (w->writable_len < CREATE_OUT)
 		return -EINVAL;
-	err = fd_charge(w->fs);
+	err = fd_charge(w->fs, false);
 	if (err)
 		return err;
 	mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
@@ -357,7 +357,7 @@ int op_tmpfile(struct fs_worker *w)
 	if (dirfd < 0)
 		return dirfd;
 	mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
-	err = fd_charge(w->fs);
+	err = fd_charge(w->fs, false);
 	if (err)
 		return err;
 	err = cred_enter(w);

@@ -46,7 +46,7 @@ int op_opendir(struct fs_worker *w)
 
 	if (w->writable_len < sizeof(out))
 		return -EINVAL;
-	err = fd_charge(w->fs);
+	err = fd_charge(w->fs, true);
 	if (err)
 		return err;
 	fd = node_open(w, w->node, O_RDONLY | O_DIRECTORY);

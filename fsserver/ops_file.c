@@ -135,7 +135,7 @@ int op_open(struct fs_worker *w)
 		return -EISDIR;
 	if (w->writable_len < sizeof(out))
 		return -EINVAL;
-	err = fd_charge(w->fs);
+	err = fd_charge(w->fs, false);
 	if (err)
 		return err;
 	fd = node_open(w, w->node, flags);

@@ -131,7 +131,7 @@ static void test_find(void)
 
 static void test_enfile(void)
 {
-	uint64_t node[200], fh[200];
+	uint64_t node[200], fh[200], dir;
 	struct fuse_entry_out entry;
 	char name[32];
 	unsigned int n;
@@ -156,9 +156,15 @@ static void test_enfile(void)
 		CHECK_EQ(rig_getattr(&r, node[i], NULL), 0);
 		CHECK_EQ(rig_node(&r, 1, name), node[i]);
 	}
-	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &fh[n]), -ENFILE);
+	/* A directory can be listed still, but the files are no more for it. */
+	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &fh[n]), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &dir), -ENFILE);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, node[0], O_RDONLY, &dir), -ENFILE);
+	CHECK_EQ(rig_release(&r, 1, fh[n]), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, node[0], O_RDONLY, &dir), -ENFILE);
 	CHECK_EQ(rig_release(&r, node[0], fh[0]), 0);
 	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &fh[n]), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPENDIR, 1, O_RDONLY, &fh[0]), 0);
 	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, "f3"), 0);
 	CHECK_EQ(rig_read(&r, node[3], fh[3], 0, 10), 0);
 	rig_stop(&r);
