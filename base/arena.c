@@ -24,7 +24,7 @@
 
 /* Of the layout of all that is in it, regions and their contents included. */
 #ifndef STATE_VERSION
-#define STATE_VERSION	2
+#define STATE_VERSION	3
 #endif
 #define ARENA_MAGIC	(0x616e657261766d00ull + STATE_VERSION)
 #define ARENA_PAGE	4096u

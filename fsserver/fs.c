@@ -19,12 +19,13 @@
 #include "fsserver/ops.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SESSION_VERSION	1
+#define SESSION_VERSION	2
 
 void fs_options_init(struct fs_options *o)
 {
@@ -69,6 +70,17 @@ static int options_copy(struct fs_options *to, const struct fs_options *from)
 	return failed ? -ENOMEM : 0;
 }
 
+/*
+ * What SYNCFS syncs the share's own file system by. The kernel tells of data
+ * that could not be written once by each descriptor, from when that was opened:
+ * it is open before there is anything to tell, and stays. -1 where the root may
+ * not be read: then SYNCFS opens one.
+ */
+static int session_sync_fd(struct fs *fs)
+{
+	return openat(fs->place.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 static int session_open(struct fs *fs)
 {
 	uint64_t size = sizeof(*fs->session);
@@ -76,9 +88,36 @@ static int session_open(struct fs *fs)
 	int err = arena_region(fs->arena, ARENA_SESSION, SESSION_VERSION,
 			       &size, &mem, NULL);
 
-	if (!err)
-		fs->session = mem;
-	return err;
+	if (err)
+		return err;
+	fs->session = mem;
+	if (!fs->session->sync_fd)
+		fs->session->sync_fd = session_sync_fd(fs) + 1;
+	return 0;
+}
+
+static void session_close(struct fs *fs)
+{
+	if (!fs->session || !fs->session->sync_fd)
+		return;
+	close(fs->session->sync_fd - 1);
+	fs->session->sync_fd = 0;
+}
+
+static int session_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
+			void *ctx)
+{
+	const struct fs_session *session;
+	uint64_t size = 0;
+	void *mem;
+	int err = arena_region(arena, ARENA_SESSION, SESSION_VERSION, &size,
+			       &mem, NULL);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	session = mem;
+	mark(ctx, session->sync_fd - 1);
+	return 0;
 }
 
 int fs_open(struct fs **fs, const struct fs_setup *setup)
@@ -139,6 +178,7 @@ void fs_close(struct fs *fs)
 	handles_close(fs);
 	nodes_close(fs);
 	byhandle_stop(fs);
+	session_close(fs);
 	options_free(&fs->options);
 	free(fs);
 }
@@ -146,8 +186,10 @@ void fs_close(struct fs *fs)
 int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
 		 void *ctx)
 {
-	int err = nodes_mark(arena, mark, ctx);
+	int err = session_mark(arena, mark, ctx);
 
+	if (!err)
+		err = nodes_mark(arena, mark, ctx);
 	if (!err)
 		err = handles_mark(arena, mark, ctx);
 	return err ? err : lock_mark(arena, mark, ctx);

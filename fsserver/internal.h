@@ -72,6 +72,7 @@ struct fs_session {
 	uint32_t max_write;
 	uint32_t max_pages;
 	uint32_t mounted;		/* told by an event */
+	int32_t sync_fd;		/* SYNCFS's descriptor + 1; or 0 */
 };
 
 /* Fixed part of any request's arguments, with two names behind it. */

@@ -192,15 +192,24 @@ int op_statfs(struct fs_worker *w)
 	return reply_put(w, &out, sizeof(out));
 }
 
+/*
+ * By the descriptor that is kept for the share's own file system; of another
+ * one below, none is kept, which would keep the host from unmounting it.
+ */
 int op_syncfs(struct fs_worker *w)
 {
-	int fd = node_open(w, w->node, O_RDONLY), err = 0;
+	const struct node_key *root = &node_at(w->fs, NODE_ROOT)->key;
+	int fd = w->fs->session->sync_fd - 1, own = -1, err = 0;
 
+	if (fd < 0 || w->node->key.dev_major != root->dev_major ||
+	    w->node->key.dev_minor != root->dev_minor)
+		fd = own = node_open(w, w->node, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	pool_will_block(w);
 	if (syncfs(fd) < 0)
 		err = -errno;
-	close(fd);
+	if (own >= 0)
+		close(own);
 	return err;
 }

@@ -7,6 +7,7 @@
 
 #include "fsserver_rig.h"
 #include "fsserver/journal.h"
+#include "fuse_fs.h"
 
 static struct rig r;
 
@@ -62,11 +63,73 @@ static void test_orphan(void)
 	rig_stop(&r);
 }
 
+/* ---- file systems that fail --------------------------------------------- */
+
+static struct fuse_fs failing;
+
+/* A share on a file system of our own; false: there is none, or no root. */
+static bool failing_up(void)
+{
+	rig_prepare(&r);
+	if (fuse_fs_start(&failing, r.dir)) {
+		rig_stop(&r);
+		return false;
+	}
+	return rig_up(&r) == 0;
+}
+
+static void failing_stop(void)
+{
+	rig_close_fs(&r);
+	fuse_fs_stop(&failing);
+	rig_stop(&r);
+}
+
+static int syncfs_guest(void)
+{
+	rq(&r, FUSE_SYNCFS, 1);
+	rq_put(&r, &(struct fuse_syncfs_in){ 0 },
+	       sizeof(struct fuse_syncfs_in));
+	return rq_run(&r);
+}
+
+static int syncfs_host(void)
+{
+	int fd = open(r.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = syncfs(fd) ? -errno : 0;
+
+	close(fd);
+	return err;
+}
+
+/* That somebody else heard of lost data first is no reason not to say so. */
+static void test_syncfs(void)
+{
+	struct fuse_entry_out entry;
+	uint64_t fh;
+
+	if (!failing_up())
+		SKIP("needs root and /dev/fuse");
+	CHECK_EQ(rig_lookup(&r, 1, "f", &entry), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, entry.nodeid, O_RDWR, &fh), 0);
+	CHECK_EQ(syncfs_guest(), 0);
+	CHECK_EQ(rig_write(&r, entry.nodeid, fh, 0, "data", 4, 0), 4);
+	fuse_fs_fail(&failing, FUSE_WRITE, -EIO);
+	CHECK_EQ(syncfs_host(), -EIO);
+	CHECK_EQ(syncfs_host(), 0);
+	CHECK_EQ(syncfs_guest(), -EIO);
+	CHECK_EQ(syncfs_guest(), 0);
+	CHECK_EQ(rig_release(&r, entry.nodeid, fh), 0);
+	failing_stop();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "an orphan keeps no journal", test_orphan },
+		{ "SYNCFS hears of lost data", test_syncfs },
 	};
 
+	fuse_fs_prepare();
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
 }
