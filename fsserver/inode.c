@@ -114,20 +114,20 @@ static int fd_of(const struct fs_node *node)
 }
 
 /* Is the open file @fd the node? 0, -ESTALE or another error. */
-static int verify(const struct fs_node *node, int fd)
+static int verify(struct fs *fs, const struct fs_node *node, int fd)
 {
 	struct statx stx;
 	int err = fs_statx(fd, "", FS_STATX_KEY, &stx);
 
 	if (err)
 		return err;
-	return node_is(node, &stx) ? 0 : -ESTALE;
+	return node_is(fs, node, &stx) ? 0 : -ESTALE;
 }
 
 /* Give the node @fd, if it is that; its descriptor. */
 static int install(struct fs *fs, struct fs_node *node, int fd)
 {
-	int err = verify(node, fd);
+	int err = verify(fs, node, fd);
 
 	if (err) {
 		close(fd);
@@ -258,7 +258,7 @@ int node_fd(struct fs_worker *w, struct fs_node *node)
 	stats_count(w, fd >= 0 ? STATS_HITS : STATS_MISSES);
 	if (fd >= 0)
 		return fd;
-	if (S_ISDIR(node->key.type))
+	if (S_ISDIR(node_type(node)))
 		return dir_fd(w->fs, node);
 	fd = -ESTALE;
 	for (unsigned int nth = 0; fd == -ESTALE; nth++) {
@@ -318,7 +318,7 @@ int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx)
 		fd = dir_fd(w->fs, parent);
 		err = fd < 0 ? fd : fs_statx(fd, name, FS_STATX_MASK, stx);
 		if (err == -ENOENT || err == -ENOTDIR ||
-		    (!err && !node_is(node, stx)))
+		    (!err && !node_is(w->fs, node, stx)))
 			err = -ESTALE;
 		node_put(w->fs, parent);
 	}
@@ -344,7 +344,7 @@ static int open_by_name(struct fs_worker *w, struct fs_node *node, int flags)
 		fd = dir_fd(w->fs, parent);
 		if (fd >= 0)
 			fd = fs_openat(w->fs, fd, name, flags, 0);
-		err = fd < 0 ? 0 : verify(node, fd);
+		err = fd < 0 ? 0 : verify(w->fs, node, fd);
 		if (err) {
 			close(fd);
 			fd = err;
@@ -365,7 +365,7 @@ static int open_by_fd(struct fs_worker *w, struct fs_node *node, int flags)
 
 	if (fd < 0)
 		return fd;
-	if (node->slot == NODE_ROOT || S_ISDIR(node->key.type))
+	if (node->slot == NODE_ROOT || S_ISDIR(node_type(node)))
 		return fs_openat(w->fs, fd, ".", flags, 0);
 	if (w->fs->place.proc < 0)
 		return -ESTALE;
@@ -392,14 +392,14 @@ int node_open(struct fs_worker *w, struct fs_node *node, int flags)
 {
 	int fd = -ESTALE;
 
-	if (S_ISLNK(node->key.type))
+	if (S_ISLNK(node_type(node)))
 		return -ELOOP;
-	if (!S_ISREG(node->key.type) && !S_ISDIR(node->key.type))
+	if (!S_ISREG(node_type(node)) && !S_ISDIR(node_type(node)))
 		return -EBADF;
 	/* Truncating is for after it is known which file it is. */
 	flags = (flags & ~(O_TRUNC | O_CREAT | O_EXCL)) | O_NOFOLLOW |
 		O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	if (S_ISREG(node->key.type) && names_are_harmless(w->fs))
+	if (S_ISREG(node_type(node)) && names_are_harmless(w->fs))
 		fd = open_by_name(w, node, flags);
 	if (fd == -ESTALE)
 		fd = open_by_fd(w, node, flags);
@@ -417,7 +417,7 @@ void node_losing_name(struct fs_node *node, const struct statx *stx)
 {
 	/* One that is open may grow yet. */
 	bool open = __atomic_load_n(&node->holds, __ATOMIC_RELAXED);
-	bool large = S_ISREG(node->key.type) &&
+	bool large = S_ISREG(node_type(node)) &&
 		     (!stx || open || stx->stx_blocks >= LARGE_BLOCKS);
 
 	__atomic_store_n(&node->large, large, __ATOMIC_RELAXED);

@@ -235,7 +235,7 @@ int reply_put(struct fs_worker *w, const void *data, size_t len);
 int node_get(struct fs *fs, uint64_t nodeid, struct fs_node **node);
 void node_put(struct fs *fs, struct fs_node *node);
 uint64_t node_id(const struct fs_node *node);
-/* S_IFMT bits: a node never changes its type. */
+/* S_IFMT bits; only a symlink that is given away (maplink.c) changes its. */
 uint32_t node_type(const struct fs_node *node);
 
 /**

@@ -320,7 +320,8 @@ bool journal_linked(struct fs_worker *w, int dirfd, const struct fs_node *node)
 		return true;
 	return w->replay == JOURNAL_INTENT && !journal_existed(w) &&
 	       !fs_statx(dirfd, w->name[0], FS_STATX_MASK, &stx) &&
-	       node_is(node, &stx) && since_intent(w->journal, &stx.stx_ctime);
+	       node_is(w->fs, node, &stx) &&
+	       since_intent(w->journal, &stx.stx_ctime);
 }
 
 static uint32_t key_flag(unsigned int nth)

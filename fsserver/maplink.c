@@ -118,19 +118,27 @@ static int make_temp(struct fs_worker *w, struct fs_node *node, int dirfd,
 	return err;
 }
 
-/* The node's descriptor, whoever uses its number, is @name from now on. */
+/*
+ * Rename @temp over @name. The node, and its descriptor @fd for whoever uses
+ * that number, are the new file from then on.
+ */
 static int take_over(struct fs_worker *w, struct fs_node *node, int fd,
-		     int dirfd, const char *name)
+		     int dirfd, const char *temp, const char *name)
 {
-	int new = fs_openat(w->fs, dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC,
+	int new = fs_openat(w->fs, dirfd, temp, O_PATH | O_NOFOLLOW | O_CLOEXEC,
 			    0);
 	struct statx stx;
 	int err = new < 0 ? new : fs_statx(new, "", FS_STATX_KEY, &stx);
 
-	if (!err && dup3(new, fd, O_CLOEXEC) < 0)
-		err = -errno;
-	if (!err)
-		node_rekey(w->fs, node, &stx);
+	if (!err) {
+		node_replacing(w->fs, node, &stx);
+		if (syscall(SYS_renameat2, dirfd, temp, dirfd, name, 0) ||
+		    dup3(new, fd, O_CLOEXEC) < 0)
+			err = -errno;
+		node_rekey(w->fs, node, err ? NULL : &stx);
+	}
+	if (err)
+		unlinkat(dirfd, temp, 0);
 	if (new >= 0)
 		close(new);
 	return err;
@@ -149,7 +157,7 @@ static int replace(struct fs_worker *w, struct fs_node *node, int dirfd,
 	err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
 	if (err)
 		return err;
-	if (!node_is(node, &stx))
+	if (!node_is(w->fs, node, &stx))
 		return -ESTALE;
 	if (stx.stx_nlink != 1)
 		return 0;
@@ -159,11 +167,7 @@ static int replace(struct fs_worker *w, struct fs_node *node, int dirfd,
 	err = make_temp(w, node, dirfd, temp, &stx, o, (size_t)len);
 	if (err)
 		return err;
-	if (!syscall(SYS_renameat2, dirfd, temp, dirfd, name, 0))
-		return take_over(w, node, fd, dirfd, name);
-	err = -errno;
-	unlinkat(dirfd, temp, 0);
-	return err;
+	return take_over(w, node, fd, dirfd, temp, name);
 }
 
 int maplink_give(struct fs_worker *w, struct fs_node *node,

@@ -5,12 +5,23 @@
  * hashing), so that no request pays for all nodes at once. It is private and
  * made anew by each worker. All of it is called with the table's lock, except
  * what only compares, and node_rekey(), which takes it.
+ *
+ * A key changes where the server itself replaces a file: from node_replacing()
+ * to node_rekey() the node is both, the file that it was and the one that it
+ * will be. Who compares looks without the lock and, where the key is another's,
+ * once more with it: half of the old key and half of the new one are nobody's,
+ * so what is equal is equal.
  */
 
 #include "fsserver/nodetab.h"
 
 #include <string.h>
 #include <sys/mman.h>
+
+#define KEY_WORDS	(sizeof(struct node_key) / sizeof(uint64_t))
+
+_Static_assert(KEY_WORDS * sizeof(uint64_t) == sizeof(struct node_key),
+	       "keys are whole words");
 
 void node_key(struct node_key *key, const struct statx *stx)
 {
@@ -24,12 +35,50 @@ void node_key(struct node_key *key, const struct statx *stx)
 	key->btime_nsec = stx->stx_btime.tv_nsec;
 }
 
-bool node_is(const struct fs_node *node, const struct statx *stx)
+/* Atomic by words, as the key is stored: see above. */
+static bool key_is(const struct node_key *key, const struct node_key *is)
 {
+	const uint64_t *k = (const void *)key, *other = (const void *)is;
+	uint64_t differ = 0;
+
+	for (size_t i = 0; i < KEY_WORDS; i++)
+		differ |= __atomic_load_n(&k[i], __ATOMIC_RELAXED) ^ other[i];
+	return !differ;
+}
+
+static void key_store(struct node_key *key, const struct node_key *new)
+{
+	const uint64_t *from = (const void *)new;
+	uint64_t *to = (void *)key;
+
+	for (size_t i = 0; i < KEY_WORDS; i++)
+		__atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
+}
+
+/* The node that will be the file with @key, or NULL. */
+static struct fs_node *moving_find(struct fs_nodes *t,
+				   const struct node_key *key)
+{
+	for (unsigned int i = 0; i < NODES_MOVING; i++)
+		if (t->moving[i].slot && key_is(&t->moving[i].key, key))
+			return &t->mem[t->moving[i].slot];
+	return NULL;
+}
+
+bool node_is(struct fs *fs, const struct fs_node *node,
+	     const struct statx *stx)
+{
+	struct fs_nodes *t = fs->nodes;
 	struct node_key key;
+	bool is;
 
 	node_key(&key, stx);
-	return memcmp(&key, &node->key, sizeof(key)) == 0;
+	if (key_is(&node->key, &key))
+		return true;
+	pthread_mutex_lock(&t->lock);
+	is = key_is(&node->key, &key) || moving_find(t, &key) == node;
+	pthread_mutex_unlock(&t->lock);
+	return is;
 }
 
 /*
@@ -139,17 +188,49 @@ struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
 			return n;
 		slot = n->chain;
 	}
+	return moving_find(t, key);
+}
+
+/* Of this node, or a free one; NULL. */
+static struct node_moving *moving_of(struct fs_nodes *t, uint32_t slot)
+{
+	for (unsigned int i = 0; i < NODES_MOVING; i++)
+		if (t->moving[i].slot == slot)
+			return &t->moving[i];
 	return NULL;
+}
+
+void node_replacing(struct fs *fs, struct fs_node *node,
+		    const struct statx *stx)
+{
+	struct fs_nodes *t = fs->nodes;
+	struct node_moving *m;
+
+	pthread_mutex_lock(&t->lock);
+	m = moving_of(t, 0);
+	if (m) {
+		node_key(&m->key, stx);
+		m->slot = node->slot;
+	}
+	pthread_mutex_unlock(&t->lock);
 }
 
 void node_rekey(struct fs *fs, struct fs_node *node, const struct statx *stx)
 {
 	struct fs_nodes *t = fs->nodes;
+	struct node_moving *m;
+	struct node_key key;
 
 	pthread_mutex_lock(&t->lock);
-	node_hash_del(t, node);
-	node_key(&node->key, stx);
-	node->hash = node_key_hash(&node->key);
-	node_hash_add(t, node);
+	m = moving_of(t, node->slot);
+	if (m)
+		m->slot = 0;
+	if (stx) {
+		node_key(&key, stx);
+		node_hash_del(t, node);
+		key_store(&node->key, &key);
+		node->hash = node_key_hash(&node->key);
+		node_hash_add(t, node);
+	}
 	pthread_mutex_unlock(&t->lock);
 }

@@ -77,7 +77,7 @@ uint64_t node_id(const struct fs_node *node)
 
 uint32_t node_type(const struct fs_node *node)
 {
-	return node->key.type;
+	return __atomic_load_n(&node->key.type, __ATOMIC_RELAXED);
 }
 
 uint64_t nodes_count(struct fs *fs)

@@ -36,7 +36,7 @@ struct node_key {
 struct fs_node {
 	uint64_t ref;		/* atomic */
 	uint64_t lookups;	/* atomic; the guest's references */
-	struct node_key key;	/* constant, but for node_rekey() */
+	struct node_key key;	/* atomic by words; nodehash.c changes it */
 	int32_t fd;		/* atomic; O_PATH, or -1 */
 	uint32_t names;		/* list; table lock */
 	uint32_t slot;		/* constant */
@@ -65,6 +65,14 @@ struct fd_cache {
 	uint32_t *slots;
 };
 
+/* A node whose file the server is about to replace. */
+struct node_moving {
+	uint32_t slot;		/* 0: none */
+	struct node_key key;	/* of the file that it will be */
+};
+
+#define NODES_MOVING	4	/* at a time; more are ESTALE for a moment */
+
 struct fs_nodes {
 	struct fs *fs;
 	pthread_mutex_t lock;	/* table lock: names, hash, slots, holds */
@@ -76,6 +84,7 @@ struct fs_nodes {
 	size_t buckets_size;
 	uint32_t base, split;	/* linear hashing: base + split buckets */
 	uint32_t count;		/* nodes */
+	struct node_moving moving[NODES_MOVING];	/* table lock */
 	uint32_t reclaim;	/* where the search for a victim goes on */
 	uint64_t gen;		/* last one given out */
 	unsigned int eager;	/* atomic; LOOKUPs that open what they find */
@@ -139,7 +148,12 @@ void node_hash_del(struct fs_nodes *t, struct fs_node *node);
 struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
 			       uint32_t hash);
 
-/* Takes it: the pinned node's file was replaced, by the server itself. */
+/*
+ * These take it. The pinned node's file is about to be replaced, by the server
+ * itself, with what @stx shows; and was, or was not (NULL).
+ */
+void node_replacing(struct fs *fs, struct fs_node *node,
+		    const struct statx *stx);
 void node_rekey(struct fs *fs, struct fs_node *node, const struct statx *stx);
 
 /* ---- fdcache.c ---- */
@@ -205,7 +219,8 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
  */
 int fs_statx(int dirfd, const char *name, unsigned int mask,
 	     struct statx *stx);
-bool node_is(const struct fs_node *node, const struct statx *stx);
+bool node_is(struct fs *fs, const struct fs_node *node,
+	     const struct statx *stx);
 /* As node_fd(), where it was just seen as @name in @dirfd. */
 int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
 	       const char *name);

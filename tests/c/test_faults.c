@@ -63,6 +63,41 @@ static void test_orphan(void)
 	rig_stop(&r);
 }
 
+/* ---- keys --------------------------------------------------------------- */
+
+/* While the server itself replaces a file, its node is both of them. */
+static void test_rekey(void)
+{
+	struct statx old, new;
+	struct fs_node *node;
+	uint64_t id;
+
+	rig_prepare(&r);
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(rig_file(&r, "f", ""), 0);
+	CHECK_EQ(rig_file(&r, "temp", ""), 0);
+	id = rig_node(&r, 1, "f");
+	CHECK_EQ(node_get(r.fs, id, &node), 0);
+	CHECK_EQ(fs_statx(r.dirfd, "f", FS_STATX_MASK, &old), 0);
+	CHECK_EQ(fs_statx(r.dirfd, "temp", FS_STATX_MASK, &new), 0);
+	node_replacing(r.fs, node, &new);
+	CHECK(node_is(r.fs, node, &old) && node_is(r.fs, node, &new));
+	CHECK_EQ(renameat(r.dirfd, "temp", r.dirfd, "f"), 0);
+	/* Others look it up before the key is changed. */
+	CHECK_EQ(rig_node(&r, 1, "f"), id);
+	CHECK_EQ(rig_getattr(&r, id, NULL), 0);
+	node_rekey(r.fs, node, &new);
+	CHECK(!node_is(r.fs, node, &old) && node_is(r.fs, node, &new));
+	CHECK_EQ(rig_node(&r, 1, "f"), id);
+	CHECK_EQ(nodes_count(r.fs), 2);
+	/* Nothing came of it. */
+	node_replacing(r.fs, node, &old);
+	node_rekey(r.fs, node, NULL);
+	CHECK(!node_is(r.fs, node, &old) && node_is(r.fs, node, &new));
+	node_put(r.fs, node);
+	rig_stop(&r);
+}
+
 /* ---- file systems that fail --------------------------------------------- */
 
 static struct fuse_fs failing;
@@ -127,6 +162,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "an orphan keeps no journal", test_orphan },
+		{ "a file that we replace", test_rekey },
 		{ "SYNCFS hears of lost data", test_syncfs },
 	};
 
