@@ -112,6 +112,9 @@ static void server_setup(struct server *sv, const struct share_config *sc)
 						 FS_SANDBOX_AUTO);
 	o->seccomp = !sc->seccomp || strcmp(sc->seccomp, "none") != 0;
 	o->seccomp_log = sc->seccomp && strcmp(sc->seccomp, "log") == 0;
+	o->memory = mem_group_limit(NULL, 0);
+	if (o->memory == UINT64_MAX)
+		o->memory = 0;
 	set_owners(o, sc);
 }
 
@@ -191,6 +194,13 @@ static bool server_progressed(void *arg, struct arena *arena)
 	return server_adopt(arena) == 0 &&
 	       __atomic_exchange_n(&server_state->progressed, 0,
 				   __ATOMIC_RELAXED);
+}
+
+/* It was killed for lack of memory. */
+static void server_squeeze(void *arg, struct arena *arena)
+{
+	(void)arg;
+	fs_squeeze(arena);
 }
 
 /* ---- what a dead worker left open ---------------------------------------- */
@@ -410,6 +420,7 @@ static const struct share_ops server_ops = {
 	.lock_keeper = server_lock_keeper,
 	.serve = server_serve,
 	.progressed = server_progressed,
+	.squeeze = server_squeeze,
 	.known = server_known,
 	.move = server_move,
 	.probe = server_probe,

@@ -24,6 +24,7 @@
 
 /* Pinned descriptors may exceed the budget for a moment, by this many. */
 #define SLACK 1024u
+#define LEAST_BUDGET 64u
 
 static int fd_load(const struct fs_node *node)
 {
@@ -233,6 +234,16 @@ static unsigned int reserve(const struct fs *fs)
 	return 40 + 2 * fs->queues + 2 * threads;
 }
 
+/* An open file takes some 2 KiB of the kernel's: not more than a quarter. */
+static unsigned int within_memory(uint64_t memory, unsigned int budget)
+{
+	uint64_t most = memory / 4 / 2048;
+
+	if (!memory || most >= budget)
+		return budget;
+	return most > LEAST_BUDGET ? (unsigned int)most : LEAST_BUDGET;
+}
+
 int fdcache_open(struct fs *fs)
 {
 	struct fd_cache *c = &fs->nodes->fds;
@@ -253,6 +264,7 @@ int fdcache_open(struct fs *fs)
 	c->budget = c->budget > 2 * spare ? c->budget - spare : c->budget / 2;
 	if (fs->options.open_files && fs->options.open_files < c->budget)
 		c->budget = fs->options.open_files;
+	c->budget = within_memory(fs->options.memory, c->budget);
 	c->floor = c->budget / 4 < 64 ? c->budget / 4 : 64;
 	c->room = c->budget + SLACK;
 	c->slots = pages_alloc(c->room * sizeof(*c->slots));

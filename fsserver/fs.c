@@ -25,8 +25,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SESSION_VERSION	2
-
 void fs_options_init(struct fs_options *o)
 {
 	*o = (struct fs_options){

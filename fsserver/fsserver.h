@@ -75,6 +75,7 @@ struct fs_options {
 	unsigned int threads;	/* most threads that run requests; 0: auto */
 	unsigned int open_files; /* descriptor budget; 0: from RLIMIT_NOFILE */
 	uint64_t inode_limit;	/* nodes; 0: none but memory */
+	uint64_t memory;	/* that control groups allow; 0: no limit */
 	enum fs_sandbox sandbox;
 	bool seccomp;
 	bool seccomp_log;	/* log a violation, don't end the share */
@@ -231,6 +232,13 @@ int fs_open(struct fs **fs, const struct fs_setup *setup);
  */
 int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
 		 void *ctx);
+
+/**
+ * fs_squeeze() - a worker was killed for lack of memory
+ *
+ * Between two workers: the next one remembers half as many files. 0 or -EPROTO.
+ */
+int fs_squeeze(struct arena *arena);
 
 /* Its ctx is the struct fs. */
 extern const struct chain_consumer fs_consumer;

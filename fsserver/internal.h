@@ -73,7 +73,11 @@ struct fs_session {
 	uint32_t max_pages;
 	uint32_t mounted;		/* told by an event */
 	int32_t sync_fd;		/* SYNCFS's descriptor + 1; or 0 */
+	uint32_t squeeze;		/* workers that died of their nodes */
+	uint64_t node_limit;		/* what came of that; or 0 */
 };
+
+#define SESSION_VERSION	2
 
 /* Fixed part of any request's arguments, with two names behind it. */
 #define FS_ARGS_MAX	256

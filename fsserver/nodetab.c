@@ -32,20 +32,12 @@
 #define NODES_CHUNK	512u
 #define MAX_NAMES	8
 #define MAX_SLOTS	(1u << NODE_SLOT_BITS)
-#define RECLAIM_LOOKS	4096u
 #define FULL_TRIES	64	/* names are of many sizes */
-#define DEAD_FDS	32
 
 _Static_assert(sizeof(struct fs_node) * NODES_CHUNK % 4096 == 0,
 	       "chunks are whole pages");
 
-/* What a section with the lock freed and must still close. */
-struct dead {
-	unsigned int nr;
-	int fds[DEAD_FDS];
-};
-
-static void table_unlock(struct fs_nodes *t, struct dead *dead)
+void nodes_unlock(struct fs_nodes *t, struct node_dead *dead)
 {
 	pthread_mutex_unlock(&t->lock);
 	for (unsigned int i = 0; i < dead->nr; i++)
@@ -145,9 +137,8 @@ static bool node_take(struct fs_node *node)
 	return false;
 }
 
-/* Free @node and then the directories that only its names held. */
-static void node_reap(struct fs_nodes *t, struct fs_node *node,
-		      struct dead *dead)
+void node_reap(struct fs_nodes *t, struct fs_node *node,
+	       struct node_dead *dead)
 {
 	uint32_t list = 0;
 
@@ -161,7 +152,7 @@ static void node_reap(struct fs_nodes *t, struct fs_node *node,
 		int fd = fdcache_detach(t->fs, n);
 
 		list = n->chain;
-		if (fd >= 0 && dead->nr < DEAD_FDS)
+		if (fd >= 0 && dead->nr < ARRAY_SIZE(dead->fds))
 			dead->fds[dead->nr++] = fd;
 		else if (fd >= 0)
 			close(fd);
@@ -186,11 +177,11 @@ static void node_reap(struct fs_nodes *t, struct fs_node *node,
 static void node_try_reap(struct fs *fs, uint32_t slot)
 {
 	struct fs_nodes *t = fs->nodes;
-	struct dead dead = { .nr = 0 };
+	struct node_dead dead = { .nr = 0 };
 
 	pthread_mutex_lock(&t->lock);
 	node_reap(t, &t->mem[slot], &dead);
-	table_unlock(t, &dead);
+	nodes_unlock(t, &dead);
 }
 
 void node_put(struct fs *fs, struct fs_node *node)
@@ -223,7 +214,7 @@ void node_forget(struct fs *fs, uint64_t id, uint64_t count,
 		 struct journal_entry *e)
 {
 	struct fs_nodes *t = fs->nodes;
-	struct dead dead = { .nr = 0 };
+	struct node_dead dead = { .nr = 0 };
 	uint64_t slot = id & NODE_PINS, had;
 	struct fs_node *n;
 
@@ -242,13 +233,14 @@ void node_forget(struct fs *fs, uint64_t id, uint64_t count,
 		e->counted = 0;
 		e->forgets++;
 	}
-	table_unlock(t, &dead);
+	nodes_unlock(t, &dead);
 }
 
 /* ---- names -------------------------------------------------------------- */
 
 /* Forget the name that @link refers to, and what only it held. */
-static void name_drop(struct fs_nodes *t, uint32_t *link, struct dead *dead)
+static void name_drop(struct fs_nodes *t, uint32_t *link,
+		      struct node_dead *dead)
 {
 	uint32_t index = *link;
 	struct fs_name *name = names_at(t->names, index);
@@ -267,7 +259,7 @@ static void name_drop(struct fs_nodes *t, uint32_t *link, struct dead *dead)
  * it: a guest may ask for renames that no kernel would do.
  */
 static void break_cycle(struct fs_nodes *t, const struct fs_node *node,
-			struct fs_node *parent, struct dead *dead)
+			struct fs_node *parent, struct node_dead *dead)
 {
 	struct fs_node *n = parent;
 	uint32_t steps = t->count;
@@ -289,7 +281,7 @@ static void break_cycle(struct fs_nodes *t, const struct fs_node *node,
 /* Remember a name; with the lock. A directory has one, other files several. */
 static int name_add(struct fs_nodes *t, struct fs_node *node,
 		    struct fs_node *parent, const char *text,
-		    struct dead *dead)
+		    struct node_dead *dead)
 {
 	uint32_t *link = &node->names, index;
 	unsigned int nr = 0;
@@ -314,14 +306,14 @@ int node_name_add(struct fs *fs, struct fs_node *node, struct fs_node *parent,
 		  const char *name)
 {
 	struct fs_nodes *t = fs->nodes;
-	struct dead dead = { .nr = 0 };
+	struct node_dead dead = { .nr = 0 };
 	int err;
 
 	pthread_mutex_lock(&t->lock);
 	err = name_add(t, node, parent, name, &dead);
 	if (!err)
 		fdcache_unkeep(fs, node);
-	table_unlock(t, &dead);
+	nodes_unlock(t, &dead);
 	return err;
 }
 
@@ -329,7 +321,7 @@ void node_name_del(struct fs *fs, struct fs_node *node, struct fs_node *parent,
 		   const char *name)
 {
 	struct fs_nodes *t = fs->nodes;
-	struct dead dead = { .nr = 0 };
+	struct node_dead dead = { .nr = 0 };
 	uint32_t *link = &node->names;
 
 	pthread_mutex_lock(&t->lock);
@@ -345,7 +337,7 @@ void node_name_del(struct fs *fs, struct fs_node *node, struct fs_node *parent,
 			fdcache_keep(fs, node);
 		break;
 	}
-	table_unlock(t, &dead);
+	nodes_unlock(t, &dead);
 }
 
 struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
@@ -371,40 +363,9 @@ struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
 
 /* ---- adding ------------------------------------------------------------- */
 
-/*
- * At the limit, the user's or the tables' own: forget a node that was not used
- * for long or, where all of many were, the first of them that can be.
- */
-static bool reclaim(struct fs_nodes *t, struct dead *dead)
-{
-	uint32_t start = t->reclaim;
-
-	for (unsigned int tries = 0; tries < 2 * RECLAIM_LOOKS; tries++) {
-		uint32_t slot;
-		struct fs_node *n;
-
-		if (tries == RECLAIM_LOOKS)
-			t->reclaim = start;
-		slot = ++t->reclaim;
-		if (slot >= t->top)
-			slot = t->reclaim = NODE_ROOT + 1;
-		n = &t->mem[slot];
-		if (node_ref(n) == 0 || node_ref(n) & NODE_PINS ||
-		    __atomic_load_n(&n->holds, __ATOMIC_SEQ_CST) ||
-		    !n->names)
-			continue;
-		if (__atomic_exchange_n(&n->used, 0, __ATOMIC_RELAXED))
-			continue;
-		__atomic_store_n(&n->lookups, 0, __ATOMIC_SEQ_CST);
-		node_reap(t, n, dead);
-		return true;
-	}
-	return false;
-}
-
 static struct fs_node *node_make(struct fs_nodes *t, const struct node_key *key,
 				 uint32_t hash, struct fs_node *parent,
-				 const char *name, struct dead *dead)
+				 const char *name, struct node_dead *dead)
 {
 	int64_t slot = slab_alloc(t->slab, 1);
 	struct fs_node *n;
@@ -440,7 +401,7 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 	     struct journal_entry *e)
 {
 	struct fs_nodes *t = fs->nodes;
-	struct dead dead = { .nr = 0 };
+	struct node_dead dead = { .nr = 0 };
 	struct node_key key;
 	struct fs_node *n;
 	uint32_t hash;
@@ -455,11 +416,11 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 		if (n->kept)
 			fdcache_unkeep(fs, n);
 	} else if (!n) {
-		if (fs->options.inode_limit &&
-		    t->count >= fs->options.inode_limit)
-			reclaim(t, &dead);
+		if (t->limit && t->count >= t->limit)
+			node_reclaim(t, &dead);
 		n = node_make(t, &key, hash, parent, name, &dead);
-		for (int i = 0; !n && i < FULL_TRIES && reclaim(t, &dead); i++)
+		for (int i = 0; !n && i < FULL_TRIES &&
+		     node_reclaim(t, &dead); i++)
 			n = node_make(t, &key, hash, parent, name, &dead);
 		err = n ? 0 : -ENOMEM;
 	}
@@ -471,7 +432,7 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 			*pinned = n;
 		}
 	}
-	table_unlock(t, &dead);
+	nodes_unlock(t, &dead);
 	return err;
 }
 
@@ -627,6 +588,7 @@ int nodes_open(struct fs *fs)
 	t->fs = fs;
 	t->base = MIN_BUCKETS;
 	pthread_mutex_init(&t->lock, NULL);
+	nodes_limit(fs);
 	err = fdcache_open(fs);
 	t->openat2 = !err && has_openat2(fs);
 	if (!err)
@@ -646,7 +608,7 @@ void nodes_drop_all(struct fs *fs)
 	uint32_t top = __atomic_load_n(&t->top, __ATOMIC_ACQUIRE);
 
 	for (uint32_t slot = NODE_ROOT + 1; slot < top; slot++) {
-		struct dead dead = { .nr = 0 };
+		struct node_dead dead = { .nr = 0 };
 		struct fs_node *n = &t->mem[slot];
 
 		if (node_ref(n) == 0)
@@ -654,7 +616,7 @@ void nodes_drop_all(struct fs *fs)
 		pthread_mutex_lock(&t->lock);
 		__atomic_store_n(&n->lookups, 0, __ATOMIC_SEQ_CST);
 		node_reap(t, n, &dead);
-		table_unlock(t, &dead);
+		nodes_unlock(t, &dead);
 	}
 }
 
@@ -667,6 +629,7 @@ void nodes_settle(struct fs *fs)
 	for (uint32_t slot = NODE_ROOT + 1; slot < t->top; slot++)
 		if (t->mem[slot].ref && !t->mem[slot].lookups)
 			node_try_reap(fs, slot);
+	nodes_trim(fs);
 }
 
 /* The nodes stay in the arena; their descriptors are closed only with it. */

@@ -85,6 +85,7 @@ struct fs_nodes {
 	uint32_t base, split;	/* linear hashing: base + split buckets */
 	uint32_t count;		/* nodes */
 	struct node_moving moving[NODES_MOVING];	/* table lock */
+	uint64_t limit;		/* of nodes; 0: what the tables hold */
 	uint32_t reclaim;	/* where the search for a victim goes on */
 	uint64_t gen;		/* last one given out */
 	unsigned int eager;	/* atomic; LOOKUPs that open what they find */
@@ -137,6 +138,29 @@ void node_name_del(struct fs *fs, struct fs_node *node, struct fs_node *parent,
 struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
 			     unsigned int nth, char *name);
 struct fs_node *node_at(struct fs *fs, uint32_t slot);
+
+/* What a section with the table's lock freed and must still close. */
+struct node_dead {
+	unsigned int nr;
+	int fds[32];
+};
+
+/* Free @node, if nothing refers to it, and then the directories that only its
+ * names held; with the lock. */
+void node_reap(struct fs_nodes *t, struct fs_node *node,
+	       struct node_dead *dead);
+void nodes_unlock(struct fs_nodes *t, struct node_dead *dead);
+
+/* ---- reclaim.c ---- */
+
+void nodes_limit(struct fs *fs);	/* sets fs->nodes->limit */
+/*
+ * Forget a node that was not used for long or, where all of many were, the
+ * first of them that can be; with the table's lock.
+ */
+bool node_reclaim(struct fs_nodes *t, struct node_dead *dead);
+/* After an adoption, before threads start: no more than the limit. */
+void nodes_trim(struct fs *fs);
 
 /* ---- nodehash.c: with the table's lock ---- */
 

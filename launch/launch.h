@@ -369,6 +369,8 @@ struct share_ops {
 	 * another left: its death is the share's then.
 	 */
 	bool (*progressed)(void *arg, struct arena *arena);
+	/* The worker died for lack of memory: the next one needs less. */
+	void (*squeeze)(void *arg, struct arena *arena);
 	/*
 	 * The rest only where another program may take the share over.
 	 *

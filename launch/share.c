@@ -24,7 +24,9 @@
  * front end left in order; but not with SHARE_AGAIN, where it may come back. A
  * worker that a signal killed is replaced where its successor can adopt the
  * state, unless five died with no request completed between: a clone repeats
- * addresses and canaries, so this is a defence too. SIGKILL does not count; a
+ * addresses and canaries, so this is a defence too. SIGKILL comes from outside:
+ * thirty of those. Where it looks as if the kernel had sent it, since a control
+ * group ran out of memory, the next worker is told to need less, eight times. A
  * system call filter's victim is never replaced.
  *
  * A keeper of another program may take its place (heir.c). That one is forked
@@ -37,6 +39,7 @@
  */
 
 #include "launch/heir.h"
+#include "memback/memback.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +49,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -56,6 +60,8 @@
 #define SHARE_ARENA_MOST	(16ull << 30)
 #define SHARE_ARENA_LEAST	(256ull << 20)
 #define SHARE_DEATHS		5
+#define SHARE_KILLS		30
+#define SHARE_SQUEEZES		8	/* tables are halved each time */
 #define SHARE_KILL_PAUSE	100	/* ms */
 #define SHARE_FAILED		1	/* exit status of keeper or worker */
 
@@ -66,6 +72,13 @@ struct keeper {
 	struct share_fds fds;
 	pid_t self;
 	struct arena *arena;
+	/* What control groups allow, and which; kept from before it confines
+	 * itself. */
+	uint64_t memory;
+	char group[192];
+	/* Workers that died without having completed a request, in a row: of
+	 * themselves, and by SIGKILL. */
+	unsigned int deaths, kills;
 };
 
 /* The signal handler's, in a keeper. */
@@ -215,7 +228,8 @@ static int child_send(struct keeper *k)
 }
 
 /* Have a child do it and wait for its end: its wait status, or -errno. */
-static int keeper_work(struct keeper *k, keeper_child *work)
+static int keeper_work(struct keeper *k, keeper_child *work,
+		       struct rusage *usage)
 {
 	sigset_t asked;
 	int status;
@@ -238,27 +252,65 @@ static int keeper_work(struct keeper *k, keeper_child *work)
 		return -errno;
 	/* PID 1 reaps what is re-parented to it, too. */
 	do
-		got = waitpid(-1, &status, 0);
+		got = wait4(-1, &status, 0, usage);
 	while (got != pid && (got > 0 || errno == EINTR));
 	keeper_worker = 0;
 	return got < 0 ? -errno : status;
 }
 
 /*
- * A signal killed the worker: is there to be another? SIGKILL comes from
- * outside and does not count, but is not answered in a hot loop.
+ * Was it the kernel, because a control group ran out of memory? It takes the
+ * largest process there is: one that had little of what is allowed was killed
+ * by somebody else.
  */
-static bool keeper_goes_on(struct keeper *k, int sig, unsigned int *deaths)
+static bool lacked_memory(const struct keeper *k, int sig,
+			  const struct rusage *usage)
+{
+	return sig == SIGKILL && k->memory != UINT64_MAX &&
+	       (uint64_t)usage->ru_maxrss << 10 >= k->memory / 8;
+}
+
+/* The next one remembers half as many files, or there is none. */
+static bool goes_on_with_less(struct keeper *k)
+{
+	char size[32];
+
+	format_size(size, sizeof(size), k->memory);
+	if (k->kills < SHARE_SQUEEZES) {
+		if (k->ops->squeeze)
+			k->ops->squeeze(k->arg, k->arena);
+		log_warning("the file server was killed, it seems for lack of "
+			    "memory: control group %s allows %s; another one "
+			    "goes on with less", k->group, size);
+		return true;
+	}
+	log_error("the file server can't go on with the %s that control group "
+		  "%s allows: each of %u completed no request", size,
+		  k->group, k->kills);
+	log_hint("raise the memory limit of that group");
+	return false;
+}
+
+/*
+ * A signal killed the worker: is there to be another? SIGKILL comes from
+ * outside and does not count as much, but is not answered in a hot loop.
+ */
+static bool keeper_goes_on(struct keeper *k, int sig,
+			   const struct rusage *usage)
 {
 	bool may = k->ops->progressed && sig != SIGSYS;
 
 	if (may && k->ops->progressed(k->arg, k->arena))
-		*deaths = 0;
+		k->deaths = k->kills = 0;
 	else if (sig == SIGKILL)
 		poll(NULL, 0, SHARE_KILL_PAUSE);
-	if (sig != SIGKILL)
-		++*deaths;
-	if (may && *deaths < SHARE_DEATHS) {
+	if (sig == SIGKILL)
+		k->kills++;
+	else
+		k->deaths++;
+	if (may && lacked_memory(k, sig, usage))
+		return goes_on_with_less(k);
+	if (may && k->deaths < SHARE_DEATHS && k->kills < SHARE_KILLS) {
 		log_warning("the file server was killed by signal %d (%s); "
 			    "another one goes on", sig, strsignal(sig));
 		return true;
@@ -271,10 +323,10 @@ static bool keeper_goes_on(struct keeper *k, int sig, unsigned int *deaths)
 
 static int keeper_loop(struct keeper *k)
 {
-	unsigned int deaths = 0;
+	struct rusage usage;
 
 	for (;;) {
-		int status = keeper_work(k, child_serve);
+		int status = keeper_work(k, child_serve, &usage);
 
 		if (status < 0) {
 			errno = -status;
@@ -285,11 +337,11 @@ static int keeper_loop(struct keeper *k)
 			return WEXITSTATUS(status);
 		if (keeper_asked) {
 			keeper_asked = 0;
-			(void)keeper_work(k, child_send);
+			(void)keeper_work(k, child_send, NULL);
 			continue;
 		}
 		if (WIFSIGNALED(status) &&
-		    !keeper_goes_on(k, WTERMSIG(status), &deaths))
+		    !keeper_goes_on(k, WTERMSIG(status), &usage))
 			return SHARE_FAILED;
 	}
 }
@@ -311,6 +363,7 @@ static void keeper_begin(struct keeper *k, const char *tag)
 	snprintf(name, sizeof(name), "share '%s'", tag);
 	log_name(name);
 	k->self = getpid();
+	k->memory = mem_group_limit(k->group, sizeof(k->group));
 }
 
 static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
@@ -351,7 +404,7 @@ static void heir_take(struct keeper *k)
 	if (status)
 		keeper_refuse(k, "taking over the state: %s",
 			      strerror(-status));
-	status = keeper_work(k, child_probe);
+	status = keeper_work(k, child_probe, NULL);
 	if (status)
 		keeper_refuse(k, "this program can't go on with the state");
 }

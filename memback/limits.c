@@ -66,8 +66,7 @@ static const char *words(struct size_text *t, uint64_t bytes)
 	return format_size(t->buf, sizeof(t->buf), bytes);
 }
 
-/* The number that is all of a file; -errno where it is not one. */
-static int read_number(const char *path, uint64_t *value)
+int mem_read_number(const char *path, uint64_t *value)
 {
 	char text[64];
 	FILE *f = fopen(path, "re");
@@ -144,7 +143,7 @@ static int read_pool(uint64_t page, struct huge_pool *pool)
 		int err;
 
 		huge_path(path, sizeof(path), page, fields[i].file);
-		err = read_number(path, fields[i].value);
+		err = mem_read_number(path, fields[i].value);
 		if (err)
 			return err;
 	}
@@ -236,26 +235,6 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 
 /* ---- control groups ----------------------------------------------------- */
 
-/* Our path in the unified hierarchy, from "0::/path"; "" without one. */
-static void own_cgroup(char *buf, size_t size)
-{
-	char path[256], line[4096];
-	FILE *f;
-
-	*buf = '\0';
-	snprintf(path, sizeof(path), "%s/self/cgroup", mem_roots.proc);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "0::", 3) != 0)
-			continue;
-		line[strcspn(line, "\n")] = '\0';
-		snprintf(buf, size, "%s", line + 3);
-		break;
-	}
-	if (f)
-		fclose(f);
-}
-
 /* Least of limit - used from our group to the root; UINT64_MAX: no limit. */
 static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 			    char *where, size_t where_size)
@@ -263,15 +242,16 @@ static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 	uint64_t least = UINT64_MAX, limit = 0, used = 0;
 	char group[4096], path[4608], *slash;
 
-	own_cgroup(group, sizeof(group));
+	if (!mem_own_group("", group, sizeof(group)))
+		group[0] = '\0';
 	snprintf(where, where_size, "/");
 	while (group[0]) {
 		snprintf(path, sizeof(path), "%s%s/%s", mem_roots.cgroup, group,
 			 limit_file);
-		if (!read_number(path, &limit)) { /* "max" is none */
+		if (!mem_read_number(path, &limit)) { /* "max" is none */
 			snprintf(path, sizeof(path), "%s%s/%s",
 				 mem_roots.cgroup, group, used_file);
-			if (read_number(path, &used))
+			if (mem_read_number(path, &used))
 				used = 0;
 			if (less(limit, used) < least) {
 				least = less(limit, used);

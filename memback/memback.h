@@ -56,4 +56,12 @@ int mem_create(const struct mem_spec *spec, uint64_t size, unsigned int node,
 	       mem_progress_fn *progress, void *ctx, int *fd,
 	       struct mem_problem *problem);
 
+/**
+ * mem_group_limit() - the least limit of the control groups that we are in
+ * @where:	the group that has it, from the top of its tree
+ *
+ * Return: bytes; UINT64_MAX where there is none.
+ */
+uint64_t mem_group_limit(char *where, size_t where_size);
+
 #endif

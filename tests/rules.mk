@@ -37,7 +37,7 @@ $(C_SUITES): check-c-%: $(BUILD)/tests/test_%
 	@$(call suite,$(C_PREFIX)c-$*,300,$<)
 # These look at the program from outside: it runs as it is shipped, confined
 # and filtered, which no sanitizer's run time would survive.
-C_OUTSIDE := $(addprefix check-c-,access attack attack_state calls frontend many \
+C_OUTSIDE := $(addprefix check-c-,access attack attack_state calls cramped frontend many \
 	locked restart subids syscalls)
 $(C_OUTSIDE): | $(BIN)
 # The program as it will be when its state has changed.

@@ -153,31 +153,40 @@ static inline void rig_prepare(struct rig *r)
 	rig_prepare_in(r, "/tmp");
 }
 
-static inline int rig_start(struct rig *r)
+/* On the arena that there is. */
+static inline int rig_open_fs(struct rig *r)
 {
 	struct fs_setup setup = {
 		.options = &r->options,
 		.place = &r->place,
+		.arena = r->arena,
 		.ops = &rig_ops,
 		.queues = 2,
 		.event = rig_event,
 		.event_ctx = r,
 	};
-	int err;
+	int err = fs_open(&r->fs, &setup);
 
+	if (!err)
+		r->w = rig_worker(r);
+	return err;
+}
+
+static inline int rig_place(struct rig *r)
+{
 	r->place.root = open(r->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r->place.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r->place.uid = geteuid();
 	r->place.gid = getegid();
-	err = arena_create(&r->arena, r->arena_size ? r->arena_size :
-						      1ull << 32);
-	if (err)
-		return err;
-	setup.arena = r->arena;
-	err = fs_open(&r->fs, &setup);
-	if (!err)
-		r->w = rig_worker(r);
-	return err;
+	return arena_create(&r->arena, r->arena_size ? r->arena_size :
+						       1ull << 32);
+}
+
+static inline int rig_start(struct rig *r)
+{
+	int err = rig_place(r);
+
+	return err ? err : rig_open_fs(r);
 }
 
 static inline void rig_close_fs(struct rig *r)

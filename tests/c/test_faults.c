@@ -9,6 +9,11 @@
 #include "fsserver/journal.h"
 #include "fuse_fs.h"
 
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
 static struct rig r;
 
 /* ---- the journal -------------------------------------------------------- */
@@ -98,6 +103,102 @@ static void test_rekey(void)
 	rig_stop(&r);
 }
 
+/* ---- memory ------------------------------------------------------------- */
+
+#define FILES	9000
+
+/* Look them all up; how many nodes there are then. */
+static uint64_t find_files(void)
+{
+	char name[16];
+
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		if (!rig_node(&r, 1, name))
+			return 0;
+	}
+	return nodes_count(r.fs);
+}
+
+static bool make_files(void)
+{
+	char name[16];
+
+	for (int i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		if (mknodat(r.dirfd, name, S_IFREG | 0644, 0))
+			return false;
+	}
+	return true;
+}
+
+/* What control groups allow is a limit where the user gave none. */
+static void test_memory_limit(void)
+{
+	rig_prepare_in(&r, "/dev/shm");
+	r.options.memory = 4 << 20;
+	CHECK(make_files());
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK(find_files() <= (4 << 20) / 4 / 100);
+	/* Descriptors are memory as well. */
+	CHECK_EQ(r.fs->nodes->fds.budget, 4 << 20 >> 13);
+	rig_stop(&r);
+	rig_prepare_in(&r, "/dev/shm");
+	r.options.memory = 4 << 20;
+	r.options.inode_limit = 8000;
+	CHECK(make_files());
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(find_files(), 8000);
+	rig_stop(&r);
+}
+
+/* What a worker does in the keeper's table, before it is killed. */
+static int in_worker(uint64_t (*act)(void))
+{
+	long pid;
+	int status;
+
+	fflush(stdout);
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0)
+		_exit(act() ? 0 : 1);
+	return pid > 0 && waitpid((pid_t)pid, &status, 0) == pid ?
+		       WEXITSTATUS(status) : -1;
+}
+
+static uint64_t first_worker(void)
+{
+	if (rig_open_fs(&r) || rig_init(&r))
+		return 0;
+	return find_files() == FILES + 1;
+}
+
+static uint64_t next_worker(void)
+{
+	return rig_open_fs(&r) == 0 && nodes_count(r.fs) <= FILES / 2 + 1 &&
+	       rig_node(&r, 1, "f1") && rig_node(&r, 1, "f8999") &&
+	       nodes_count(r.fs) <= FILES / 2 + 1;
+}
+
+static uint64_t last_worker(void)
+{
+	return rig_open_fs(&r) == 0 && nodes_count(r.fs) <= FILES / 2 + 1 &&
+	       find_files() <= FILES / 2 + 1;
+}
+
+/* Killed for lack of memory: the next ones make do with half as many files. */
+static void test_squeeze(void)
+{
+	rig_prepare_in(&r, "/dev/shm");
+	CHECK(make_files());
+	CHECK_EQ(rig_place(&r), 0);
+	CHECK_EQ(in_worker(first_worker), 0);
+	CHECK_EQ(fs_squeeze(r.arena), 0);
+	CHECK_EQ(in_worker(next_worker), 0);
+	CHECK_EQ(in_worker(last_worker), 0);
+	rig_stop(&r);
+}
+
 /* ---- file systems that fail --------------------------------------------- */
 
 static struct fuse_fs failing;
@@ -163,6 +264,8 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "an orphan keeps no journal", test_orphan },
 		{ "a file that we replace", test_rekey },
+		{ "a limit of memory", test_memory_limit },
+		{ "killed for lack of memory", test_squeeze },
 		{ "SYNCFS hears of lost data", test_syncfs },
 	};
 

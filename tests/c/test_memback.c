@@ -299,6 +299,32 @@ static void huge_pages(void)
 	close(fd);
 }
 
+/* The least limit from our group up, in either tree. */
+static void limit_of_groups(void)
+{
+	char where[64];
+
+	fake_host();
+	CHECK(mem_group_limit(where, sizeof(where)) == UINT64_MAX);
+	put("cgroup/a/memory.max", "1073741824\n");
+	CHECK_EQ(mem_group_limit(where, sizeof(where)), GIB);
+	CHECK_STR(where, "/a");
+	/* Where memory is in a tree of its own, that one counts. */
+	put("proc/self/cgroup", "9:name=memory:/\n8:cpu,memory:/c/d\n0::/a\n");
+	put("cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+	put("cgroup/memory/c/memory.limit_in_bytes", "1048576\n");
+	put("cgroup/memory/c/d/memory.limit_in_bytes", "25165824\n");
+	CHECK_EQ(mem_group_limit(where, sizeof(where)), MIB);
+	CHECK_STR(where, "/c");
+	/* As in a container: the path is the host's. */
+	put("proc/self/cgroup", "8:memory:/docker/xyz\n");
+	put("cgroup/memory/memory.limit_in_bytes", "2097152\n");
+	CHECK_EQ(mem_group_limit(where, sizeof(where)), 2 * MIB);
+	CHECK_STR(where, "/");
+	put("proc/self/cgroup", "1:name=x:/\n");
+	CHECK(mem_group_limit(where, sizeof(where)) == UINT64_MAX);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -307,6 +333,7 @@ int main(int argc, char **argv)
 		{"huge_pages_of_a_group", huge_pages_of_a_group},
 		{"more_than_the_host", more_than_the_host},
 		{"more_than_the_group", more_than_the_group},
+		{"limit_of_groups", limit_of_groups},
 		{"file_without_room", file_without_room},
 		{"resource_limits", resource_limits},
 		{"memfd", memfd},

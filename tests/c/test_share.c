@@ -6,6 +6,7 @@
  */
 
 #include "launch/supervise.h"
+#include "memback/internal.h"
 #include "tests/c/check.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@
 /* What the workers of a test share with it. */
 struct lab {
 	int workers;		/* started so far */
+	int squeezed;		/* told to need less */
 	int left_fd;		/* opened by the first worker */
 	pid_t worker;		/* as its pid namespace counts */
 	bool progressed;
@@ -116,6 +118,24 @@ static int serve_crash(void *arg, const struct share_fds *fds,
 	lab->workers++;
 	sys_raise(SIGSEGV);
 	return 9;
+}
+
+static int serve_killed(void *arg, const struct share_fds *fds,
+			struct arena *arena)
+{
+	(void)arg;
+	(void)fds;
+	(void)arena;
+	lab->workers++;
+	raise(SIGKILL);
+	return 9;
+}
+
+static void squeeze(void *arg, struct arena *arena)
+{
+	(void)arg;
+	(void)arena;
+	lab->squeezed++;
 }
 
 static int serve_121(void *arg, const struct share_fds *fds,
@@ -302,6 +322,63 @@ static void crash_loop_ends(void)
 	CHECK(strstr(words, "once more without having completed a request"));
 }
 
+/* A group that allows 1 MiB, of which any process has an eighth. */
+static bool small_group(char dir[64])
+{
+	static char proc[80], cgroup[80];
+	char command[512];
+
+	snprintf(dir, 64, "/tmp/test-share-XXXXXX");
+	if (!mkdtemp(dir))
+		return false;
+	snprintf(proc, sizeof(proc), "%s/proc", dir);
+	snprintf(cgroup, sizeof(cgroup), "%s/cgroup", dir);
+	mem_roots.proc = proc;
+	mem_roots.cgroup = cgroup;
+	snprintf(command, sizeof(command),
+		 "cd %s && mkdir -p proc/self cgroup/small && "
+		 "echo 0::/small >proc/self/cgroup && "
+		 "echo 1048576 >cgroup/small/memory.max", dir);
+	return system(command) == 0;
+}
+
+/* Killed by whomever, over and over: less each time, and then an end. */
+static void kills_end(void)
+{
+	const struct mem_roots roots = mem_roots;
+	struct share_ops ops = echo_ops;
+	char dir[64], command[96];
+	int sock;
+
+	ops.serve = serve_killed;
+	ops.progressed = progressed;
+	ops.squeeze = squeeze;
+	CHECK(small_group(dir));
+	CHECK_EQ(start(&ops, &sock), 0);
+	mem_roots = roots;
+	CHECK_EQ(wait_end(), 1);
+	CHECK_EQ(lab->workers, 8);
+	CHECK_EQ(lab->squeezed, 7);
+	finish(sock);
+	CHECK(strstr(words, "vmshare: error: share 't': the file server can't "
+			    "go on with the 1 MiB that control group /small "
+			    "allows: each of 8 completed no request\n"));
+	CHECK(strstr(words, "the file server was killed, it seems for lack of "
+			    "memory: control group /small allows 1 MiB; "));
+	CHECK(strstr(words, "vmshare: hint: raise the memory limit"));
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	CHECK_EQ(system(command), 0);
+	/* Without a limit nobody knows why. */
+	mem_roots.cgroup = "/nowhere";
+	CHECK_EQ(start(&ops, &sock), 0);
+	mem_roots = roots;
+	CHECK_EQ(wait_end(), 1);
+	CHECK_EQ(lab->workers, 30);
+	CHECK_EQ(lab->squeezed, 0);
+	finish(sock);
+	CHECK(strstr(words, "signal 9 (Killed) once more without having"));
+}
+
 static void final_exits(void)
 {
 	struct share_ops ops = echo_ops;
@@ -417,6 +494,7 @@ static const struct check_case cases[] = {
 	{"a refusal has a reason", refused},
 	{"a crash without a successor ends the share", crash_ends},
 	{"five crashes without progress end it", crash_loop_ends},
+	{"kills without progress end it, too", kills_end},
 	{"an exit, or a filter's victim, is final", final_exits},
 	{"a successor finds arena and descriptors", successor},
 	{"stop leaves no worker", stopped},
