@@ -34,6 +34,9 @@
 #define RACE_TRIES	16
 #define WALK_MAX	65536u	/* levels, then a path is no path */
 #define EAGER_LOOKUPS	64u	/* of a path, and of others meanwhile */
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID	0x200	/* one that need not be opened by; Linux 6.5 */
+#endif
 #define LARGE_BLOCKS	2048u	/* 1 MiB, which takes 40 to 130 us to free */
 
 const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
@@ -73,8 +76,13 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
  * Where a file system has no birth times, what tells a file from another that
  * had its inode number is the generation, which its handle has: a digest of
  * that takes the place of the time, without the mask saying that there is one.
+ *
+ * So it does on overlayfs, where a file gets another birth time when it is
+ * copied up, but keeps its inode number and (from Linux 6.6) the handle, which
+ * is that of the file below; one that takes its place has a handle of its own.
  */
-static void put_generation(int dirfd, const char *name, struct statx *stx)
+static bool put_generation(int dirfd, const char *name, int flags,
+			   struct statx *stx)
 {
 	union {
 		struct file_handle head;
@@ -83,14 +91,16 @@ static void put_generation(int dirfd, const char *name, struct statx *stx)
 	uint64_t digest = 0xcbf29ce484222325ull;	/* FNV-1a */
 	int mount_id;
 
-	stx->stx_btime.tv_sec = stx->stx_btime.tv_nsec = 0;
 	h.head.handle_bytes = MAX_HANDLE_SZ;
 	if (name_to_handle_at(dirfd, name, &h.head, &mount_id,
-			      name[0] ? 0 : AT_EMPTY_PATH))
-		return;
+			      name[0] ? flags : flags | AT_EMPTY_PATH))
+		return false;
 	for (unsigned int i = 0; i < h.head.handle_bytes; i++)
 		digest = (digest ^ h.head.f_handle[i]) * 0x100000001b3ull;
+	stx->stx_mask &= ~STATX_BTIME;
 	stx->stx_btime.tv_sec = (int64_t)digest;
+	stx->stx_btime.tv_nsec = 0;
+	return true;
 }
 
 int fs_statx(int dirfd, const char *name, unsigned int mask, struct statx *stx)
@@ -101,8 +111,12 @@ int fs_statx(int dirfd, const char *name, unsigned int mask, struct statx *stx)
 		flags |= AT_EMPTY_PATH;
 	if (syscall(SYS_statx, dirfd, name, flags, mask, stx) < 0)
 		return -errno;
-	if (mask & ~stx->stx_mask & STATX_BTIME)
-		put_generation(dirfd, name, stx);
+	if (mask & ~stx->stx_mask & STATX_BTIME) {
+		if (!put_generation(dirfd, name, 0, stx))
+			stx->stx_btime.tv_sec = stx->stx_btime.tv_nsec = 0;
+	} else if (mask & STATX_BTIME && mount_is_overlay(dirfd, name, stx)) {
+		put_generation(dirfd, name, AT_HANDLE_FID, stx);
+	}
 	return 0;
 }
 

@@ -199,6 +199,53 @@ int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 	return value == 2 ? -EACCES : 0;
 }
 
+/* ---- overlayfs ---------------------------------------------------------- */
+
+#define OVERLAYFS	0x794c7630
+#define OVERLAY_SLOTS	64u
+
+/* mount id << 2 | known << 1 | it is one; of whichever mount came last. */
+static uint64_t overlay_known[OVERLAY_SLOTS];	/* atomic */
+
+/* 1 or 0; -1 where it could not be seen. */
+static int ask_overlay(int dirfd, const char *name)
+{
+	struct statfs sfs;
+	int fd = dirfd, is = -1;
+
+	if (name[0] != '\0') {
+		fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return -1;
+	}
+	if (fstatfs(fd, &sfs) == 0)
+		is = (uint32_t)sfs.f_type == OVERLAYFS;
+	if (fd != dirfd)
+		close(fd);
+	return is;
+}
+
+/* Its device has no major number, like that of other such file systems. */
+bool mount_is_overlay(int dirfd, const char *name, const struct statx *stx)
+{
+	uint64_t mnt = stx->stx_mnt_id, *slot, known;
+	int is;
+
+	if (stx->stx_dev_major || !(stx->stx_mask & FS_STATX_MNT))
+		return false;
+	slot = &overlay_known[mnt % OVERLAY_SLOTS];
+	known = __atomic_load_n(slot, __ATOMIC_RELAXED);
+	if (known >> 1 == (mnt << 1 | 1))
+		return known & 1;
+	is = ask_overlay(dirfd, name);
+	if (is >= 0)
+		__atomic_store_n(slot, mnt << 2 | 2 | (unsigned int)is,
+				 __ATOMIC_RELAXED);
+	return is > 0;
+}
+
+/* ---- inode numbers ------------------------------------------------------ */
+
 uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 		   uint64_t ino)
 {

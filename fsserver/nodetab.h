@@ -212,6 +212,8 @@ void mounts_close(struct fs *fs);
 /* 0, or -EACCES for a kind of file system that is never crossed into. */
 int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 		const char *name, const struct statx *stx);
+/* Is what statx() just showed on overlayfs? Asked once for a mount. */
+bool mount_is_overlay(int dirfd, const char *name, const struct statx *stx);
 /* The guest's inode number for one of the host's: distinct between devices. */
 uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 		   uint64_t ino);
@@ -239,7 +241,8 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
 	      mode_t mode);
 /*
  * Never follows a symlink; "" is @dirfd itself. Where a birth time is asked for
- * and none to be had, stx_btime is what tells apart who had the inode number.
+ * and there is none that stays, stx_btime is what tells apart who had the inode
+ * number, without the mask saying so.
  */
 int fs_statx(int dirfd, const char *name, unsigned int mask,
 	     struct statx *stx);

@@ -221,6 +221,105 @@ static void failing_stop(void)
 	rig_stop(&r);
 }
 
+/* ---- overlayfs ---------------------------------------------------------- */
+
+/* A share whose files are all of the lower layer. 0, or why there is none. */
+static const char *overlay_up(void)
+{
+	union {
+		struct file_handle head;
+		char room[sizeof(struct file_handle) + 128];
+	} h = { .head.handle_bytes = 128 };
+	char line[512];
+	int mount_id;
+
+	rig_prepare_in(&r, "/var/tmp");
+	/* As where files are opened by name. */
+	r.place.layers[FS_LAYER_NAMESPACES].state = FS_LAYER_ON;
+	snprintf(line, sizeof(line), "cd %s && mkdir lower upper work && "
+		 "echo text >lower/f && echo text >lower/g && mkdir lower/d && "
+		 "mount -t overlay -o lowerdir=lower,upperdir=upper,"
+		 "workdir=work overlay . 2>/dev/null", r.dir);
+	if (geteuid() || system(line))
+		return "needs root and overlayfs";
+	/* Its root, not the directory below it. */
+	close(r.dirfd);
+	r.dirfd = open(r.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (name_to_handle_at(r.dirfd, "f", &h.head, &mount_id, 0x200))
+		return "needs Linux 6.6";
+	return rig_up(&r) ? "does not start" : NULL;
+}
+
+static void overlay_stop(void)
+{
+	rig_close_fs(&r);
+	umount2(r.dir, MNT_DETACH);
+	rig_stop(&r);
+}
+
+static void evict_all(void)
+{
+	while (fdcache_shrink(r.fs))
+		;
+}
+
+/* What is copied up stays the file that it was. */
+static void test_copied_up(void)
+{
+	struct fuse_setattr_in mode = { .valid = FATTR_MODE, .mode = 0600 };
+	const char *why = overlay_up();
+	struct fuse_entry_out f, g;
+	uint64_t fh;
+
+	if (why)
+		overlay_stop();
+	if (why)
+		SKIP(why);
+	CHECK_EQ(rig_lookup(&r, 1, "f", &f), 0);
+	CHECK_EQ(rig_lookup(&r, 1, "g", &g), 0);
+	evict_all();
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, f.nodeid, O_WRONLY, &fh), 0);
+	CHECK_EQ(rig_write(&r, f.nodeid, fh, 0, "more", 4, 0), 4);
+	CHECK_EQ(rig_release(&r, f.nodeid, fh), 0);
+	CHECK_EQ(rig_setattr(&r, g.nodeid, &mode), 0);
+	evict_all();
+	CHECK_EQ(rig_node(&r, 1, "f"), f.nodeid);
+	CHECK_EQ(rig_node(&r, 1, "g"), g.nodeid);
+	CHECK_EQ(rig_getattr(&r, f.nodeid, NULL), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, g.nodeid, O_RDWR, &fh), 0);
+	CHECK_EQ(rig_release(&r, g.nodeid, fh), 0);
+	overlay_stop();
+}
+
+/* What takes its place is another one, whatever its inode number. */
+static void test_overlay_replaced(void)
+{
+	const char *why = overlay_up();
+	uint64_t f, new;
+	char name[16];
+
+	if (why)
+		overlay_stop();
+	if (why)
+		SKIP(why);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), i % 2 ? "f" : "new");
+		CHECK_EQ(rig_file(&r, name, "text"), 0);
+		f = rig_node(&r, 1, name);
+		CHECK(f);
+		evict_all();
+		CHECK_EQ(unlinkat(r.dirfd, name, 0), 0);
+		CHECK_EQ(rig_file(&r, name, "other"), 0);
+		CHECK_EQ(rig_getattr(&r, f, NULL), -ESTALE);
+		new = rig_node(&r, 1, name);
+		CHECK(new && new != f);
+		rig_forget(&r, f, 1);
+	}
+	overlay_stop();
+}
+
+/* ---- lost writes -------------------------------------------------------- */
+
 static int syncfs_guest(void)
 {
 	rq(&r, FUSE_SYNCFS, 1);
@@ -266,6 +365,8 @@ int main(int argc, char **argv)
 		{ "a file that we replace", test_rekey },
 		{ "a limit of memory", test_memory_limit },
 		{ "killed for lack of memory", test_squeeze },
+		{ "copied up", test_copied_up },
+		{ "replaced on overlayfs", test_overlay_replaced },
 		{ "SYNCFS hears of lost data", test_syncfs },
 	};
 
