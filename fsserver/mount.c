@@ -10,8 +10,11 @@
  * seen so far in their upper 16 bits, so that no two files are the same to a
  * guest's tar or find.
  *
- * One table serves both, under one small lock that most requests never take:
- * it is for files on other mounts than their directory's, or than the root's.
+ * A table for each, under one small lock that most requests never take: it is
+ * for files on other mounts than their directory's, or than the root's. What is
+ * asked can be asked again, so a full table is thrown away. Numbers have to
+ * stay: devices that found no room get one that is made of theirs, which two of
+ * them may share.
  */
 
 #include "fsserver/nodetab.h"
@@ -19,23 +22,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MOUNTS	4096u		/* a power of two */
-#define TAGS	UINT64_MAX	/* in place of a mount id: the entry is a tag */
+#define MOUNTS		4096u		/* a power of two */
+#define MOUNTS_FULL	(MOUNTS / 4 * 3)
+#define TAG_MADE	0x8000u		/* of a device without an entry */
 
 struct mount_entry {
-	uint64_t mnt;
+	uint64_t mnt;		/* 0 for a tag */
 	uint64_t dev;
-	uint32_t value;		/* a tag, or 1 + whether it is refused */
+	uint32_t value;		/* a tag, or 1 + whether it is refused; or 0 */
+};
+
+struct mount_table {
+	uint32_t used;
+	struct mount_entry entries[MOUNTS];
 };
 
 struct fs_mounts {
 	pthread_mutex_t lock;
 	uint64_t root_dev;
-	uint32_t tags, used;
-	struct mount_entry entries[MOUNTS];
+	struct mount_table mounts, tags;
 };
 
 /*
@@ -110,48 +119,70 @@ void mounts_close(struct fs *fs)
 	pages_free(m, sizeof(*m));
 }
 
-/* The entry, or the free one where it would be, or NULL; with the lock. */
-static struct mount_entry *mount_find(struct fs_mounts *m, uint64_t mnt,
+/* The entry, or the free one where it would be; with the lock. */
+static struct mount_entry *table_find(struct mount_table *t, uint64_t mnt,
 				      uint64_t dev)
 {
 	uint64_t h = (mnt * 31 + dev) * 0x9e3779b97f4a7c15ull >> 40;
+	struct mount_entry *e;
 
-	for (unsigned int i = 0; i < MOUNTS; i++) {
-		struct mount_entry *e = &m->entries[(h + i) % MOUNTS];
+	/* It is never full. */
+	do
+		e = &t->entries[h++ % MOUNTS];
+	while (e->value && (e->mnt != mnt || e->dev != dev));
+	return e;
+}
 
-		if (!e->value || (e->mnt == mnt && e->dev == dev))
-			return e;
-	}
-	return NULL;
+/* An entry without a value gets one; with the lock. */
+static void table_add(struct mount_table *t, struct mount_entry *e,
+		      uint64_t mnt, uint64_t dev, uint32_t value)
+{
+	e->mnt = mnt;
+	e->dev = dev;
+	e->value = value;
+	t->used++;
 }
 
 static uint32_t mount_known(struct fs_mounts *m, uint64_t mnt, uint64_t dev)
 {
-	struct mount_entry *e;
 	uint32_t value;
 
 	pthread_mutex_lock(&m->lock);
-	e = mount_find(m, mnt, dev);
-	value = e ? e->value : 0;
+	value = table_find(&m->mounts, mnt, dev)->value;
 	pthread_mutex_unlock(&m->lock);
 	return value;
 }
 
-/* Remember; a table this full is thrown away, which costs asking again. */
 static void mount_learn(struct fs_mounts *m, uint64_t mnt, uint64_t dev,
 			uint32_t value)
 {
+	struct mount_table *t = &m->mounts;
 	struct mount_entry *e;
 
 	pthread_mutex_lock(&m->lock);
-	e = m->used < MOUNTS / 4 * 3 ? mount_find(m, mnt, dev) : NULL;
-	if (e && !e->value) {
-		e->mnt = mnt;
-		e->dev = dev;
-		e->value = value;
-		m->used++;
-	}
+	if (t->used == MOUNTS_FULL)
+		memset(t, 0, sizeof(*t));
+	e = table_find(t, mnt, dev);
+	if (!e->value)
+		table_add(t, e, mnt, dev, value);
 	pthread_mutex_unlock(&m->lock);
+}
+
+/* A device's number among those seen so far. */
+static uint32_t mount_tag(struct fs_mounts *m, uint64_t dev)
+{
+	struct mount_table *t = &m->tags;
+	struct mount_entry *e;
+	uint32_t tag;
+
+	pthread_mutex_lock(&m->lock);
+	e = table_find(t, 0, dev);
+	if (!e->value && t->used < MOUNTS_FULL)
+		table_add(t, e, 0, dev, t->used + 1);
+	tag = e->value;
+	pthread_mutex_unlock(&m->lock);
+	return tag ? tag : TAG_MADE |
+			   (uint32_t)(dev * 0x9e3779b97f4a7c15ull >> 48);
 }
 
 /* 1: may be crossed into; 2: may not. */
@@ -251,19 +282,10 @@ uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 {
 	struct fs_mounts *m = fs->nodes->mounts;
 	uint64_t dev = dev_number(dev_major, dev_minor);
-	uint32_t tag;
 
 	if (dev == m->root_dev ||
 	    (__atomic_load_n(&fs->session->flags, __ATOMIC_RELAXED) &
 	     FUSE_SUBMOUNTS))
 		return ino;
-	tag = mount_known(m, TAGS, dev);
-	if (!tag) {
-		tag = __atomic_add_fetch(&m->tags, 1, __ATOMIC_RELAXED);
-		mount_learn(m, TAGS, dev, tag & 0xffff ? tag & 0xffff : 1);
-		tag = mount_known(m, TAGS, dev);
-		if (!tag)
-			tag = (uint32_t)(dev * 0x9e3779b97f4a7c15ull >> 48);
-	}
-	return ino ^ (uint64_t)tag << 48;
+	return ino ^ (uint64_t)mount_tag(m, dev) << 48;
 }
