@@ -298,6 +298,13 @@ static bool is_known(struct fs *fs, const struct statx *stx)
 	return known;
 }
 
+bool journal_made_it(struct fs_worker *w, const struct statx *stx)
+{
+	return !is_known(w->fs, stx) &&
+	       since_intent(w->journal, stx->stx_mask & STATX_BTIME ?
+					&stx->stx_btime : &stx->stx_ctime);
+}
+
 bool journal_made(struct fs_worker *w, int dirfd, uint32_t type)
 {
 	struct statx stx;
@@ -306,10 +313,9 @@ bool journal_made(struct fs_worker *w, int dirfd, uint32_t type)
 		return true;
 	if (w->replay != JOURNAL_INTENT ||
 	    fs_statx(dirfd, w->name[0], FS_STATX_MASK, &stx) ||
-	    (stx.stx_mode & S_IFMT) != type || is_known(w->fs, &stx))
+	    (stx.stx_mode & S_IFMT) != type)
 		return false;
-	return since_intent(w->journal, stx.stx_mask & STATX_BTIME ?
-					&stx.stx_btime : &stx.stx_ctime);
+	return journal_made_it(w, &stx);
 }
 
 bool journal_linked(struct fs_worker *w, int dirfd, const struct fs_node *node)
@@ -402,6 +408,26 @@ void journal_exists(struct fs_worker *w, bool exists)
 bool journal_existed(const struct fs_worker *w)
 {
 	return w->journal && w->journal->flags & JOURNAL_EXISTED;
+}
+
+void journal_temp(struct fs_worker *w, unsigned int nth)
+{
+	struct journal_entry *e = journal_own(w);
+
+	if (!e)
+		return;
+	set_phase(e, JOURNAL_NONE);
+	e->flags = JOURNAL_TEMP;
+	e->size = nth;
+	journal_intent(w);
+}
+
+int journal_temp_left(const struct fs_worker *w)
+{
+	const struct journal_entry *e = w->journal;
+
+	return w->replay == JOURNAL_INTENT && e->flags & JOURNAL_TEMP ?
+		       (int)e->size : -1;
 }
 
 /* ---- sizes -------------------------------------------------------------- */

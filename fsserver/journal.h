@@ -52,6 +52,7 @@ enum journal_flag {
 	JOURNAL_KEY0	= 1,	/* there was such a file */
 	JOURNAL_KEY1	= 2,
 	JOURNAL_EXISTED	= 4,	/* there was such an attribute, or name */
+	JOURNAL_TEMP	= 8,	/* `size` is the number of a temporary file */
 };
 
 /** journal_open() - set fs->journal; settle what a dead worker left */
@@ -122,6 +123,13 @@ bool journal_resized(struct fs_worker *w, int fd);
  * not negative.
  */
 size_t journal_appended(struct fs_worker *w, int fd, size_t size);
+
+/* Evidence: temporary file number @nth is about to be made: the intent. */
+void journal_temp(struct fs_worker *w, unsigned int nth);
+/* The number of that which an earlier worker was about to make, or -1. */
+int journal_temp_left(const struct fs_worker *w);
+/* Was the file that @stx shows made by the request? */
+bool journal_made_it(struct fs_worker *w, const struct statx *stx);
 
 /* READDIRPLUS: @done bytes of entries are in the reply. */
 void journal_list(struct fs_worker *w, size_t done);

@@ -9,12 +9,14 @@
  *
  * A symlink that root gives away becomes such a file under the same name and
  * the same node: it is made beside the symlink, renamed over it, and takes the
- * number of the node's descriptor. One with several names stays as it is.
+ * number of the node's descriptor. One with several names stays as it is. What
+ * a worker that died had made beside it is told from others' files as all is
+ * that was perhaps made (journal.c), and removed.
  */
 
 #include "fsserver/owner.h"
 
-#include "fsserver/nodetab.h"
+#include "fsserver/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +95,12 @@ ssize_t maplink_read(struct fs_worker *w, struct fs_node *node)
 
 #define TEMP_TRIES 16
 
+static void temp_name(char temp[NAME_MAX + 1], const struct fs_node *node,
+		      unsigned int nth)
+{
+	snprintf(temp, NAME_MAX + 1, ".vmshare.%x.%x", node->slot, nth);
+}
+
 /* A file in @dirfd that will be the symlink @stx; its name in @temp. */
 static int make_temp(struct fs_worker *w, struct fs_node *node, int dirfd,
 		     char temp[NAME_MAX + 1], const struct statx *stx,
@@ -105,7 +113,8 @@ static int make_temp(struct fs_worker *w, struct fs_node *node, int dirfd,
 	int err = -EEXIST;
 
 	for (unsigned int i = 0; i < TEMP_TRIES && err == -EEXIST; i++) {
-		snprintf(temp, NAME_MAX + 1, ".vmshare.%x.%x", node->slot, i);
+		temp_name(temp, node, i);
+		journal_temp(w, i);
 		err = maplink_make(w, dirfd, temp, w->scratch, len, false);
 	}
 	if (err)
@@ -119,8 +128,8 @@ static int make_temp(struct fs_worker *w, struct fs_node *node, int dirfd,
 }
 
 /*
- * Rename @temp over @name. The node, and its descriptor @fd for whoever uses
- * that number, are the new file from then on.
+ * Rename @temp over @name, or the same where that was done. The node, and its
+ * descriptor @fd for whoever uses that number, are the new file from then on.
  */
 static int take_over(struct fs_worker *w, struct fs_node *node, int fd,
 		     int dirfd, const char *temp, const char *name)
@@ -132,16 +141,39 @@ static int take_over(struct fs_worker *w, struct fs_node *node, int fd,
 
 	if (!err) {
 		node_replacing(w->fs, node, &stx);
-		if (syscall(SYS_renameat2, dirfd, temp, dirfd, name, 0) ||
+		if ((temp != name &&
+		     syscall(SYS_renameat2, dirfd, temp, dirfd, name, 0)) ||
 		    dup3(new, fd, O_CLOEXEC) < 0)
 			err = -errno;
 		node_rekey(w->fs, node, err ? NULL : &stx);
 	}
-	if (err)
+	if (err && temp != name)
 		unlinkat(dirfd, temp, 0);
 	if (new >= 0)
 		close(new);
 	return err;
+}
+
+/* Is what @stx shows a file that an earlier worker made for this request? */
+static bool made_by_us(struct fs_worker *w, const struct statx *stx)
+{
+	return journal_temp_left(w) >= 0 && S_ISREG(stx->stx_mode) &&
+	       journal_made_it(w, stx);
+}
+
+/* What an earlier worker made and did not get to rename. */
+static void remove_left(struct fs_worker *w, const struct fs_node *node,
+			int dirfd)
+{
+	int nth = journal_temp_left(w);
+	char temp[NAME_MAX + 1];
+	struct statx stx;
+
+	if (nth < 0)
+		return;
+	temp_name(temp, node, (unsigned int)nth);
+	if (!fs_statx(dirfd, temp, FS_STATX_MASK, &stx) && made_by_us(w, &stx))
+		unlinkat(dirfd, temp, 0);
 }
 
 static int replace(struct fs_worker *w, struct fs_node *node, int dirfd,
@@ -158,7 +190,10 @@ static int replace(struct fs_worker *w, struct fs_node *node, int dirfd,
 	if (err)
 		return err;
 	if (!node_is(w->fs, node, &stx))
-		return -ESTALE;
+		return made_by_us(w, &stx) ?
+			       take_over(w, node, fd, dirfd, name, name) :
+			       -ESTALE;
+	remove_left(w, node, dirfd);
 	if (stx.stx_nlink != 1)
 		return 0;
 	len = readlinkat(fd, "", w->scratch, PATH_MAX);

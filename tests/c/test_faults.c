@@ -9,8 +9,11 @@
 #include "fsserver/journal.h"
 #include "fuse_fs.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -162,8 +165,10 @@ static int in_worker(uint64_t (*act)(void))
 	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0)
 		_exit(act() ? 0 : 1);
-	return pid > 0 && waitpid((pid_t)pid, &status, 0) == pid ?
-		       WEXITSTATUS(status) : -1;
+	if (pid < 0 || waitpid((pid_t)pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) :
+				   128 + WTERMSIG(status);
 }
 
 static uint64_t first_worker(void)
@@ -219,6 +224,89 @@ static void failing_stop(void)
 	rig_close_fs(&r);
 	fuse_fs_stop(&failing);
 	rig_stop(&r);
+}
+
+/* ---- a symlink that is given away --------------------------------------- */
+
+/* No such system call: the worker dies of it. */
+static void die_at(unsigned int nr)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+#define LINK_NODE	(1ull << NODE_SLOT_BITS | 2)	/* the first of all */
+
+/* The same request each time: chown 1000:1000 link. */
+static int give(bool again)
+{
+	struct fuse_setattr_in in = {
+		.valid = FATTR_UID | FATTR_GID, .uid = 1000, .gid = 1000,
+	};
+
+	r.unique = 1000;
+	r.w->chain.again = again;
+	return rig_setattr(&r, LINK_NODE, &in);
+}
+
+static unsigned int die_nr;
+
+static uint64_t giver(void)
+{
+	if (rig_open_fs(&r) || rig_init(&r))
+		return 0;
+	rig_node(&r, 1, "link");
+	die_at(die_nr);
+	return give(false) == 0;
+}
+
+/* What is in the directory but link and @more; 0 is right. */
+static int others(const char *more)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line),
+		 "test \"$(ls -A %s | tr '\n' ' ')\" = '%slink '", r.dir,
+		 more);
+	return system(line);
+}
+
+static void test_given_away(void)
+{
+	/* Before its owner is set, it is renamed, and when it was. */
+	static const unsigned int nrs[] = {
+		SYS_lsetxattr, SYS_renameat2, SYS_dup3,
+	};
+	struct fuse_attr attr;
+
+	for (size_t i = 0; i < ARRAY_SIZE(nrs); i++) {
+		rig_prepare_in(&r, "/var/tmp");
+		r.options.access = FS_ACCESS_MAPPED;
+		CHECK_EQ(symlinkat("target", r.dirfd, "link"), 0);
+		/* Of a name like ours, but not ours. */
+		CHECK_EQ(rig_file(&r, ".vmshare.2.0", ""), 0);
+		usleep(20000);	/* older than a tick */
+		CHECK_EQ(rig_place(&r), 0);
+		die_nr = nrs[i];
+		CHECK_EQ(in_worker(giver), 128 + SIGSYS);
+		CHECK_EQ(rig_open_fs(&r), 0);
+		CHECK_EQ(give(true), 0);
+		CHECK_EQ(others(".vmshare.2.0 "), 0);
+		CHECK_EQ(rig_getattr(&r, LINK_NODE, &attr), 0);
+		CHECK_EQ(attr.uid, 1000);
+		CHECK_EQ(attr.mode & S_IFMT, S_IFLNK);
+		CHECK_EQ(rig_node(&r, 1, "link"), LINK_NODE);
+		rig_stop(&r);
+	}
 }
 
 /* ---- overlayfs ---------------------------------------------------------- */
@@ -365,6 +453,7 @@ int main(int argc, char **argv)
 		{ "a file that we replace", test_rekey },
 		{ "a limit of memory", test_memory_limit },
 		{ "killed for lack of memory", test_squeeze },
+		{ "given away by a worker that dies", test_given_away },
 		{ "copied up", test_copied_up },
 		{ "replaced on overlayfs", test_overlay_replaced },
 		{ "SYNCFS hears of lost data", test_syncfs },
