@@ -588,8 +588,6 @@ static int serve_share(const struct config *c, struct server *sv,
 			why, sizeof(why))) {
 		log_error("share '%s': %s", sv->config->tag, why);
 		close(sock);
-		if (c->socket_path && c->listen_fd < 0)
-			unlink(c->socket_path);
 		return EXIT_REFUSED;
 	}
 	share.stats = sv->stats;

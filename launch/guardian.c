@@ -41,11 +41,16 @@
 #define GUARDIAN_FILES	4
 #define DEATH_MS	5000	/* for a killed process to be gone */
 
+struct guarded_file {
+	char path[PATH_MAX];	/* "": none */
+	int fd;			/* the file, once it is made; or -1 */
+};
+
 struct guardian {
 	int parent;			/* pidfd of vmshare */
 	int self;			/* pidfd of the guardian */
 	int process[GUARDIAN_PROCESSES]; /* pidfds, -1: free */
-	char file[GUARDIAN_FILES][PATH_MAX];
+	struct guarded_file file[GUARDIAN_FILES];
 	char scratch[PATH_MAX];		/* QEMU's directory, "": none */
 	int tty;			/* -1: nothing to restore */
 	struct termios saved;
@@ -64,6 +69,25 @@ static void guardian_await(int pidfd)
 	poll(&pfd, 1, DEATH_MS);
 }
 
+/* Unless another has that name by now. An open file keeps its number. */
+static void remove_file(const struct guarded_file *f)
+{
+	struct stat ours, there;
+
+	if (f->fd >= 0 &&
+	    (fstat(f->fd, &ours) < 0 || lstat(f->path, &there) < 0 ||
+	     ours.st_dev != there.st_dev || ours.st_ino != there.st_ino))
+		return;
+	unlink(f->path);
+}
+
+static void remove_files(const struct guardian *g)
+{
+	for (unsigned int i = 0; i < GUARDIAN_FILES; i++)
+		if (g->file[i].path[0])
+			remove_file(&g->file[i]);
+}
+
 static _Noreturn void guardian_main(struct guardian *g)
 {
 	struct pollfd pfd = {.fd = g->parent, .events = POLLIN};
@@ -80,9 +104,7 @@ static _Noreturn void guardian_main(struct guardian *g)
 			guardian_kill(g->process[i]);
 	if (g->tty >= 0)
 		tcsetattr(g->tty, TCSANOW, &g->saved);
-	for (unsigned int i = 0; i < GUARDIAN_FILES; i++)
-		if (g->file[i][0])
-			unlink(g->file[i]);
+	remove_files(g);
 	for (unsigned int i = 0; g->scratch[0] && i < GUARDIAN_PROCESSES; i++)
 		if (g->process[i] >= 0)
 			guardian_await(g->process[i]);
@@ -128,6 +150,10 @@ void guardian_end(struct guardian *g)
 {
 	if (!g)
 		return;
+	remove_files(g);
+	for (unsigned int i = 0; i < GUARDIAN_FILES; i++)
+		if (g->file[i].path[0] && g->file[i].fd >= 0)
+			close(g->file[i].fd);
 	guardian_kill(g->self);
 	sys_await(g->self);
 	close(g->self);
@@ -155,28 +181,36 @@ int guardian_file(struct guardian *g, const char *path)
 	char cwd[PATH_MAX] = "";
 	int n;
 
-	if (!path) {
-		memset(g->file, 0, sizeof(g->file));
-		return 0;
-	}
 	/* It was forked where we are, but we may not stay there. */
 	if (path[0] != '/' && !getcwd(cwd, sizeof(cwd)))
 		return -errno;
-	for (unsigned int i = 0; i < GUARDIAN_FILES; i++) {
+	for (int i = 0; i < GUARDIAN_FILES; i++) {
+		struct guarded_file *f = &g->file[i];
 		char buf[PATH_MAX];
 
-		if (g->file[i][0])
+		if (f->path[0])
 			continue;
 		n = snprintf(buf, sizeof(buf), "%s%s%s", cwd,
 			     cwd[0] ? "/" : "", path);
 		if (n < 0 || (size_t)n >= sizeof(buf))
 			return -ENAMETOOLONG;
+		f->fd = -1;
 		/* The first byte last: a name is there whole, or not. */
-		memcpy(g->file[i] + 1, buf + 1, (size_t)n);
-		__atomic_store_n(&g->file[i][0], buf[0], __ATOMIC_RELEASE);
-		return 0;
+		memcpy(f->path + 1, buf + 1, (size_t)n);
+		__atomic_store_n(&f->path[0], buf[0], __ATOMIC_RELEASE);
+		return i;
 	}
 	return -ENOSPC;
+}
+
+void guardian_made(struct guardian *g, int slot, int fd)
+{
+	struct guarded_file *f = &g->file[slot];
+
+	if (fd >= 0)
+		__atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n(&f->path[0], '\0', __ATOMIC_RELEASE);
 }
 
 const char *guardian_scratch(struct guardian *g)

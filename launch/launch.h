@@ -322,11 +322,12 @@ struct guardian;
  */
 int guardian_start(struct guardian **guardian);
 
-/** guardian_end() - all was cleaned up in order; NULL is fine */
+/**
+ * guardian_end() - it is not needed any more; NULL is fine
+ *
+ * Processes were ended in order; files that it was told of are removed here.
+ */
 void guardian_end(struct guardian *guardian);
-
-/** guardian_file() - remove a file if vmshare is killed; NULL: none any more */
-int guardian_file(struct guardian *guardian, const char *path);
 
 /* ---- share.c: one share's processes ------------------------------------- */
 
@@ -624,7 +625,7 @@ int serve_connections(int sock, enum serve_how how, struct serve_state *state,
 /**
  * serve_wait() - until the share ends, or a signal says so
  *
- * Return: the exit status of vmshare. The socket's path is removed.
+ * Return: the exit status of vmshare.
  */
 int serve_wait(const struct config *c, struct share *share,
 	       struct guardian *guardian);

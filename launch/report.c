@@ -21,17 +21,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int write_pidfile(const char *path)
+static int write_pidfile(const char *path, struct guardian *guardian)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int err = 0;
+	int slot = guardian_file(guardian, path), fd;
 
-	if (fd < 0)
-		return -errno;
-	if (dprintf(fd, "%d\n", (int)getpid()) < 0)
-		err = -EIO;
-	close(fd);
-	return err;
+	if (slot < 0)
+		return slot;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0) {
+		int err = -errno;
+
+		guardian_made(guardian, slot, -1);
+		return err;
+	}
+	guardian_made(guardian, slot, fd);
+	return dprintf(fd, "%d\n", (int)getpid()) < 0 ? -EIO : 0;
 }
 
 int report_open(struct report *r, const struct config *c,
@@ -41,20 +45,13 @@ int report_open(struct report *r, const struct config *c,
 
 	r->status_fd = c->status_fd;
 	r->ready_fd = c->ready_fd;
-	r->pidfile = NULL;
 	r->ready = false;
-	if (!c->pidfile)
-		return 0;
-	err = guardian_file(guardian, c->pidfile);
-	if (!err)
-		err = write_pidfile(c->pidfile);
+	err = c->pidfile ? write_pidfile(c->pidfile, guardian) : 0;
 	if (err) {
 		errno = -err;
 		log_error("pidfile %s: %m", c->pidfile);
-		return err;
 	}
-	r->pidfile = c->pidfile;
-	return 0;
+	return err;
 }
 
 static void status_line(struct report *r, const char *fmt, ...)
@@ -157,7 +154,4 @@ void report_exit(struct report *r, int status, const char *source)
 	report_notify(state);
 	status_line(r, "{\"event\":\"exit\",\"code\":%d,\"source\":\"%s\"}\n",
 		    status, source);
-	if (r->pidfile)
-		unlink(r->pidfile);
-	r->pidfile = NULL;
 }

@@ -3,11 +3,23 @@
  * The file server alone: the socket on which a VMM finds it, and the wait for
  * its end. The socket comes from a path, from a descriptor of the caller's
  * (libvirt's way), or from systemd (LISTEN_FDS). A path may be longer than an
- * address holds: it is bound through a descriptor of its directory.
+ * address holds: it is bound through a descriptor of its directory then.
  *
- * A path that exists is taken over only if it is a socket that nobody listens
- * on, as a killed server of an earlier version might have left. Ours is
- * removed at the end, by the guardian if need be.
+ * A path that exists is taken over only if it is a socket that no process has
+ * open, as a server might have left that was killed with its guardian. To
+ * connect() would tell, but would also be the one client of a server that
+ * takes one: so it is tried with a socket of another type, which the kernel
+ * refuses with another error where there is somebody, unseen by them.
+ *
+ * Between that and unlink() a second server could do the same and have bound
+ * its own by then. So the directory is locked meanwhile: a file made for that
+ * would stay behind, an abstract name is one of a network namespace, and the
+ * socket itself can't be locked. Where a directory can't be read, or its file
+ * system has no locks, it goes without: these microseconds are all that is at
+ * stake, since bind() replaces nothing.
+ *
+ * Ours is removed at the end, by the guardian if need be, unless the name is
+ * another's by then.
  */
 
 #include "launch/supervise.h"
@@ -20,15 +32,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#define LOCK_MS		2000	/* for others that start */
+#define LOCK_STEP_MS	5
+
 /* ---- the socket ---------------------------------------------------------- */
 
-/* "/proc/self/fd/N/NAME" for @path; *@dir is to be closed afterwards. */
+/*
+ * @path, or "/proc/self/fd/N/NAME" where that is too long; *@dir is to be
+ * closed afterwards.
+ */
 static int socket_address(const char *path, struct sockaddr_un *addr, int *dir)
 {
 	char copy[PATH_MAX], name[PATH_MAX];
@@ -43,24 +62,68 @@ static int socket_address(const char *path, struct sockaddr_un *addr, int *dir)
 	strcpy(copy, path);
 	strcpy(name, basename(copy));
 	addr->sun_family = AF_UNIX;
+	if (strlen(path) < sizeof(addr->sun_path)) {
+		strcpy(addr->sun_path, path);
+		return 0;
+	}
 	n = snprintf(addr->sun_path, sizeof(addr->sun_path),
 		     "/proc/self/fd/%d/%s", *dir, name);
 	return n < (int)sizeof(addr->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
-/* Remove a socket at @addr that nobody listens on; else -EADDRINUSE. */
-static int remove_stale(int sock, const struct sockaddr_un *addr)
+/* Has any process the socket at @addr open? 0, -EADDRINUSE, or -errno. */
+static int probe_socket(const struct sockaddr_un *addr)
+{
+	int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int err = -EADDRINUSE;
+
+	if (sock < 0)
+		return -errno;
+	if (connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
+	    errno != EPROTOTYPE)
+		err = errno == ECONNREFUSED ? 0 : -errno;
+	close(sock);
+	return err;
+}
+
+/*
+ * Whoever holds it for longer is none of us: others lock a directory, too.
+ * The descriptor is the lock; -1 where there is none to be had.
+ */
+static int lock_directory(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int ms = 0; fd >= 0 && ms < LOCK_MS; ms += LOCK_STEP_MS) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			break;
+		if (errno != EWOULDBLOCK)
+			break;
+		poll(NULL, 0, LOCK_STEP_MS);
+	}
+	return fd;
+}
+
+/* Remove a socket that no process has; else -EADDRINUSE, -EEXIST, -errno. */
+static int remove_stale(int dir, const struct sockaddr_un *addr)
 {
 	struct stat st;
+	int lock, err;
 
 	if (lstat(addr->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	if (connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
-	    errno != ECONNREFUSED)
-		return -EADDRINUSE;
-	return unlink(addr->sun_path) < 0 ? -errno : 0;
+	lock = lock_directory(dir);
+	if (lstat(addr->sun_path, &st) < 0)
+		err = errno == ENOENT ? 0 : -errno;
+	else if (!S_ISSOCK(st.st_mode))
+		err = -EEXIST;
+	else
+		err = probe_socket(addr);
+	if (!err && unlink(addr->sun_path) < 0 && errno != ENOENT)
+		err = -errno;
+	if (lock >= 0)
+		close(lock);
+	return err;
 }
 
 /* gid of a group by name or number: a static binary has no NSS. */
@@ -105,32 +168,43 @@ static int give_to_group(const struct sockaddr_un *addr, const char *group)
 	return 0;
 }
 
+/* bind(), and have the guardian remove what it makes. 0 or -errno. */
+static int bind_guarded(const char *path, int sock,
+			const struct sockaddr_un *addr,
+			struct guardian *guardian)
+{
+	int slot = guardian_file(guardian, path), err = 0, fd = -1;
+	mode_t mask;
+
+	if (slot < 0)
+		return slot;
+	mask = umask(0077);
+	if (bind(sock, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		err = -errno;
+	umask(mask);
+	if (!err) {
+		fd = open(addr->sun_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		err = fd < 0 ? -errno : 0;
+	}
+	guardian_made(guardian, slot, fd);
+	return err;
+}
+
 static int bind_path(const struct config *c, int sock,
 		     struct guardian *guardian)
 {
 	struct sockaddr_un addr = {0};
 	int dir = -1, err;
-	bool bound = false;
-	mode_t mask;
 
 	err = socket_address(c->socket_path, &addr, &dir);
 	if (!err)
-		err = remove_stale(sock, &addr);
+		err = remove_stale(dir, &addr);
 	if (!err)
-		err = guardian_file(guardian, c->socket_path);
-	if (!err) {
-		mask = umask(0077);
-		if (bind(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-			err = -errno;
-		umask(mask);
-		bound = !err;
-	}
+		err = bind_guarded(c->socket_path, sock, &addr, guardian);
 	if (!err && c->socket_group)
 		err = give_to_group(&addr, c->socket_group);
 	if (!err && listen(sock, 1) < 0)
 		err = -errno;
-	if (err && bound)
-		unlink(addr.sun_path);
 	if (dir >= 0)
 		close(dir);
 	return err;
@@ -266,6 +340,44 @@ static int accept_next(struct serve_state *st, int sock)
 	return 0;
 }
 
+/* The descriptor keeps its number. */
+static int hang_up(struct serve_state *st, int sock)
+{
+	__atomic_store_n(&st->connected, 0, __ATOMIC_RELEASE);
+	return dup3(sock, st->conn, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+/* Wait until it says something; false where it hangs up instead. */
+static bool has_message(int conn)
+{
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	struct mmsghdr msg = {.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
+	int n;
+
+	do
+		n = recvmmsg(conn, &msg, 1, MSG_PEEK, NULL);
+	while (n < 0 && errno == EINTR);
+	return n == 1 && msg.msg_len;
+}
+
+/*
+ * Whoever connects to see if somebody listens is no front end: neither the one
+ * that SERVE_ONCE waits for, nor one that has come back.
+ */
+static int next_front_end(struct serve_state *st, int sock)
+{
+	int err;
+
+	while ((err = accept_next(st, sock)) == 0 && !has_message(st->conn)) {
+		log_debug("it left without a message");
+		err = hang_up(st, sock);
+		if (err)
+			break;
+	}
+	return err;
+}
+
 /* A front end left, and may come back: not for ever. */
 static void await_return(int sock, struct serve_state *st,
 			 int (*run)(void *ctx, int conn), void *ctx)
@@ -293,16 +405,14 @@ int serve_connections(int sock, enum serve_how how, struct serve_state *st,
 	do {
 		if (st->left && !st->connected)
 			await_return(sock, st, run, ctx);
-		err = st->connected ? 0 : accept_next(st, sock);
+		err = st->connected ? 0 : next_front_end(st, sock);
 		if (err) {
 			log_error("accept: %s", strerror(-err));
 			return 1;
 		}
 		err = run(ctx, st->conn);
 		st->left = err > 0;
-		__atomic_store_n(&st->connected, 0, __ATOMIC_RELEASE);
-		/* Hangs up, and keeps the number. */
-		if (dup3(sock, st->conn, O_CLOEXEC) < 0)
+		if (hang_up(st, sock))
 			return 1;
 		if (err > 0)
 			return SHARE_AGAIN;
@@ -396,8 +506,6 @@ int serve_wait(const struct config *c, struct share *share,
 		report_exit(&s.report, status, "vmshare");
 	}
 	share_stop(share);
-	if (c->socket_path && c->listen_fd < 0)
-		unlink(c->socket_path);
 	if (signals >= 0)
 		close(signals);
 	return status;

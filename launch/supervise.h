@@ -30,8 +30,20 @@ int *guardian_slot(struct guardian *guardian);
 /* The process is gone: forget it (the caller closes the pidfd afterwards). */
 void guardian_forget(struct guardian *guardian, int pidfd);
 
-/** guardian_file() - remove a file if vmshare is killed; NULL: no more */
+/**
+ * guardian_file() - a file that is about to be made must not survive vmshare
+ *
+ * It is removed by guardian_end(), or when vmshare is killed; until
+ * guardian_made() whatever has that name.
+ * Return: a number for guardian_made(), or -errno.
+ */
 int guardian_file(struct guardian *guardian, const char *path);
+
+/*
+ * It is made: @fd, which is the guardian's from here on, tells it from another
+ * of the same name. -1: it was not.
+ */
+void guardian_made(struct guardian *guardian, int slot, int fd);
 
 /**
  * guardian_scratch() - make a directory for temporary files of QEMU's
@@ -193,7 +205,6 @@ int spawn_qemu(struct qemu_process *p, char **argv,
 
 struct report {
 	int status_fd, ready_fd;
-	const char *pidfile;
 	bool ready;
 };
 
