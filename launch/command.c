@@ -181,11 +181,12 @@ static int run_checked(const struct config *c, struct qemu_info *info,
 		findings_print_json(found, c);
 	else
 		findings_print(found, check);
+	if (check || (!status && !c->dry_run))
+		qemu_remember(info);
 	if (check || status)
 		return status;
 	if (c->dry_run)
 		return print_dry_run(c, info);
-	qemu_remember(info);
 	return run(c, info);
 }
 

@@ -276,7 +276,10 @@ struct qemu_wiring {
  */
 int qemu_probe(const struct config *c, struct qemu_info *info,
 	       struct findings *found);
-/* Have the next run know what this one had to ask; in the user's cache. */
+/*
+ * Have the next run know what this one had to ask, and what was known before
+ * forgotten where it is not so; in the user's cache.
+ */
 void qemu_remember(const struct qemu_info *info);
 
 /**

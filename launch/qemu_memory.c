@@ -6,7 +6,9 @@
  * spend before its guest's. The answers belong to the file that gave them: its
  * device, inode number, size and times are kept with them, and an upgrade
  * changes all of those. A script is asked each time, since what it starts may
- * change behind it.
+ * change behind it. So is a QEMU that had no sandbox or no vhost-user-fs: what
+ * kept it from them may have passed, and a "no" that stays is worse than the
+ * question.
  *
  * The memory is one small text file in the user's cache directory, a line for
  * each binary, of which the last few are kept. It is replaced as a whole, so
@@ -149,7 +151,21 @@ bool qemu_recall(struct qemu_info *info)
 	info->has_pvpanic = can & CAN_PVPANIC;
 	info->has_pvpanic_pci = can & CAN_PVPANIC_PCI;
 	info->has_sandbox = can & CAN_SANDBOX;
-	return true;
+	return info->has_sandbox && info->has_vhost_user_fs;
+}
+
+/* Take what is known of @id out of @text. */
+static void drop_lines(char *text, const char *id)
+{
+	char *line, *next;
+
+	while ((line = find_line(text, id))) {
+		next = strchr(line, '\n');
+		if (next)
+			memmove(line, next + 1, strlen(next + 1) + 1);
+		else
+			*line = '\0';
+	}
 }
 
 /* Put @line behind the last of the whole lines in @text, as many as fit. */
@@ -192,12 +208,14 @@ void qemu_remember(const struct qemu_info *info)
 {
 	char text[MAX_TEXT], line[MAX_LINE];
 	unsigned int can = 0;
+	bool good;
 	size_t len;
 	int dir;
 
 	if (!info->asked || identify(info->path, line))
 		return;
-	dir = open_directory(true);
+	good = info->has_sandbox && info->has_vhost_user_fs;
+	dir = open_directory(good);
 	if (dir < 0)
 		return;
 	can |= info->has_vhost_user_fs ? CAN_VHOST_USER_FS : 0;
@@ -206,10 +224,15 @@ void qemu_remember(const struct qemu_info *info)
 	can |= info->has_pvpanic_pci ? CAN_PVPANIC_PCI : 0;
 	can |= info->has_sandbox ? CAN_SANDBOX : 0;
 	read_lines(dir, text);
+	drop_lines(text, line);
 	len = strlen(line);
 	snprintf(line + len, sizeof(line) - len, "%u.%u %x\n", info->major,
 		 info->minor, can);
-	add_line(text, line);
-	replace(dir, text);
+	if (good)
+		add_line(text, line);
+	if (good || *text)
+		replace(dir, text);
+	else
+		unlinkat(dir, "qemu", 0);
 	close(dir);
 }

@@ -51,6 +51,7 @@ struct qemu_host {
 	const char *group;	     /* /etc/group */
 	const char *const *firmware; /* directories, later ones override */
 	const char *const *container; /* files that only containers have */
+	int patience_ms;	     /* for QEMU to answer what it can do */
 };
 
 extern struct qemu_host qemu_host;

@@ -10,6 +10,11 @@
  * will run in, because a build without seccomp refuses that word. A run that
  * finds the answers of this very file remembered (qemu_memory.c) asks nothing.
  *
+ * Only what ended by itself has answered. A busy machine with a cold disk takes
+ * half a minute for what usually takes 50 ms, and one that is short of memory
+ * may kill what it started: to take that for a "no" would be to run a guest
+ * without a sandbox. It is refused.
+ *
  * Everything that stands in a run's way is a finding; nothing is printed here.
  */
 #include "launch/qemu_private.h"
@@ -26,7 +31,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROBE_SECONDS 20
 #define PROBE_OUTPUT  (256u << 10)
 
 static const char *const firmware_dirs[] = {"/usr/share/qemu/firmware",
@@ -42,6 +46,7 @@ struct qemu_host qemu_host = {
 	.kvm = "/dev/kvm",
 	.group = "/etc/group",
 	.firmware = firmware_dirs,
+	.patience_ms = 120000,
 };
 
 /* ---- running it --------------------------------------------------------- */
@@ -52,25 +57,29 @@ struct probe {
 	int fd;
 	char *text; /* what it printed, both streams */
 	size_t len;
+	int error;  /* errno, where it could not be started */
+	bool late;  /* it was killed: no answer */
 	int status; /* of wait() */
 };
 
-static int probe_start(struct probe *p, const char *path)
+static void probe_start(struct probe *p, const char *path)
 {
 	const char *argv[8] = {path};
 	int fds[2], null;
 
 	for (unsigned int i = 0; p->args[i]; i++)
 		argv[i + 1] = p->args[i];
-	p->fd = -1;
 	p->text = malloc(PROBE_OUTPUT);
-	if (!p->text || pipe2(fds, O_CLOEXEC))
-		return -errno;
+	if (!p->text || pipe2(fds, O_CLOEXEC)) {
+		p->error = errno;
+		return;
+	}
 	p->pid = fork();
 	if (p->pid < 0) {
+		p->error = errno;
 		close(fds[0]);
 		close(fds[1]);
-		return -errno;
+		return;
 	}
 	if (!p->pid) {
 		null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -82,7 +91,6 @@ static int probe_start(struct probe *p, const char *path)
 	}
 	close(fds[1]);
 	p->fd = fds[0];
-	return 0;
 }
 
 static void probe_read(struct probe *p)
@@ -100,12 +108,40 @@ static void probe_read(struct probe *p)
 	p->fd = -1;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Reap it by @end, or kill it. */
+static void probe_reap(struct probe *p, int64_t end)
+{
+	pid_t pid = 0;
+
+	p->status = -1;
+	while (p->pid > 0 && !p->late) {
+		pid = waitpid(p->pid, &p->status, WNOHANG);
+		if (pid > 0 || (pid < 0 && errno != EINTR))
+			return;
+		p->late = now_ms() >= end;
+		if (!p->late)
+			poll(NULL, 0, 1);
+	}
+	if (p->pid <= 0)
+		return;
+	kill(p->pid, SIGKILL);
+	while (waitpid(p->pid, &p->status, 0) < 0 && errno == EINTR)
+		;
+}
+
 /* Read from all until each has ended, or time is up. */
 static void probes_finish(struct probe *list, unsigned int count)
 {
-	struct timespec now, start;
+	int64_t end = now_ms() + qemu_host.patience_ms, left;
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
 		struct pollfd fds[8];
 		bool any = false;
@@ -114,10 +150,10 @@ static void probes_finish(struct probe *list, unsigned int count)
 			fds[i] = (struct pollfd){list[i].fd, POLLIN, 0};
 			any = any || list[i].fd >= 0;
 		}
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (!any || now.tv_sec - start.tv_sec > PROBE_SECONDS)
+		left = end - now_ms();
+		if (!any || left <= 0)
 			break;
-		poll(fds, count, 1000);
+		poll(fds, count, (int)left);
 		for (unsigned int i = 0; i < count; i++)
 			if (fds[i].fd >= 0 && fds[i].revents)
 				probe_read(&list[i]);
@@ -127,14 +163,11 @@ static void probes_finish(struct probe *list, unsigned int count)
 
 		if (p->fd >= 0) {
 			close(p->fd);
-			kill(p->pid, SIGKILL);
+			p->late = true;
 		}
 		if (p->text)
 			p->text[p->len] = '\0';
-		p->status = -1;
-		while (p->pid > 0 && waitpid(p->pid, &p->status, 0) < 0 &&
-		       errno == EINTR)
-			;
+		probe_reap(p, end);
 	}
 }
 
@@ -208,6 +241,91 @@ static int broken(struct findings *found, const struct qemu_info *info,
 	return EXIT_REFUSED;
 }
 
+/* The words that were asked, for a message. */
+static const char *question(const struct probe *p, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (unsigned int i = 0; p->args[i] && len < size; i++)
+		len += (size_t)snprintf(buf + len, size - len, "%s%s",
+					i ? " " : "", p->args[i]);
+	return buf;
+}
+
+/*
+ * Did it answer? Its own system call filter may end it, which says that it
+ * can't do with one; what else is killed says nothing.
+ */
+static int unanswered(struct findings *found, const struct qemu_info *info,
+		      const struct probe *p)
+{
+	char asked[128];
+	int sig = p->status >= 0 && WIFSIGNALED(p->status) ?
+			  WTERMSIG(p->status) : 0;
+
+	question(p, asked, sizeof(asked));
+	if (p->error)
+		findings_add(found, EXIT_REFUSED, "", "%s %s: can't be "
+			     "started: %s", info->path, asked,
+			     strerror(p->error));
+	else if (p->late)
+		findings_add(found, EXIT_REFUSED,
+			     "try again when the machine is less busy, or "
+			     "give another QEMU with --qemu FILE",
+			     "%s %s: has not answered within %d s", info->path,
+			     asked, qemu_host.patience_ms / 1000);
+	else if (sig && sig != SIGSYS)
+		findings_add(found, EXIT_REFUSED, "", "%s %s: was killed by "
+			     "signal %d (%s)", info->path, asked, sig,
+			     strsignal(sig));
+	else
+		return 0;
+	return EXIT_REFUSED;
+}
+
+/* What @devices and @machines list. */
+static void learn(struct qemu_info *info, const char *devices,
+		  const struct probe *machines)
+{
+	info->has_vhost_user_fs = lists_device(devices, "vhost-user-fs-pci");
+	info->has_pvpanic = lists_device(devices, "pvpanic");
+	info->has_pvpanic_pci = lists_device(devices, "pvpanic-pci");
+	info->has_microvm = probe_ok(machines) &&
+			    lists_machine(machines->text, "microvm");
+	info->asked = probe_ok(machines);
+}
+
+static int ask(struct qemu_info *info, struct findings *found,
+	       struct probe p[4])
+{
+	struct probe *devices = &p[1];
+	int status = 0;
+
+	for (unsigned int i = 0; i < 3; i++)
+		probe_start(&p[i], info->path);
+	probes_finish(p, 3);
+	for (unsigned int i = 0; i < 3 && !status; i++)
+		status = unanswered(found, info, &p[i]);
+	if (status)
+		return status;
+	if (!probe_ok(&p[0]) ||
+	    qemu_parse_version(p[0].text, &info->major, &info->minor))
+		return broken(found, info, &p[0]);
+	info->has_sandbox = probe_ok(devices);
+	if (!info->has_sandbox) {
+		devices = &p[3];
+		probe_start(devices, info->path);
+		probes_finish(devices, 1);
+		status = unanswered(found, info, devices);
+	}
+	if (!status && !probe_ok(devices))
+		status = broken(found, info, devices);
+	if (!status)
+		learn(info, devices->text, &p[2]);
+	return status;
+}
+
 static int interrogate(struct qemu_info *info, struct findings *found)
 {
 	struct probe p[4] = {
@@ -216,35 +334,8 @@ static int interrogate(struct qemu_info *info, struct findings *found)
 		{.args = args_machines, .fd = -1},
 		{.args = args_unboxed, .fd = -1},
 	};
-	struct probe *devices = &p[1];
-	int status = 0;
+	int status = ask(info, found, p);
 
-	for (unsigned int i = 0; i < 3; i++)
-		probe_start(&p[i], info->path);
-	probes_finish(p, 3);
-	info->has_sandbox = probe_ok(devices);
-	if (!info->has_sandbox && probe_ok(&p[0])) {
-		devices = &p[3];
-		probe_start(devices, info->path);
-		probes_finish(devices, 1);
-	}
-	if (!probe_ok(&p[0]) ||
-	    qemu_parse_version(p[0].text, &info->major, &info->minor)) {
-		status = broken(found, info, &p[0]);
-		goto out;
-	}
-	info->asked = true;
-	if (probe_ok(devices)) {
-		const char *list = devices->text;
-
-		info->has_vhost_user_fs =
-			lists_device(list, "vhost-user-fs-pci");
-		info->has_pvpanic = lists_device(list, "pvpanic");
-		info->has_pvpanic_pci = lists_device(list, "pvpanic-pci");
-	}
-	info->has_microvm =
-		probe_ok(&p[2]) && lists_machine(p[2].text, "microvm");
-out:
 	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
 		free(p[i].text);
 	return status;
@@ -417,6 +508,11 @@ int qemu_probe(const struct config *c, struct qemu_info *info,
 			     info->path);
 		return EXIT_REFUSED;
 	}
+	/* libvirt's is libvirt's matter. */
+	if (!info->has_sandbox && strcmp(c->command, "libvirt-xml") != 0)
+		findings_add(found, 0, "give another QEMU with --qemu FILE",
+			     "%s: this build has no seccomp sandbox: QEMU "
+			     "runs without one", info->path);
 	check_mounts(c, info, found);
 	status = choose_accel(c, info, found);
 	err = choose_machine(c, info, found);

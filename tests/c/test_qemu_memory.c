@@ -80,6 +80,41 @@ static void same_file(void)
 	end();
 }
 
+/* What it can't do is asked each time, and what was known is corrected. */
+static void no_is_not_remembered(void)
+{
+	char text[256] = "";
+	FILE *f;
+
+	begin();
+	info.has_sandbox = false;
+	qemu_remember(&info);
+	CHECK(!recalled());
+	CHECK(access(in("cache"), F_OK) < 0);
+	info.has_sandbox = true;
+	qemu_remember(&info);
+	CHECK(recalled());
+	info.minor = 3;
+	qemu_remember(&info);
+	CHECK(recalled());
+	CHECK_EQ(got.minor, 3);
+	/* As an earlier version has it, which remembered this. */
+	f = fopen(in("cache/vmshare/qemu"), "re");
+	CHECK(f && fgets(text, sizeof(text), f) && fgetc(f) == EOF);
+	fclose(f);
+	CHECK(strstr(text, " 7.3 11\n"));
+	strcpy(strstr(text, " 7.3 11\n"), " 7.3 1\n");
+	write_file("cache/vmshare/qemu", text);
+	CHECK(!recalled());
+	qemu_remember(&info);
+	CHECK(recalled());
+	info.has_vhost_user_fs = false;
+	qemu_remember(&info);
+	CHECK(!recalled());
+	CHECK(access(in("cache/vmshare/qemu"), F_OK) < 0);
+	end();
+}
+
 static void another_file(void)
 {
 	const struct timespec times[2] = { { 1, 0 }, { 1, 0 } };
@@ -193,6 +228,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "the same file", same_file },
+		{ "a no is not remembered", no_is_not_remembered },
 		{ "another file", another_file },
 		{ "a script", script },
 		{ "only what was asked", only_what_was_asked },
