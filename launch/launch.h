@@ -424,7 +424,13 @@ int share_start(struct share *s, const struct share_config *config,
 /* Have its server say on stderr which requests do not end. */
 void share_ask(const struct share *s);
 
-/* Take what is in the event pipe; calls @fn for each. */
+/**
+ * share_read_events() - take what is in the event pipe
+ * @fn:	called once for each kind of event that came, for "mounted" and
+ *	"unmounted" in the order that ends with what is so now
+ *
+ * Reads once: a worker that is not trusted may write as fast as this reads.
+ */
 void share_read_events(struct share *s,
 		       void (*fn)(void *ctx, struct share *s, char event),
 		       void *ctx);

@@ -232,31 +232,32 @@ static bool qmp_take(struct qmp *q, char *line)
 	return true;
 }
 
+void qmp_read(struct qmp *q)
+{
+	ssize_t n;
+
+	if (q->fd < 0)
+		return;
+	n = recv(q->fd, q->buf + q->len, sizeof(q->buf) - q->len,
+		 MSG_DONTWAIT);
+	if (n > 0) {
+		q->len += (size_t)n;
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		close(q->fd);
+		q->fd = -1;
+		q->ready = false;
+	}
+}
+
 enum qmp_event qmp_next(struct qmp *q)
 {
 	char line[sizeof(q->buf)];
 	enum qmp_event event;
-	ssize_t n;
 
-	while (q->fd >= 0) {
-		while (qmp_take(q, line)) {
-			event = qmp_line(q, line);
-			if (event != QMP_NONE)
-				return event;
-		}
-		n = recv(q->fd, q->buf + q->len, sizeof(q->buf) - q->len,
-			 MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return QMP_NONE;
-		if (n <= 0) {
-			close(q->fd);
-			q->fd = -1;
-			q->ready = false;
-			return QMP_CLOSED;
-		}
-		q->len += (size_t)n;
+	while (qmp_take(q, line)) {
+		event = qmp_line(q, line);
+		if (event != QMP_NONE)
+			return event;
 	}
 	return QMP_NONE;
 }

@@ -428,20 +428,26 @@ struct serving {
 	struct report report;
 };
 
+/* A worker can send as many as it likes. */
 static void on_event(void *ctx, struct share *share, char event)
 {
+	static struct log_limit mounts = {.burst = 100, .seconds = 60};
+	static struct log_limit errors = {.burst = 5, .seconds = 60};
 	struct serving *s = ctx;
 	const char *tag = share->config->tag;
 
 	switch (event) {
 	case SHARE_MOUNTED:
-		log_info("share '%s' is mounted", tag);
+		if (log_allowed(&mounts))
+			log_info("share '%s' is mounted", tag);
 		report_share(&s->report, "mounted", tag);
 		break;
 	case SHARE_UNMOUNTED:
 		report_share(&s->report, "unmounted", tag);
 		break;
 	case SHARE_NOT_SHARED:
+		if (!log_allowed(&errors))
+			break;
 		log_error("share '%s': the guest's memory is not shared with "
 			  "the file server", tag);
 		log_hint("QEMU needs a memory back end with share=on");

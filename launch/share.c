@@ -64,6 +64,8 @@
 #define SHARE_SQUEEZES		8	/* tables are halved each time */
 #define SHARE_KILL_PAUSE	100	/* ms */
 #define SHARE_FAILED		1	/* exit status of keeper or worker */
+/* What a pipe holds: read in one go, also at the end. */
+#define SHARE_EVENTS_MOST	65536
 
 /* What the keeper is given; lives on its stack for good. */
 struct keeper {
@@ -570,28 +572,45 @@ void share_ask(const struct share *s)
 		stats_ask(s->stats);
 }
 
+/* Note one byte of a share's; which ones are given on is in @seen. */
+static void note_event(struct share *s, char event, bool *seen)
+{
+	s->connected |= event == SHARE_CONNECTED;
+	s->driver |= event == SHARE_DRIVER;
+	s->not_shared |= event == SHARE_NOT_SHARED;
+	if (event == SHARE_MOUNTED)
+		s->mounted = s->ever_mounted = true;
+	if (event == SHARE_UNMOUNTED)
+		s->mounted = false;
+	seen[(unsigned char)event] = true;
+}
+
 void share_read_events(struct share *s,
 		       void (*fn)(void *ctx, struct share *s, char event),
 		       void *ctx)
 {
-	char bytes[64];
+	/* The last one that is said is how it is now. */
+	char order[] = {SHARE_CONNECTED, SHARE_DRIVER, SHARE_NOT_SHARED,
+			SHARE_UNMOUNTED, SHARE_MOUNTED};
+	char bytes[SHARE_EVENTS_MOST];
+	bool seen[256] = {false};
 	ssize_t n;
 
 	if (s->events < 0)
 		return;
-	while ((n = read(s->events, bytes, sizeof(bytes))) > 0) {
-		for (ssize_t i = 0; i < n; i++) {
-			s->connected |= bytes[i] == SHARE_CONNECTED;
-			s->driver |= bytes[i] == SHARE_DRIVER;
-			s->not_shared |= bytes[i] == SHARE_NOT_SHARED;
-			if (bytes[i] == SHARE_MOUNTED)
-				s->mounted = s->ever_mounted = true;
-			if (bytes[i] == SHARE_UNMOUNTED)
-				s->mounted = false;
-			fn(ctx, s, bytes[i]);
-		}
-	}
+	n = read(s->events, bytes, sizeof(bytes));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	for (ssize_t i = 0; i < n; i++)
+		note_event(s, bytes[i], seen);
+	if (!s->mounted) {
+		order[3] = SHARE_MOUNTED;
+		order[4] = SHARE_UNMOUNTED;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		if (seen[(unsigned char)order[i]])
+			fn(ctx, s, order[i]);
+	if (n > 0)
 		return;
 	close(s->events);
 	s->events = -1;

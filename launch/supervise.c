@@ -12,7 +12,9 @@
  * is stopped after it.
  *
  * What comes from QEMU, the shares and the guest is not trusted: it can choose
- * how the guest's end is described, and nothing else. Signals are blocked here
+ * how the guest's end is described, and nothing else. Whatever is readable is
+ * read once a round, since a writer may be as fast as this reads, and what can
+ * be repeated is said a limited number of times. Signals are blocked here
  * and read from a descriptor; during the preparation, before this, they kill
  * vmshare and the guardian cleans up.
  */
@@ -35,6 +37,7 @@
 #define LEFT_MS		3000	/* from a share's orderly end to QEMU's */
 #define PANIC_MS	2000	/* for a panicked kernel to reboot by itself */
 #define DRAIN_MS	1000	/* per piece of output left when QEMU is gone */
+#define DRAIN_READS	32	/* more than a socket holds */
 
 static int64_t now_ms(void)
 {
@@ -185,6 +188,7 @@ static int open_signals(void)
 
 static void qemu_line(struct run *r)
 {
+	static struct log_limit limit = {.burst = 1000, .seconds = 1};
 	char text[512];
 
 	while (r->words_len && r->words[r->words_len - 1] == '\r')
@@ -194,26 +198,28 @@ static void qemu_line(struct run *r)
 	log_escape(text, sizeof(text), r->words, r->words_len);
 	snprintf(r->last_words, sizeof(r->last_words), "%.250s", text);
 	/* What ends it is shown with the reason; the rest is for -v. */
-	log_info("qemu: %s", text);
+	if (log_allowed(&limit))
+		log_info("qemu: %s", text);
 	r->words_len = 0;
 }
 
+/* Reads once, what a pipe holds. */
 static void on_qemu_words(struct run *r)
 {
-	char buf[1024];
-	ssize_t n;
+	char buf[65536];
+	ssize_t n = read(r->qemu.output, buf, sizeof(buf));
 
-	while ((n = read(r->qemu.output, buf, sizeof(buf))) > 0) {
-		for (ssize_t i = 0; i < n; i++) {
-			if (buf[i] == '\n') {
-				qemu_line(r);
-				r->words_len = 0;
-			} else if (r->words_len < sizeof(r->words)) {
-				r->words[r->words_len++] = buf[i];
-			}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	for (ssize_t i = 0; i < n; i++) {
+		if (buf[i] == '\n') {
+			qemu_line(r);
+			r->words_len = 0;
+		} else if (r->words_len < sizeof(r->words)) {
+			r->words[r->words_len++] = buf[i];
 		}
 	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n > 0)
 		return;
 	qemu_line(r);
 	close(r->qemu.output);
@@ -234,8 +240,10 @@ static void on_qemu_end(struct run *r)
 
 static void on_qmp(struct run *r)
 {
+	static struct log_limit limit = {.burst = 100, .seconds = 60};
 	enum qmp_event event;
 
+	qmp_read(&r->qmp);
 	while ((event = qmp_next(&r->qmp)) != QMP_NONE) {
 		switch (event) {
 		case QMP_READY:
@@ -254,7 +262,8 @@ static void on_qmp(struct run *r)
 			r->reset_off = true;
 			break;
 		case QMP_RESET:
-			log_info("the guest reboots");
+			if (log_allowed(&limit))
+				log_info("the guest reboots");
 			break;
 		default:
 			break;
@@ -266,12 +275,14 @@ static void on_qmp(struct run *r)
 
 static void on_share_event(void *ctx, struct share *share, char event)
 {
+	static struct log_limit limit = {.burst = 100, .seconds = 60};
 	struct run *r = ctx;
 	const char *tag = share->config->tag;
 
 	switch (event) {
 	case SHARE_MOUNTED:
-		log_info("share '%s' is mounted", tag);
+		if (log_allowed(&limit))
+			log_info("share '%s' is mounted", tag);
 		report_share(&r->report, "mounted", tag);
 		report_ready(&r->report);
 		break;
@@ -279,6 +290,8 @@ static void on_share_event(void *ctx, struct share *share, char event)
 		report_share(&r->report, "unmounted", tag);
 		break;
 	case SHARE_NOT_SHARED:
+		if (r->cause != CAUSE_NONE)
+			break;
 		log_error("share '%s': the guest's memory is not shared with "
 			  "the file server", tag);
 		log_hint("a --qemu-arg must not change the memory back end");
@@ -537,9 +550,9 @@ static void run_drain(struct run *r)
 	struct pollfd fds[GUEST_STREAMS_FDS];
 	unsigned int nr;
 
-	if (r->qmp.fd >= 0)
+	for (int i = 0; i < DRAIN_READS && r->qmp.fd >= 0; i++)
 		on_qmp(r);
-	if (r->qemu.output >= 0)
+	for (int i = 0; i < DRAIN_READS && r->qemu.output >= 0; i++)
 		on_qemu_words(r);
 	console_drain(&r->console, DRAIN_MS);
 	while (r->s->streams && (nr = guest_streams_poll(r->s->streams, fds))) {

@@ -151,11 +151,10 @@ enum qmp_event {
 	QMP_SHUTDOWN_HOST,	/* asked for from outside */
 	QMP_PANICKED,
 	QMP_RESET,		/* the guest reboots */
-	QMP_CLOSED,
 };
 
 struct qmp {
-	int fd;			/* -1 after QMP_CLOSED */
+	int fd;			/* -1: it was closed */
 	bool ready;
 	bool skipping;		/* in a line that is too long */
 	size_t len;
@@ -164,11 +163,9 @@ struct qmp {
 
 void qmp_open(struct qmp *q, int fd);
 
-/**
- * qmp_next() - what the monitor says
- *
- * Call until it returns QMP_NONE after the descriptor became readable.
- */
+/* Once after the descriptor became readable: it may always have more. */
+void qmp_read(struct qmp *q);
+/* What was read says; call until it returns QMP_NONE. */
 enum qmp_event qmp_next(struct qmp *q);
 
 /* Send a command without arguments; -errno, -EAGAIN before QMP_READY. */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -272,10 +273,72 @@ static void orderly(void)
 	CHECK_EQ(wait_end(), 0);
 	share_read_events(&share, count_event, &events);
 	CHECK_EQ(events, 3);
+	share_read_events(&share, count_event, &events);
 	CHECK(share.connected && share.driver && share.ever_mounted);
 	CHECK_EQ(share.events, -1);
 	finish(sock);
 	CHECK_STR(words, "");
+}
+
+static char told[16];	/* the events of a call, in order */
+
+static void note_told(void *ctx, struct share *s, char event)
+{
+	size_t len = strlen(told);
+
+	(void)ctx;
+	(void)s;
+	if (len + 1 < sizeof(told))
+		told[len] = event;
+	told[len + 1] = '\0';
+}
+
+/* Whoever took a worker over writes as fast as we read, and never stops. */
+static void flood_of_events(void)
+{
+	struct share s = {.config = &config, .pidfd = -1};
+	static char bytes[200001];
+	int pipes[2], left = 0;
+
+	CHECK_EQ(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
+	CHECK(fcntl(pipes[1], F_SETPIPE_SZ, 1 << 20) > 0);
+	s.events = pipes[0];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = "xmun"[i % 4];
+	CHECK_EQ(write(pipes[1], bytes, sizeof(bytes)), sizeof(bytes));
+	share_read_events(&s, note_told, NULL);
+	CHECK_STR(told, "nmu");
+	CHECK(!s.mounted && s.ever_mounted && s.not_shared);
+	CHECK_EQ(ioctl(pipes[0], FIONREAD, &left), 0);
+	CHECK(left > 0);
+	close(pipes[1]);
+	while (s.events >= 0) {
+		told[0] = '\0';
+		share_read_events(&s, note_told, NULL);
+	}
+	CHECK_STR(told, "");
+}
+
+/* A guest that reboots is told of, though it is mounted before and after. */
+static void events_in_order(void)
+{
+	struct share s = {.config = &config, .pidfd = -1, .mounted = true};
+	int pipes[2];
+
+	CHECK_EQ(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
+	s.events = pipes[0];
+	CHECK_EQ(write(pipes[1], "um", 2), 2);
+	told[0] = '\0';
+	share_read_events(&s, note_told, NULL);
+	CHECK_STR(told, "um");
+	CHECK(s.mounted);
+	CHECK_EQ(write(pipes[1], "umucd", 5), 5);
+	told[0] = '\0';
+	share_read_events(&s, note_told, NULL);
+	CHECK_STR(told, "cdmu");
+	CHECK(!s.mounted);
+	close(pipes[0]);
+	close(pipes[1]);
 }
 
 static void refused(void)
@@ -491,6 +554,8 @@ static void killed_guardian(void)
 
 static const struct check_case cases[] = {
 	{"start, events, orderly end", orderly},
+	{"a flood of events is read once a round", flood_of_events},
+	{"of many events the last is the last", events_in_order},
 	{"a refusal has a reason", refused},
 	{"a crash without a successor ends the share", crash_ends},
 	{"five crashes without progress end it", crash_loop_ends},
