@@ -314,6 +314,33 @@ int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
 
 /* For so long a guest's locks stay when its front end has left. */
 #define RETURN_MS	10000
+#define ACCEPT_PAUSE_MS	200	/* where descriptors or memory are short */
+
+/*
+ * Is it worth another try? What the machine lacks now it may have soon, while
+ * the one who connected waits.
+ */
+static bool may_accept(int err)
+{
+	static struct log_limit limit = {.burst = 3, .seconds = 60};
+
+	switch (err) {
+	case EINTR:
+	case ECONNABORTED:
+		return true;
+	case ENFILE:
+	case EMFILE:
+	case ENOMEM:
+	case ENOBUFS:
+		if (log_allowed(&limit))
+			log_warning("accept: %s; a front end waits",
+				    strerror(err));
+		poll(NULL, 0, ACCEPT_PAUSE_MS);
+		return true;
+	default:
+		return false;
+	}
+}
 
 /*
  * The next connection, at a descriptor that a successor knows: it is reserved
@@ -323,15 +350,16 @@ static int accept_next(struct serve_state *st, int sock)
 {
 	int conn;
 
-	if (!st->conn) {
+	while (!st->conn) {
 		conn = fcntl(sock, F_DUPFD_CLOEXEC, 3);
-		if (conn < 0)
+		if (conn >= 0)
+			st->conn = conn;
+		else if (!may_accept(errno))
 			return -errno;
-		st->conn = conn;
 	}
 	do
 		conn = accept4(sock, NULL, NULL, SOCK_CLOEXEC);
-	while (conn < 0 && (errno == EINTR || errno == ECONNABORTED));
+	while (conn < 0 && may_accept(errno));
 	if (conn < 0 || dup3(conn, st->conn, O_CLOEXEC) < 0)
 		return -errno;
 	__atomic_store_n(&st->connected, 1, __ATOMIC_RELEASE);
