@@ -21,12 +21,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -321,23 +323,36 @@ static int look_at(const char *pid, bool any, struct look *l,
 
 	memset(f, -1, sizeof(*f));
 	snprintf(path, sizeof(path), "/proc/%.20s", pid);
-	proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0)
 		return -errno;
 	if (fstat(proc, &st) == 0 && (any || st.st_uid == geteuid()))
 		err = find_fds(f, proc);
 	memset(l, 0, sizeof(*l));
+	l->proc = proc;
 	l->pid = (pid_t)strtol(pid, NULL, 10);
 	if (!err)
 		err = read_about(l, f->about);
 	if (!err && l->self && l->self != own_pid(proc))
 		err = -ENOENT;
-	close(proc);
-	if (err)
+	if (err) {
+		close(proc);
 		close_fds(f);
+	}
 	for (unsigned int i = 0; !err && i < l->nr_shares; i++)
 		l->shares[i].stats = f->stats[i];
 	return err;
+}
+
+int look_signal(const struct look *l, int sig, int value)
+{
+	siginfo_t info = {.si_signo = sig, .si_code = SI_QUEUE};
+
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	info.si_int = value;
+	return syscall(SYS_pidfd_send_signal, l->proc, sig, &info, 0) < 0 ?
+		       -errno : 0;
 }
 
 int look_each(pid_t only, int (*fn)(void *ctx, const struct look *l),
@@ -355,6 +370,7 @@ int look_each(pid_t only, int (*fn)(void *ctx, const struct look *l),
 		ret = look_at(pid, true, l, &f);
 		if (!ret) {
 			ret = fn(ctx, l);
+			close(l->proc);
 			close_fds(&f);
 		}
 	}
@@ -363,6 +379,7 @@ int look_each(pid_t only, int (*fn)(void *ctx, const struct look *l),
 		    look_at(e->d_name, false, l, &f))
 			continue;
 		ret = fn(ctx, l);
+		close(l->proc);
 		close_fds(&f);
 	}
 	if (dir)

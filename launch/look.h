@@ -17,6 +17,7 @@ struct look_share {
 /* A run or serve of this user. */
 struct look {
 	pid_t pid;
+	int proc;		/* its /proc/PID: this process and no other */
 	pid_t self;		/* as its own namespace counts; 0: not said */
 	char command[16];	/* run, serve */
 	uint64_t seconds;	/* since it was started */
@@ -30,6 +31,12 @@ struct look {
 int ps_run(const struct config *c);
 int stat_run(const struct config *c, const char *(*op_name)(unsigned int op));
 int restart_run(const struct config *c);
+
+/*
+ * Send it a signal, with @value; 0 only asks if it still runs. 0 or -errno,
+ * -ESRCH also where another process has its number by now.
+ */
+int look_signal(const struct look *l, int sig, int value);
 
 /**
  * look_each() - find all that run

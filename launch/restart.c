@@ -38,18 +38,19 @@ static uint32_t count(const uint32_t *n)
 static int ask(const struct look *l, unsigned int slot,
 	       const struct stats *stats, bool *refused)
 {
-	const union sigval value = {.sival_int = (int)slot + 1};
 	uint32_t no = count(&stats->refused), yes = count(&stats->restarted);
+	int err = look_signal(l, SIGUSR2, (int)slot + 1);
 
-	if (sigqueue(l->pid, SIGUSR2, value) < 0)
-		return -errno;
+	if (err)
+		return err;
 	for (int ms = 0; ms < WAIT_MS; ms += STEP_MS) {
 		poll(NULL, 0, STEP_MS);
 		*refused = count(&stats->refused) != no;
 		if (*refused || count(&stats->restarted) != yes)
 			return 0;
-		if (kill(l->pid, 0) < 0)
-			return -errno;
+		err = look_signal(l, 0, 0);
+		if (err)
+			return err;
 	}
 	return -ETIMEDOUT;
 }
@@ -76,7 +77,9 @@ static int one(struct restart *r, const struct look *l, unsigned int slot)
 			  "be asked", (int)l->pid);
 	else if (err)
 		log_error("restart: share '%s' of pid %d: %s", tag,
-			  (int)l->pid, strerror(-err));
+			  (int)l->pid, err == -ENOSYS ?
+			  "needs Linux 5.1 to signal no other process" :
+			  strerror(-err));
 	else if (refused)
 		log_error("restart: share '%s' of pid %d goes on as it is: %s",
 			  tag, (int)l->pid, why);
