@@ -108,6 +108,7 @@ static void server_setup(struct server *sv, const struct share_config *sc)
 	o->inode_limit = sc->inode_limit;
 	o->timeout_ms = sc->timeout_ms;
 	o->xattr_map = sc->xattr_map;
+	o->drop_caps = fs_caps_parse(sc->drop_caps);
 	o->sandbox = (enum fs_sandbox)word_index(sc->sandbox, sandboxes,
 						 FS_SANDBOX_AUTO);
 	o->seccomp = !sc->seccomp || strcmp(sc->seccomp, "none") != 0;

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -182,6 +183,32 @@ int drop_landlock(struct confining *c)
 
 /* ---- capabilities ------------------------------------------------------- */
 
+static const struct {
+	const char *name;
+	int cap;
+} cap_names[] = {
+	{"chown", CAP_CHOWN}, {"dac_override", CAP_DAC_OVERRIDE},
+	{"dac_read_search", CAP_DAC_READ_SEARCH}, {"fowner", CAP_FOWNER},
+	{"fsetid", CAP_FSETID}, {"mknod", CAP_MKNOD},
+	{"setfcap", CAP_SETFCAP}, {"setgid", CAP_SETGID},
+	{"setuid", CAP_SETUID},
+};
+
+uint64_t fs_caps_parse(const char *text)
+{
+	uint64_t caps = 0;
+	size_t len;
+
+	for (; text && *text; text += len + (text[len] == ':')) {
+		len = strcspn(text, ":");
+		for (size_t i = 0; i < ARRAY_SIZE(cap_names); i++)
+			if (strlen(cap_names[i].name) == len &&
+			    memcmp(cap_names[i].name, text, len) == 0)
+				caps |= 1ull << cap_names[i].cap;
+	}
+	return caps;
+}
+
 static uint64_t wanted_caps(const struct fs_options *o)
 {
 	static const int passthrough[] = {
@@ -196,7 +223,7 @@ static uint64_t wanted_caps(const struct fs_options *o)
 			caps |= 1ull << passthrough[i];
 	if (o->inode_handles)
 		caps |= 1ull << CAP_DAC_READ_SEARCH;
-	return caps;
+	return caps & ~o->drop_caps;
 }
 
 int drop_capabilities(struct confining *c)

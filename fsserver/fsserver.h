@@ -77,6 +77,7 @@ struct fs_options {
 	uint64_t inode_limit;	/* nodes; 0: none but memory */
 	uint64_t memory;	/* that control groups allow; 0: no limit */
 	enum fs_sandbox sandbox;
+	uint64_t drop_caps;	/* capabilities to do without, as bits */
 	bool seccomp;
 	bool seccomp_log;	/* log a violation, don't end the share */
 	/* Names in the share's root that do not exist for the guest. */
@@ -92,6 +93,8 @@ void fs_options_init(struct fs_options *o);
 /* "[kind:]guest:host:count[,...]", which is in order; or NULL. Return: how
  * many ranges are in @map, which has room for FS_MAX_IDRANGES. */
 unsigned int fs_idmap_parse(const char *text, struct fs_idrange *map);
+/* "mknod[:NAME...]" as bits; names that no server has are none. NULL: 0. */
+uint64_t fs_caps_parse(const char *text);
 /* Whether a guest made this directory in a share with access=mapped. */
 bool fs_made_mapped(const char *dir);
 

@@ -139,6 +139,8 @@ int command_parsed(int argc, char **argv,
 
 	if (got == 0) {
 		prepare_log(&c);
+		if (c.warning)
+			log_warning("%s", c.warning);
 		status = work(&c);
 	}
 	config_free(&c);

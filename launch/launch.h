@@ -47,6 +47,7 @@ struct share_config {
 	const char *sandbox;		/* auto, namespace, chroot, none */
 	const char *seccomp;		/* kill, log, none */
 	const char *xattr_map;
+	const char *drop_caps;		/* mknod[:...] or NULL */
 	unsigned int threads, open_files; /* 0: automatic */
 	uint64_t inode_limit;
 	uint64_t timeout_ms;		/* attributes and entries, cache=auto */
@@ -131,6 +132,7 @@ struct config {
 	/* stat, restart */
 	const char *target;		/* PID or TAG, or NULL: all */
 	bool watch;
+	const char *warning;		/* of the parser; NULL: none */
 	/* what the strings live in; freed by config_free() */
 	void *storage;
 };

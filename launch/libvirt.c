@@ -195,6 +195,7 @@ static void note_lost(const struct config *c, const struct share_config *s)
 		{!s->submounts, "submounts"},
 		{s->access && strcmp(s->access, "passthrough") != 0, "access"},
 		{s->xattr_map, "xattr-map"},
+		{s->drop_caps, "drop-caps"},
 		{!is_idmap(s->uid_map), "this uid-map"},
 		{!is_idmap(s->gid_map), "this gid-map"},
 		{s->inode_limit, "inode-limit"},

@@ -205,6 +205,9 @@ const struct cfg_key cfg_keys[] = {
 	  SH(sandbox), 0, 0, "auto", "how the server is shut in" },
 	{ "seccomp", 0, CFG_SHARE, "kill|log|none", opt_choice, SH(seccomp),
 	  0, 0, "kill", "on a system call the server does not use" },
+	{ "drop-caps", 0, CFG_SHARE, "NAME[:NAME...]", opt_caps,
+	  SH(drop_caps), 0, 0, NULL,
+	  "capabilities that the server does without" },
 	{ "allow-root", 0, CFG_SHARE, NULL, opt_bool, SH(allow_root), 0, 0,
 	  "off", "share / for writing, knowing what it means" },
 

@@ -571,6 +571,38 @@ int opt_squash(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	return store(p, key, base, value);
 }
 
+/* Those that a file server may have; the rest it drops anyhow. */
+bool opt_is_cap(const char *name)
+{
+	return cfg_is_choice("chown|dac_override|dac_read_search|fowner|"
+			     "fsetid|mknod|setfcap|setgid|setuid", name);
+}
+
+/* Each gets what was dropped before put in front. */
+int opt_caps(struct cfg_parser *p, const struct cfg_key *key, void *base,
+	     const char *value)
+{
+	const char **list = field(key, base);
+	char *text, name[32];
+	int err;
+
+	for (const char *s = value; *s; s += *s == ':') {
+		size_t len = strcspn(s, ":");
+
+		snprintf(name, sizeof(name), "%.*s", (int)len, s);
+		if (!opt_is_cap(name))
+			return cfg_fail(p, "%s: the server has no capability "
+					"'%s'", key->name, name);
+		s += len;
+	}
+	if (asprintf(&text, "%s%s%s", *list ? *list : "", *list ? ":" : "",
+		     value) < 0)
+		return cfg_fail(p, "%s: out of memory", key->name);
+	err = store(p, key, base, text);
+	free(text);
+	return err;
+}
+
 /* A range, of one of the kinds that virtiofsd has too. */
 bool opt_is_map(const char *text)
 {

@@ -18,6 +18,7 @@
  */
 #include "launch/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,15 +146,52 @@ static int take_acl(struct vfs_parse *v, const char *name, const char *value)
 	return set(v, "posix-acl", "on");
 }
 
+/* A guest without labels still runs; one that is denied its share does not. */
 static int take_label(struct vfs_parse *v, const char *name, const char *value)
 {
-	if (value &&
-	    (strcmp(value, "never") == 0 || strcmp(value, "auto") == 0))
+	static const char warning[] =
+		"security-label: new files get no security label";
+
+	if (value && strcmp(value, "never") == 0)
 		return 0;
-	return cfg_fail(&v->p,
-			"%s: vmshare does not label new files for the "
-			"guest",
-			name);
+	if (value && strcmp(value, "auto") != 0 && strcmp(value, "always") != 0)
+		return cfg_fail(&v->p, "%s %s: must be never, auto or always",
+				name, value);
+	v->share->xattr = true; /* labels are attributes */
+	if (!value || *value != 'a' || value[1] != 'u')
+		v->p.c->warning = warning;
+	return 0;
+}
+
+/*
+ * "-mknod:+chown": what is taken away, vmshare does without; what is added is
+ * fine where the server has it anyhow.
+ */
+static int take_modcaps(struct vfs_parse *v, const char *name,
+			const char *value)
+{
+	char word[32];
+	size_t len;
+
+	for (; *value; value += len + (value[len] == ':')) {
+		bool add = *value == '+';
+
+		len = strcspn(value, ":");
+		if (len < 2 || len > sizeof(word) || !strchr("+-", *value))
+			return cfg_fail(&v->p, "%s %s: must be "
+					"+|-CAPABILITY[:...]", name, value);
+		for (size_t i = 1; i < len; i++)
+			word[i - 1] = (char)tolower((unsigned char)value[i]);
+		word[len - 1] = '\0';
+		if (add && (!opt_is_cap(word) ||
+			    strcmp(word, "dac_read_search") == 0))
+			return cfg_fail(&v->p, "%s +%s: refused: vmshare "
+					"takes capabilities away only", name,
+					word);
+		if (!add && opt_is_cap(word) && set(v, "drop-caps", word))
+			return -EINVAL;
+	}
+	return 0;
 }
 
 static int take_xattrmap(struct vfs_parse *v, const char *name,
@@ -319,6 +357,9 @@ static const struct vfs_option options[] = {
 	{ "flock", IN_O, NONE, NULL, "flock", "on", 0 },
 	{ "no_flock", IN_O, NONE, NULL, "flock", "off", 0 },
 	{ "preserve-noatime", IN_LONG, NONE, NULL, "noatime", "on", 0 },
+	{ "security-label", IN_LONG, OPTIONAL, take_label, 0, 0, 0 },
+	{ "security_label", IN_O, NONE, take_label, 0, 0, 0 },
+	{ "modcaps", BOTH, REQUIRED, take_modcaps, 0, 0, 0 },
 	{ "uid-map", IN_LONG, REQUIRED, take_map, 0, 0, 0 },
 	{ "gid-map", IN_LONG, REQUIRED, take_map, 0, 0, 0 },
 	{ "translate-uid", IN_LONG, REQUIRED, take_translate, 0, 0, 0 },
@@ -347,10 +388,6 @@ static const struct vfs_option options[] = {
 	{ "no_security_label", IN_O, NONE, NULL, 0, 0, 0 },
 
 	/* refused */
-	{ "security-label", IN_LONG, OPTIONAL, take_label, 0, 0, 0 },
-	{ "security_label", IN_O, NONE, take_label, 0, 0, 0 },
-	{ "modcaps", BOTH, REQUIRED, NULL, 0, 0,
-	  "vmshare chooses its capabilities itself" },
 	{ "daemonize", IN_LONG, NONE, NULL, 0, 0,
 	  "vmshare stays in the foreground" },
 	{ "migration-mode", IN_LONG, REQUIRED, NULL, 0, 0, MIGRATION },
@@ -526,11 +563,13 @@ static int finish(struct vfs_parse *v)
 
 /*
  * "separate-options" is not a feature here on purpose: without it libvirt
- * hands over <lock posix= flock=>, which it else refuses.
+ * hands over <lock posix= flock=>, which it else refuses. With the one that is
+ * here, Incus asks for ACLs where the guest knows them, not for all guests.
  */
 static void print_capabilities(void)
 {
-	puts("{\n  \"type\": \"fs\",\n  \"features\": []\n}");
+	puts("{\n  \"type\": \"fs\",\n  \"features\": [\n"
+	     "    \"posix-acl-negotiation-mode\"\n  ]\n}");
 }
 
 static void print_help(void)

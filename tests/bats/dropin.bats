@@ -31,6 +31,7 @@ serves() {
 	ended 0
 	silent_on err
 	jq -e '.type == "fs" and (.features | type == "array")' "$BATS_TEST_TMPDIR/out"
+	jq -e '.features | index("posix-acl-negotiation-mode")' "$BATS_TEST_TMPDIR/out"
 }
 
 @test "the C dialect" {
@@ -47,6 +48,16 @@ serves() {
 	serves --shared-dir "$PWD/src" --syslog --announce-submounts --readonly
 	serves --shared-dir "$PWD/src" --rlimit-nofile=1024 --log-level debug
 	serves --shared-dir "$PWD/src" --inode-file-handles=never --allow-direct-io
+}
+
+@test "systemd-vmspawn, mkosi and Incus call it" {
+	serves --shared-dir "$PWD/src" --xattr --no-announce-submounts \
+		--log-level=error --modcaps=-mknod
+	[ ! -s err ] || fail "$(cat err)"
+	serves --shared-dir "$PWD/src" --xattr --no-announce-submounts \
+		--sandbox=chroot --security-label --inode-file-handles=never
+	grep -q 'warning: security-label: new files get no security label' err
+	serves --cache=never --shared-dir="$PWD/src" --posix-acl=auto
 }
 
 @test "a comma in the path, doubled" {

@@ -446,8 +446,12 @@ time.sleep(60)' >port &
 	q "--uid-map x: must be :GUEST:HOST:COUNT:" --shared-dir src --fd 3 --uid-map=x
 	q "--translate-uid 0:1:2: must be TYPE:FROM:TO:COUNT" \
 		--shared-dir src --fd 3 --translate-uid 0:1:2
-	q "--security-label: vmshare does not label new files for the guest" \
-		--shared-dir src --fd 3 --security-label
+	q "--security-label yes: must be never, auto or always" \
+		--shared-dir src --fd 3 --security-label=yes
+	q "--modcaps +sys_admin: refused: vmshare takes capabilities away only" \
+		--shared-dir src --fd 3 --modcaps=-mknod:+sys_admin
+	q "--modcaps mknod: must be +|-CAPABILITY[:...]" \
+		--shared-dir src --fd 3 --modcaps=mknod
 	q "--log-level chatty: unknown level" --shared-dir src --fd 3 --log-level chatty
 	q "--inode-file-handles maybe: must be never or prefer" \
 		--shared-dir src --fd 3 --inode-file-handles maybe

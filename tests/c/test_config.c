@@ -254,6 +254,9 @@ static void share_mistakes(void)
 		"allow-root if that is meant");
 	CHECK_EQ(parse("run -s /:r,allow-root d"), 0);
 	REFUSED("run -s /a:vmshare-root", "that tag is the guest's root");
+	REFUSED("run -s /a:t,drop-caps=mknod:sys_admin d",
+		"share 't': drop-caps: the server has no capability "
+		"'sys_admin'");
 	REFUSED("run -s /a:t,squash=0,access=mapped d", "squash contradicts "
 							"access=mapped");
 	REFUSED("run -s /a:t,uid-map=1:2 d",

@@ -212,6 +212,29 @@ static void test_root(void)
 		CHECK_EQ(report.place.layers[i].state, FS_LAYER_ON);
 }
 
+/* What is taken away is gone for good, the rest is there. */
+static const char *look_less(const struct fs_place *p)
+{
+	const uint64_t drop = 1u << CAP_MKNOD | 1ull << CAP_SETFCAP;
+
+	EXPECT((status_hex(p, "CapPrm:") & drop) == 0);
+	EXPECT((status_hex(p, "CapBnd:") & drop) == 0);
+	EXPECT(status_hex(p, "CapEff:") & 1u << CAP_CHOWN);
+	EXPECT(mknodat(p->root, "dev", S_IFCHR | 0600, makedev(1, 3)) < 0 &&
+	       errno == EPERM);
+	return look_namespaces(p);
+}
+
+static void test_drop_caps(void)
+{
+	struct scene s = scene_of(0);
+
+	s.o.drop_caps = fs_caps_parse("mknod:setfcap:sys_admin");
+	s.look = look_less;
+	play(&s);
+	CHECK_PLAYED();
+}
+
 static void test_user(void)
 {
 	struct scene s = scene_of(USER);
@@ -480,6 +503,7 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "root", test_root },
 		{ "user", test_user },
+		{ "drop_caps", test_drop_caps },
 		{ "squash_by_root", test_squash_by_root },
 		{ "readonly", test_readonly },
 		{ "remount", test_remount },

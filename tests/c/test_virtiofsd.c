@@ -134,6 +134,72 @@ static void separate_options(void)
 	CHECK_STR(s->tag, "t");
 }
 
+/* systemd-vmspawn 262.1, mkosi 25.3 and virtme-ng 1.35 as they were seen. */
+static void launchers(void)
+{
+	const struct share_config *s = &c.shares[0];
+
+	CHECK_EQ(virtiofsd("/usr/libexec/virtiofsd --shared-dir /srv/tree "
+			   "--xattr --fd 7 --no-announce-submounts "
+			   "--log-level=error --modcaps=-mknod"), 0);
+	CHECK_EQ(c.listen_fd, 7);
+	CHECK(s->xattr && !s->submounts && !s->posix_acl);
+	CHECK_EQ(c.verbose, -2);
+	CHECK_STR(s->drop_caps, "mknod");
+	CHECK_EQ(virtiofsd("virtiofsd --shared-dir /srv/tree --xattr "
+			   "--no-announce-submounts --sandbox=chroot "
+			   "--security-label --inode-file-handles=never "
+			   "--fd 3"), 0);
+	CHECK(s->xattr && !s->inode_handles);
+	CHECK_STR(s->sandbox, "chroot");
+	CHECK(c.warning &&
+	      strstr(c.warning, "security-label: new files get no"));
+	CHECK_EQ(virtiofsd("/usr/libexec/virtiofsd --syslog "
+			   "--no-announce-submounts --socket-path /tmp/x/sock "
+			   "--shared-dir / --sandbox none"), 0);
+	CHECK(c.syslog && s->allow_root && !s->submounts && !c.warning);
+	CHECK_STR(s->dir, "/");
+	CHECK_STR(s->sandbox, "none");
+	CHECK_STR(c.socket_path, "/tmp/x/sock");
+}
+
+/* Incus 6: ACLs, or the ids of a container's map. */
+static void incus(void)
+{
+	const struct share_config *s = &c.shares[0];
+
+	CHECK_EQ(virtiofsd("/usr/libexec/virtiofsd --fd=3 --cache=never "
+			   "--shared-dir=/srv/data --posix-acl=auto"), 0);
+	CHECK_EQ(c.listen_fd, 3);
+	CHECK_STR(s->cache, "none");
+	CHECK(s->posix_acl && s->xattr);
+	CHECK_EQ(virtiofsd("/usr/libexec/virtiofsd --fd=3 --cache=always "
+			   "--shared-dir=/srv/data "
+			   "--translate-uid=map:0:1000000:1000000000 "
+			   "--translate-uid=forbid-guest:0:0 "
+			   "--translate-gid=map:0:1000000:1000000000 "
+			   "--translate-gid=forbid-guest:0:0 "
+			   "--translate-uid=forbid-guest:1000000000:3294967295 "
+			   "--translate-gid=forbid-guest:1000000000:"
+			   "3294967295"), 0);
+	CHECK_STR(s->cache, "always");
+	CHECK(!s->posix_acl);
+	CHECK_STR(s->uid_map, "map:0:1000000:1000000000,forbid-guest:0:0,"
+		  "forbid-guest:1000000000:3294967295");
+	CHECK_STR(s->gid_map, s->uid_map);
+}
+
+static void take_away(void)
+{
+	const struct share_config *s = &c.shares[0];
+
+	/* What is kept or dropped anyhow may be asked for. */
+	CHECK_EQ(virtiofsd("v --fd=3 --shared-dir /a "
+			   "--modcaps=-MKNOD:-sys_admin:+chown "
+			   "--modcaps=-setfcap"), 0);
+	CHECK_STR(s->drop_caps, "mknod:setfcap");
+}
+
 static void refused_of_virtiofsd(void)
 {
 	static const struct {
@@ -144,13 +210,17 @@ static void refused_of_virtiofsd(void)
 		{"v --fd=3 --shared-dir /a -o source=/,sandbox=none",
 		 "the directory was given already"},
 		{"v --fd=3 -o source=/a,modcaps=+sys_admin",
-		 "-o modcaps: refused"},
+		 "-o modcaps +sys_admin: refused"},
+		{"v --fd=3 --shared-dir /a --modcaps=-mknod:+DAC_read_search",
+		 "--modcaps +dac_read_search: refused"},
+		{"v --fd=3 --shared-dir /a --modcaps=mknod",
+		 "--modcaps mknod: must be +|-CAPABILITY[:...]"},
 		{"v --shared-dir /a --fd 3 --daemonize",
 		 "--daemonize: refused"},
 		{"v --shared-dir /a --fd 3 --cache metadata",
 		 "--cache metadata: vmshare has only"},
-		{"v --shared-dir /a --fd 3 --security-label",
-		 "--security-label: vmshare does not label"},
+		{"v --shared-dir /a --fd 3 --security-label=yes",
+		 "must be never, auto or always"},
 		{"v --shared-dir /a --fd 3 --migration-mode find-paths",
 		 "--migration-mode: refused"},
 		{"v --shared-dir /a --fd 3 --inode-file-handles=mandatory",
@@ -187,7 +257,9 @@ static const char *const rust[] = {
 	"--rlimit-nofile 1024", "--rlimit-nofile=0", "--xattr",
 	"--xattrmap :map::user.v.:", "--posix-acl", "--posix-acl=never",
 	"--posix-acl=auto", "--posix-acl=always", "--security-label=never",
-	"--security-label=auto", "--sandbox namespace", "--sandbox chroot",
+	"--security-label=auto", "--security-label",
+	"--security-label=always", "--modcaps=-mknod", "--sandbox namespace",
+	"--sandbox chroot",
 	"--sandbox=none", "--seccomp none", "--seccomp kill", "--seccomp log",
 	"--seccomp=trap", "--cache auto", "--cache always", "--cache=never",
 	"--allow-mmap", "--writeback", "--allow-direct-io", "--no-readdirplus",
@@ -204,7 +276,7 @@ static const char *const rust[] = {
 	"--log-level=warn", "--log-level=trace", "--syslog", "-d", "-f",
 };
 static const char *const refused_rust[] = {
-	"--modcaps=+sys_admin", "--security-label", "--security-label=always",
+	"--modcaps=+sys_admin",
 	"--cache=metadata", "--inode-file-handles=mandatory",
 	"--translate-uid 0:1000:1", "--translate-uid=squash-guest:0:1000",
 	"--translate-gid=forbid-guest:0:1:1", "--migration-mode=find-paths",
@@ -219,10 +291,11 @@ static const char *const in_c[] = {
 	"timeout=2.5", "writeback", "no_writeback", "xattr", "no_xattr",
 	"xattrmap=:map::user.v.:", "allow_direct_io", "no_allow_direct_io",
 	"announce_submounts", "posix_acl", "no_posix_acl", "killpriv_v2",
-	"no_killpriv_v2", "no_security_label", "allow_root", "debug",
+	"no_killpriv_v2", "no_security_label", "security_label",
+	"modcaps=-mknod:-chown", "allow_root", "debug",
 };
 static const char *const refused_in_c[] = {
-	"modcaps=+sys_admin", "security_label", "cache=metadata", "frob",
+	"modcaps=+sys_admin", "cache=metadata", "frob",
 };
 
 static void try_each(const char *line, const char *const *words, size_t nr,
@@ -268,7 +341,8 @@ static void capabilities(void)
 	err = config_parse_virtiofsd(&c, 2, argv);
 	let_go();
 	CHECK_EQ(err, 1);
-	CHECK_STR(said, "{\n  \"type\": \"fs\",\n  \"features\": []\n}\n");
+	CHECK_STR(said, "{\n  \"type\": \"fs\",\n  \"features\": [\n"
+		  "    \"posix-acl-negotiation-mode\"\n  ]\n}\n");
 }
 
 int main(int argc, char **argv)
@@ -278,6 +352,9 @@ int main(int argc, char **argv)
 		{"libvirt_o_dialect", libvirt_o_dialect},
 		{"libvirt_11_3", libvirt_11_3},
 		{"separate_options", separate_options},
+		{"launchers", launchers},
+		{"incus", incus},
+		{"take_away", take_away},
 		{"refused_of_virtiofsd", refused_of_virtiofsd},
 		{"every_option", every_option},
 		{"capabilities", capabilities},
