@@ -103,10 +103,27 @@ static int unknown(const struct command *table, const char *what,
 	return EXIT_REFUSED;
 }
 
+/* "-v run" is "run -v": how much is said may be asked for first. */
+static void command_first(int argc, char **argv)
+{
+	int i = 1;
+
+	while (i < argc && config_is_loudness(argv[i]))
+		i++;
+	if (i > 1 && i < argc) {
+		char *word = argv[i];
+
+		memmove(argv + 2, argv + 1, (size_t)(i - 1) * sizeof(*argv));
+		argv[1] = word;
+	}
+}
+
 int command_run(const struct command *table, int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : NULL;
+	const char *word;
 
+	command_first(argc, argv);
+	word = argc > 1 ? argv[1] : NULL;
 	if (!word) {
 		print_usage(table, stderr);
 		return EXIT_REFUSED;

@@ -240,6 +240,12 @@ static int parse(struct cfg_parser *p, struct flags *f, int argc, char **argv)
 	return cfg_finish(p);
 }
 
+bool config_is_loudness(const char *word)
+{
+	return strcmp(word, "--verbose") == 0 || strcmp(word, "--quiet") == 0 ||
+	       (word[0] == '-' && word[1] && !word[1 + strspn(word + 1, "vq")]);
+}
+
 int config_parse(struct config *c, int argc, char **argv)
 {
 	struct cfg_parser p = {.c = c};

@@ -156,6 +156,8 @@ void config_free(struct config *c);
 int config_parse_virtiofsd(struct config *c, int argc, char **argv);
 /* Was the binary called as virtiofsd is called? @argv with the program. */
 bool config_is_virtiofsd(int argc, char **argv);
+/* -v, -q and the like, which may stand before the subcommand as well. */
+bool config_is_loudness(const char *word);
 
 /*
  * Help, from the key table. @topic is a subcommand of config_parse(), "share"

@@ -636,7 +636,7 @@ bool config_is_virtiofsd(int argc, char **argv)
 
 	if (argc && strcmp(slash ? slash + 1 : argv[0], "virtiofsd") == 0)
 		return true;
-	if (argc < 2 || argv[1][0] != '-')
+	if (argc < 2 || argv[1][0] != '-' || config_is_loudness(argv[1]))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (strcmp(argv[1], ours[i]) == 0)

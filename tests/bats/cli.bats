@@ -42,6 +42,18 @@ has() {
 	[[ $out =~ ^vmshare\ [0-9] ]]
 }
 
+@test "-v and -q may stand before the command, too" {
+	dry disk.img
+	cp out plain
+	v -v run --dry-run --accel tcg disk.img
+	ended 0
+	cmp out plain
+	v --quiet run --dry-run --accel tcg disk.img
+	ended 0
+	silent_on err
+	refused 125 "unknown command '-v'" "try 'vmshare help'" -v
+}
+
 @test "help: a screen for each command, an example first, on stdout" {
 	local cmd
 	v help

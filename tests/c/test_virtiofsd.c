@@ -30,6 +30,8 @@ static void called_as_virtiofsd(void)
 		{"vmshare", "run", NULL},
 		{"vmshare", "--help", NULL},
 		{"vmshare", "--version", NULL},
+		{"vmshare", "-v", NULL},
+		{"vmshare", "--quiet", NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
