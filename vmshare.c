@@ -67,12 +67,9 @@ static void set_owners(struct fs_options *o, const struct share_config *sc)
 			   FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
 
 	o->access = (enum fs_access)word_index(sc->access, access_words, mode);
-	if (sc->squash) {
-		o->squash_set = true;
-		if (sscanf(sc->squash, "%u:%u", &o->squash_uid,
-			   &o->squash_gid) == 1)
-			o->squash_gid = o->squash_uid;
-	}
+	if (sc->squash && sscanf(sc->squash, "%u:%u", &o->squash_uid,
+				 &o->squash_gid) == 1)
+		o->squash_gid = o->squash_uid;
 	o->nr_uid_map = fs_idmap_parse(sc->uid_map, o->uid_map);
 	o->nr_gid_map = fs_idmap_parse(sc->gid_map, o->gid_map);
 }

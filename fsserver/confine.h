@@ -14,8 +14,6 @@ struct confining {
 	struct fs_place *place;
 	char *why;
 	size_t why_size;
-	bool becomes;		/* root is to be another user, for squash */
-	int maps;		/* O_PATH of a procfs for its id map, or -1 */
 	bool fatal;		/* nothing less would do */
 	const char *step;	/* that failed, without the errno's words */
 };
@@ -39,13 +37,6 @@ pid_t ns_fork(const struct fs_options *o);
 
 /** ns_enter() - the namespaces, a private procfs, pivot_root into the share */
 int ns_enter(struct confining *c);
-
-/**
- * ns_become() - change to another user for good, with a user namespace of its
- * own where there is one to be had, so that it can do with its files what any
- * user can do as root of such a namespace
- */
-int ns_become(struct confining *c, uid_t uid, gid_t gid);
 
 /* ---- drop.c ------------------------------------------------------------- */
 

@@ -66,8 +66,7 @@ struct fs_options {
 	bool allow_direct_io;	/* pass O_DIRECT to the host */
 	bool noatime;		/* honour the guest's O_NOATIME */
 	enum fs_access access;
-	bool squash_set;	/* squash=UID[:GID] was given */
-	uint32_t squash_uid, squash_gid;
+	uint32_t squash_uid, squash_gid; /* the server's own, in the guest */
 	/* Owners that the server's user namespace can't name: 0, not 65534. */
 	bool unnamed_as_root;
 	struct fs_idrange uid_map[FS_MAX_IDRANGES], gid_map[FS_MAX_IDRANGES];

@@ -265,7 +265,7 @@ static pid_t join_fork(const struct fs_join *join)
 	unsigned long flags = CLONE_PARENT;
 	pid_t pid;
 
-	/* Root is that of the host until it becomes another user. */
+	/* Root's is that of the host. */
 	if (geteuid() && join->ns[FS_JOIN_USER] >= 0) {
 		if (setns(join->ns[FS_JOIN_USER], CLONE_NEWUSER))
 			return -errno;
@@ -442,10 +442,6 @@ static int open_proc(struct confining *c)
 {
 	struct fs_place *place = c->place;
 
-	if (c->becomes) {	/* one to be written goes below it */
-		mount_proc(0);
-		c->maps = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
 	place->private_proc = mount_proc(MS_RDONLY);
 	place->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return place->proc < 0 ? -errno : 0;
@@ -561,24 +557,4 @@ int ns_enter(struct confining *c)
 	else
 		c->place->root = root;
 	return err;
-}
-
-int ns_become(struct confining *c, uid_t uid, gid_t gid)
-{
-	int proc = c->maps < 0 ? c->place->proc : c->maps, err;
-
-	if (setgroups(0, NULL) || setresgid(gid, gid, gid) ||
-	    setresuid(uid, uid, uid))
-		return confine_fail(c, errno, "becoming uid %u gid %u: %s", uid,
-				    gid, strerror(errno));
-	/* There it may read its files whatever their mode says. No such
-	 * namespace is no failure; one without a map would be. */
-	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	if (proc < 0 || unshare(CLONE_NEWUSER))
-		return 0;
-	err = map_self(proc, uid, gid);
-	if (err)
-		return enter_step(c, -err, "writing the id map");
-	c->place->userns = true;
-	return 0;
 }

@@ -4,9 +4,10 @@
  *
  * passthrough	ids as they are, but for uid-map= and gid-map=. What a guest's
  *		process creates is created in its name (cred.c).
- * squash	the server's own uid and gid are the guest's 0, both ways; all
- *		others are shown as they are (in a user namespace with one id as
- *		65534, or as root's where the user wants that). What is created
+ * squash	the server's own uid and gid are the guest's 0, or those of
+ *		squash=, both ways; all others are shown as they are (in a user
+ *		namespace with one id as 65534, or as root's where the user
+ *		wants that). What is created
  *		belongs to the server's user. A chown that the host refuses is
  *		no error.
  * mapped	owner, mode and device number that the guest sees are kept in
@@ -57,18 +58,18 @@ struct owner_disk {
 
 /* ---- ids ---------------------------------------------------------------- */
 
-/* The server's own ids are root's, for the guest; so are those of nobody. */
+/* The server's own ids have others in the guest; those of nobody are root's. */
 static void show_squashed(const struct fs *fs, struct statx *stx)
 {
+	bool unnamed = fs->options.unnamed_as_root && fs->place.userns;
+
 	if (stx->stx_uid == fs->place.uid)
+		stx->stx_uid = fs->options.squash_uid;
+	else if (unnamed && stx->stx_uid == NOBODY)
 		stx->stx_uid = 0;
 	if (stx->stx_gid == fs->place.gid)
-		stx->stx_gid = 0;
-	if (!fs->options.unnamed_as_root || !fs->place.userns)
-		return;
-	if (stx->stx_uid == NOBODY)
-		stx->stx_uid = 0;
-	if (stx->stx_gid == NOBODY)
+		stx->stx_gid = fs->options.squash_gid;
+	else if (unnamed && stx->stx_gid == NOBODY)
 		stx->stx_gid = 0;
 }
 
@@ -381,12 +382,13 @@ static int set_passthrough(struct fs_worker *w, int fd, uint32_t valid,
 static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
 			uint32_t uid, uint32_t gid)
 {
+	const struct fs_options *o = &w->fs->options;
 	uint32_t host_uid = UINT32_MAX, host_gid = UINT32_MAX;
 
 	if (valid & FATTR_UID)
-		host_uid = uid ? uid : w->fs->place.uid;
+		host_uid = uid == o->squash_uid ? w->fs->place.uid : uid;
 	if (valid & FATTR_GID)
-		host_gid = gid ? gid : w->fs->place.gid;
+		host_gid = gid == o->squash_gid ? w->fs->place.gid : gid;
 	if (!fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH))
 		return 0;
 	if (errno != EPERM && errno != EINVAL)

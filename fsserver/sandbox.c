@@ -5,7 +5,6 @@
  *
  *   names, openat2	in the request decoder; nothing to do here
  *   namespaces		namespace.c; else chroot(2) for root; else nothing
- *   another user	squash=UID[:GID] by root: it becomes that user
  *   descriptors	all but those that the caller asked to keep
  *   no_new_privs, Landlock, capabilities	drop.c
  *   seccomp		later, when all is set up: seccomp.c
@@ -221,25 +220,16 @@ static int check_options(struct confining *c)
 		return confine_fail(c, EINVAL, "xattr-map='%s' has a rule that "
 				    "is not :TYPE:SCOPE:KEY:PREPEND:",
 				    o->xattr_map);
-	if (!root && o->squash_set && (o->squash_uid != geteuid() ||
-				       o->squash_gid != getegid()))
-		return confine_fail(c, EPERM, "squash=%u:%u needs root (this "
-				    "is uid %u gid %u)", o->squash_uid,
-				    o->squash_gid, geteuid(), getegid());
 	return 0;
 }
 
-static int drop_user(struct confining *c)
+static int drop_groups(struct confining *c)
 {
-	int err = 0;
-
-	if (c->becomes)
-		err = ns_become(c, c->o->squash_uid, c->o->squash_gid);
-	else if (!geteuid() && setgroups(0, NULL) && errno != EPERM)
-		err = confine_fail(c, errno, "dropping groups: %m");
 	c->place->uid = geteuid();
 	c->place->gid = getegid();
-	return err;
+	if (!geteuid() && setgroups(0, NULL) && errno != EPERM)
+		return confine_fail(c, errno, "dropping groups: %m");
+	return 0;
 }
 
 /* access=mapped lives in attributes, and gets at them through the procfs. */
@@ -306,9 +296,6 @@ int fs_confine(const struct fs_options *o, const int *keep,
 {
 	struct confining c = {
 		.o = o, .place = place, .why = why, .why_size = why_size,
-		.becomes = o->squash_set && o->squash_uid && !geteuid() &&
-			   o->access != FS_ACCESS_PASSTHROUGH,
-		.maps = -1,
 	};
 	int err;
 
@@ -318,7 +305,7 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	if (!err)
 		err = enter(&c);
 	if (!err)
-		err = drop_user(&c);
+		err = drop_groups(&c);
 	if (!err)
 		err = drop_descriptors(place, keep, nr_keep);
 	if (err)

@@ -246,19 +246,6 @@ static void test_user(void)
 		CHECK_EQ(report.place.layers[i].state, FS_LAYER_ON);
 }
 
-/* Root that is told to be somebody ends up as that somebody would. */
-static void test_squash_by_root(void)
-{
-	struct scene s = scene_of(0);
-
-	s.o.access = FS_ACCESS_SQUASH;
-	s.o.squash_set = true;
-	s.o.squash_uid = s.o.squash_gid = USER;
-	s.look = look_user;
-	play(&s);
-	CHECK_PLAYED();
-}
-
 static void test_readonly(void)
 {
 	struct scene s = scene_of(0);
@@ -504,7 +491,6 @@ int main(int argc, char **argv)
 		{ "root", test_root },
 		{ "user", test_user },
 		{ "drop_caps", test_drop_caps },
-		{ "squash_by_root", test_squash_by_root },
 		{ "readonly", test_readonly },
 		{ "remount", test_remount },
 		{ "unescape", test_unescape },

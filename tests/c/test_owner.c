@@ -49,6 +49,31 @@ static void squash(void)
 	rig_stop(&rig);
 }
 
+/* squash=UID:GID: the server's own files are that user's, both ways. */
+static void squash_as(void)
+{
+	struct fuse_attr attr;
+	uint64_t node;
+
+	rig_prepare(&rig);
+	rig.options.access = FS_ACCESS_SQUASH;
+	rig.options.squash_uid = 77;
+	rig.options.squash_gid = 78;
+	CHECK_EQ(rig_up(&rig), 0);
+	CHECK_EQ(make_node("f", S_IFREG | 0644, 0, 77, 78, &node), 0);
+	attr = attr_of(node);
+	CHECK(attr.uid == 77 && attr.gid == 78);
+	CHECK_EQ(on_host("f").st_uid, geteuid());
+	CHECK_EQ(on_host("f").st_gid, getegid());
+	/* To whose it is, and to nobody of either. */
+	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 77, 78), 0);
+	CHECK_EQ(on_host("f").st_uid, geteuid());
+	CHECK_EQ(on_host("f").st_gid, getegid());
+	CHECK_EQ(set_attr(node, FATTR_UID | FATTR_GID, 0, 55, 66), 0);
+	CHECK_EQ(attr_of(node).uid, geteuid() ? 77 : 55);
+	rig_stop(&rig);
+}
+
 /* A root that others own: what the user namespace can't name is root's. */
 static void unnamed(void)
 {
@@ -628,6 +653,7 @@ static void passthrough(void)
 /* ---- as whom ------------------------------------------------------------- */
 
 BOTH(squash)
+BOTH(squash_as)
 ROOT(unnamed)
 BOTH(xattr_unreadable)
 BOTH(mapped)
@@ -650,6 +676,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "squash", test_squash },
+		{ "squash_as", test_squash_as },
 		{ "unnamed", test_unnamed },
 		{ "xattr_unreadable", test_xattr_unreadable },
 		{ "mapped", test_mapped },
