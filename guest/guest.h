@@ -134,6 +134,16 @@ struct guest_spec {
 };
 
 /**
+ * guest_find_user() - who a spec's @user will be in the guest
+ * @passwd:	the guest's /etc/passwd, by its path here; it need not exist
+ * @who:	name or number
+ *
+ * Return: 0, or -ENOENT.
+ */
+int guest_find_user(const char *passwd, const char *who, uint32_t *uid,
+		    uint32_t *gid);
+
+/**
  * guest_cmdline() - render the kernel command line
  * @spec:	verbose, tcg and append are used; the rest travels in the
  *		initramfs

@@ -297,26 +297,52 @@ static void find_groups(char *text, struct init_user *user)
 	}
 }
 
-int init_find_user(const char *who, struct init_user *user)
+/* Without groups; NULL is root. */
+static int find_user(const char *passwd, const char *who,
+		     struct init_user *user)
 {
 	char *text, *end;
 	bool found = false;
 	unsigned long id;
 
-	if (guest_read_file("/etc/passwd", &text, NULL) == 0) {
+	if (guest_read_file(passwd, &text, NULL) == 0) {
 		found = find_passwd(text, who ? who : "root", user);
 		free(text);
 	}
-	if (!found && !who) {
+	if (found)
+		return 0;
+	if (!who) {
 		set_user(user, "root", 0, 0, "/root", "");
-		found = true;
+		return 0;
 	}
-	if (!found) {	/* a number needs no entry, and gets its own group */
-		id = strtoul(who, &end, 10);
-		if (*who < '0' || *who > '9' || *end || id >= UINT32_MAX)
-			return -ENOENT;
-		set_user(user, who, id, id, "/", "");
+	/* A number needs no entry, and gets its own group. */
+	id = strtoul(who, &end, 10);
+	if (*who < '0' || *who > '9' || *end || id >= UINT32_MAX)
+		return -ENOENT;
+	set_user(user, who, id, id, "/", "");
+	return 0;
+}
+
+int guest_find_user(const char *passwd, const char *who, uint32_t *uid,
+		    uint32_t *gid)
+{
+	struct init_user user;
+	int err = find_user(passwd, who, &user);
+
+	if (!err) {
+		*uid = user.uid;
+		*gid = user.gid;
 	}
+	return err;
+}
+
+int init_find_user(const char *who, struct init_user *user)
+{
+	int err = find_user("/etc/passwd", who, user);
+	char *text;
+
+	if (err)
+		return err;
 	if (guest_read_file("/etc/group", &text, NULL) == 0) {
 		find_groups(text, user);
 		free(text);

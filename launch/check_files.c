@@ -329,6 +329,14 @@ void check_share(const struct config *c, const struct share_config *s,
 		check_socket(s, found);
 		return;
 	}
+	if (c->user && c->own_init && !c->has_root_share && geteuid() &&
+	    !s->ro && !s->access && !s->squash && !s->uid_map)
+		findings_add(found, 0,
+			     "give the share squash=UID:GID, as they are in "
+			     "the guest",
+			     "share '%s': is the guest's root's, since the ids "
+			     "of '%s' on the disk are not known here", s->tag,
+			     c->user);
 	if (strcmp(s->tag, "ro") == 0 && !s->ro)
 		findings_add(found, 0, "for a read-only share: --share "
 			     "DIR:TAG,ro",

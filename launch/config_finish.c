@@ -9,12 +9,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define ALIGN_MEMORY	(UINT64_C(2) << 20)
 #define SOCKET_PATH_MAX 107 /* sun_path less its NUL */
@@ -111,6 +113,43 @@ static int finish_root(struct cfg_parser *p)
 	r->ro = !c->root_rw;
 	r->submounts = false; /* overlayfs refuses them */
 	r->queues = c->cpus < 64 ? c->cpus : 64;
+	return 0;
+}
+
+/* Whose the caller's files are was not said. */
+static bool has_no_owners(const struct share_config *s)
+{
+	return s->dir && !s->access && !s->squash && !s->uid_map && !s->gid_map;
+}
+
+/*
+ * An ordinary user who is NAME in the guest wants to work in the shares as
+ * NAME: the caller's files are NAME's, then, not root's; in the host's own root
+ * as well, where they are the caller's indeed. With a disk its users are not
+ * known, but for one that is given as a number.
+ */
+static int finish_user(struct cfg_parser *p)
+{
+	struct config *c = p->c;
+	char path[PATH_MAX], ids[32], *squash;
+	uint32_t uid, gid;
+
+	if (!c->own_init || !c->user || geteuid() == 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/etc/passwd",
+		 c->has_root_share ? c->root : "");
+	if (guest_find_user(c->has_root_share ? path : "/dev/null", c->user,
+			    &uid, &gid))
+		return 0;	/* the guest, or check, says so */
+	snprintf(ids, sizeof(ids), "%u:%u", uid, gid);
+	squash = cfg_strdup(c, ids);
+	if (!squash)
+		return cfg_fail(p, "out of memory");
+	for (unsigned int i = 0; i < c->nr_shares; i++)
+		if (has_no_owners(&c->shares[i]))
+			c->shares[i].squash = squash;
+	if (c->has_root_share && strcmp(c->root, "/") == 0)
+		c->root_share.squash = squash;
 	return 0;
 }
 
@@ -273,6 +312,8 @@ static int finish_vm(struct cfg_parser *p)
 	err = finish_boot(p);
 	if (!err)
 		err = finish_root(p);
+	if (!err)
+		err = finish_user(p);
 	if (!err)
 		err = finish_devices(p);
 	if (err)

@@ -172,7 +172,7 @@ const struct cfg_key cfg_keys[] = {
 	  SH(access), 0, 0, "(passthrough for root, else squash)",
 	  "who the guest's users are on the host" },
 	{ "squash", 0, CFG_SHARE, "UID[:GID]", opt_squash, SH(squash), 0, 0,
-	  "(0:0)", "who the caller is in the guest; implies access=squash" },
+	  "(0:0)", "who the caller is in the guest; access=squash" },
 	{ "uid-map", 0, CFG_SHARE, "[KIND:]GUEST:HOST:COUNT", opt_map,
 	  SH(uid_map), 0, 0, NULL, "translate user ids; may be repeated" },
 	{ "gid-map", 0, CFG_SHARE, "[KIND:]GUEST:HOST:COUNT", opt_map,

@@ -333,6 +333,23 @@ as_user() {
 	nothing_left
 }
 
+@test "as an ordinary user with --user: the shares are that user's" {
+	mkdir share
+	echo mine >share/f
+	echo shut >share/shut
+	chmod 600 share/shut
+	as_user run --accel tcg --timeout 2m --user nobody --share share:s -- sh -c '
+		id -un; cd /mnt/s; stat -c %U f; cat shut
+		echo x >new && mkdir dir && echo y >dir/z && chmod 640 new && rm f
+		stat -c %U:%a new dir'
+	ended 0
+	[ "$out" = $'nobody\nnobody\nshut\nnobody:640\nnobody:755' ] || fail "$out; $err"
+	[ "$(stat -c %u:%a share/new)" = 1000:640 ]
+	[ "$(stat -c %u share/dir/z)" = 1000 ]
+	[ ! -e share/f ]
+	nothing_left
+}
+
 # ---- terminals ---------------------------------------------------------------
 
 t() {

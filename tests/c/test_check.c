@@ -91,6 +91,26 @@ static void disk_in_share(void)
 	CHECK_EQ(found.count, 0);
 }
 
+/* Who the command runs as can't be looked up on a disk. */
+static void user_of_disk(void)
+{
+	char line[256];
+	const char *hint;
+
+	if (geteuid())
+		SKIP("needs root to become somebody else");
+	put("d.img", "disk", 0644);
+	snprintf(line, sizeof(line), "check -u builder --kernel k -s /tmp:t "
+		 "%s/d.img -- true", top);
+	CHECK_EQ(parse(line), 0);
+	CHECK_EQ(seteuid(1234), 0);
+	check_run(&c, NULL, &found);
+	CHECK_EQ(seteuid(0), 0);
+	hint = has("share 't': is the guest's root's, since the ids of "
+		   "'builder' on the disk are not known here");
+	CHECK(hint && strstr(hint, "squash=UID:GID"));
+}
+
 static void listening(void)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -182,6 +202,7 @@ int main(int argc, char **argv)
 		{"five_things_wrong", five_things_wrong},
 		{"disk_in_use", disk_in_use},
 		{"disk_in_share", disk_in_share},
+		{"user_of_disk", user_of_disk},
 		{"listening", listening},
 		{"forwards_in_use", forwards_in_use},
 		{"findings_as_json", findings_as_json},

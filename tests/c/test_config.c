@@ -470,6 +470,44 @@ static void help_fits(void)
 	CHECK_EQ(config_help("nonsense"), -ENOENT);
 }
 
+/* An ordinary user's shares are those of whom the command runs as. */
+static void user_owns(void)
+{
+	const struct share_config *s = c.shares;
+
+	if (geteuid())
+		SKIP("needs root to become somebody else");
+	mkdir("tree", 0755);
+	mkdir("tree/etc", 0755);
+	put("tree/etc/passwd", "root:x:0:0::/root:/bin/sh\n"
+	    "builder:x:77:78::/home/b:/bin/sh\n", 0644);
+	chmod(top, 0755);
+	CHECK_EQ(seteuid(1234), 0);
+	CHECK_EQ(parse("run -u builder --root tree -s /a:a "
+		       "-s /b:b,access=mapped -s /c:c,squash=5:6 "
+		       "-s /d:d,uid-map=0:1234:1"), 0);
+	CHECK_STR(s[0].squash, "77:78");
+	CHECK(!s[1].squash && !s[3].squash);
+	CHECK_STR(s[2].squash, "5:6");
+	/* That tree's root owns it; on the host's own the caller does. */
+	CHECK(!c.root_share.squash);
+	CHECK_EQ(parse("run -u 4321 -s /a:a"), 0);
+	CHECK_STR(s[0].squash, "4321:4321");
+	CHECK_STR(c.root_share.squash, "4321:4321");
+	CHECK_EQ(parse("run -u nobody-here --root tree -s /a:a"), 0);
+	CHECK(!s[0].squash);
+	/* A disk's users are its own. */
+	CHECK_EQ(parse("run -u builder --kernel k -s /a:a d -- true"), 0);
+	CHECK(!s[0].squash);
+	CHECK_EQ(parse("run -u 4321 --kernel k -s /a:a d -- true"), 0);
+	CHECK_STR(s[0].squash, "4321:4321");
+	CHECK_EQ(parse("run --root tree -s /a:a"), 0);
+	CHECK(!s[0].squash);
+	CHECK_EQ(seteuid(0), 0);
+	CHECK_EQ(parse("run -u builder --root tree -s /a:a"), 0);
+	CHECK(!s[0].squash);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -483,6 +521,7 @@ int main(int argc, char **argv)
 		{"share_options", share_options},
 		{"share_mistakes", share_mistakes},
 		{"external_server", external_server},
+		{"user_owns", user_owns},
 		{"nodes", nodes},
 		{"file_and_flags", file_and_flags},
 		{"file_mistakes", file_mistakes},
