@@ -61,23 +61,35 @@ struct guest_kernel {
 	struct guest_error skipped; /* a newer kernel that is not readable */
 };
 
+/* What is known beforehand; NULL: not said. */
+struct guest_kernel_ask {
+	const char *image;	/* --kernel, or the newest */
+	const char *modules;	/* --modules: a directory with modules.dep, or
+				 * one that has VERSION/, lib/modules/VERSION/
+				 * or usr/lib/modules/VERSION/ */
+	const char *root;	/* of the guest, where it is no disk's */
+	bool of_root;		/* the newest of @root, not of the host */
+	const char *arch;	/* x86_64, aarch64; the host's */
+};
+
+/* The architecture of the host, and of this program. */
+extern const char guest_host_arch[];
+
 /**
  * guest_kernel_find() - choose the kernel to boot
- * @image:	--kernel, or NULL for the newest of /boot/vmlinuz-* and
- *		/lib/modules/VERSION/vmlinuz that is readable and has modules
- * @modules:	--modules (a directory with modules.dep, or one that has
- *		VERSION/ or lib/modules/VERSION/), or NULL for the host's
  * @k:		filled in; skipped.text is not empty where a newer kernel was
  *		passed over because it can't be read: worth a warning
  * @err:	why not
  *
- * The version is the one in the image's own header where there is one, else
- * what follows "vmlinuz-" in the name.
+ * The newest is that of /boot/vmlinuz-*, /lib/modules/VERSION/vmlinuz and the
+ * same below /usr that is readable and has modules. Modules are looked for
+ * beside the image, in the guest's root, in the host's, unless they are named.
  *
  * Return: 0; -ENOENT no kernel, or no such; -EACCES not readable; -ENOEXEC not
- * a kernel image; -ENXIO no modules for it.
+ * a kernel image, or for another architecture; -ENXIO no modules for it;
+ * -ESTALE those that were named are of another version.
  */
-int guest_kernel_find(const char *image, const char *modules,
+int guest_kernel_find(const struct guest_kernel_ask *ask,
 		      struct guest_kernel *k, struct guest_error *err);
 
 /* ---- spec: everything init must do -------------------------------------- */
@@ -131,6 +143,7 @@ struct guest_spec {
 	bool tcg;		/* QEMU emulates the processor (no KVM): a must
 				 * on microvm, or every other boot hangs */
 	const char *append;	/* more kernel parameters; NULL: none */
+	const char *arch;	/* x86_64, aarch64; NULL: the host's */
 };
 
 /**
@@ -145,8 +158,8 @@ int guest_find_user(const char *passwd, const char *who, uint32_t *uid,
 
 /**
  * guest_cmdline() - render the kernel command line
- * @spec:	verbose, tcg and append are used; the rest travels in the
- *		initramfs
+ * @spec:	verbose, tcg, append and arch are used; the rest travels in
+ *		the initramfs
  * @buf, @size:	where it goes, NUL-terminated
  *
  * Return: length, or -E2BIG where it does not fit (x86 takes 2047 bytes).
@@ -168,17 +181,23 @@ extern const char *const guest_root_hidden[];
  * guest_initramfs_build() - write an initramfs into a memfd
  * @k:		kernel it is for
  * @spec:	decides which modules go in; written into it
- * @self:	the static binary that becomes /init; NULL: /proc/self/exe
+ * @self:	the static binary that becomes /init, of spec->arch; NULL:
+ *		/proc/self/exe
  * @err:	why not: which file or module
  *
  * Return: the memfd (close-on-exec, offset 0), the caller's to close.
- * -ENOEXEC: @self is not a static executable. -ENOENT: the kernel has not a
- * module that is needed. -EOPNOTSUPP: it has it compressed and can't load
- * that. Else the -errno of a file.
+ * -ENOEXEC: @self is not a static executable of that architecture. -ESTALE:
+ * the modules are of another version than the kernel. -ENOENT: the kernel has
+ * not a module that is needed. -EOPNOTSUPP: it has it compressed and can't
+ * load that. Else the -errno of a file.
  */
 int guest_initramfs_build(const struct guest_kernel *k,
 			  const struct guest_spec *spec, const char *self,
 			  struct guest_error *err);
+
+/** guest_init_check() - 0, or as guest_initramfs_build() of @self and @arch */
+int guest_init_check(const char *self, const char *arch,
+		     struct guest_error *err);
 
 /* ---- init: in the guest ------------------------------------------------- */
 

@@ -14,7 +14,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +26,8 @@
 /* A dynamic program would find no loader and no libraries in there. */
 static int initramfs_check_static(int fd)
 {
-	ElfW(Ehdr) head;
-	ElfW(Phdr) ph;
+	Elf64_Ehdr head;
+	Elf64_Phdr ph;
 	unsigned int i;
 
 	if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
@@ -45,22 +44,89 @@ static int initramfs_check_static(int fd)
 	return 0;
 }
 
-static int initramfs_add_self(struct cpio *c, const char *self,
-			      struct guest_error *err)
+/* Open what becomes /init; a descriptor, or as guest_init_check(). */
+static int initramfs_open_self(const char *self, const char *arch,
+			       struct guest_error *err)
 {
-	const char *path = self ? self : "/proc/self/exe";
+	const char *path = self ? self : "/proc/self/exe", *is = NULL;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int ret = fd < 0 ? -errno : initramfs_check_static(fd);
+	unsigned char head[20];
 
-	if (ret == -ENOEXEC)
+	if (ret == 0 && pread(fd, head, sizeof(head), 0) == sizeof(head))
+		is = elf_file_arch(head);
+	if (!arch)
+		arch = guest_host_arch;
+	if (ret == -ENOEXEC) {
 		guest_fail(err, ret, "%s: not a static program, so it can't be "
 			   "the guest's init", path);
-	else if (ret < 0)
+	} else if (ret < 0) {
 		guest_fail(err, ret, "%s: %s", path, guest_strerror(ret));
-	else
-		cpio_copy(c, "init", 0755, fd);
+	} else if (!is || strcmp(is, arch) != 0) {
+		ret = guest_fail(err, -ENOEXEC, "%s: is a program for %s, and "
+				 "the guest is %s", path,
+				 is ? is : "another machine", arch);
+		guest_hint(err, "give the vmshare of %s with --init FILE",
+			   arch);
+	}
+	if (ret == 0)
+		return fd;
 	if (fd >= 0)
 		close(fd);
+	return ret;
+}
+
+int guest_init_check(const char *self, const char *arch,
+		     struct guest_error *err)
+{
+	int fd = initramfs_open_self(self, arch, err);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int initramfs_add_self(struct cpio *c, const char *self,
+			      const char *arch, struct guest_error *err)
+{
+	int fd = initramfs_open_self(self, arch, err);
+
+	if (fd < 0)
+		return fd;
+	cpio_copy(c, "init", 0755, fd);
+	close(fd);
+	return 0;
+}
+
+/*
+ * A plain module says for which kernel it was built. One is looked at: they
+ * are of one directory.
+ */
+static int initramfs_check_version(const struct guest_kernel *k,
+				   const struct guest_modules *mods,
+				   struct guest_error *err)
+{
+	static const char magic[] = "vermagic=";
+	char path[4600], *data, *at;
+	size_t size, len;
+	int ret = 0;
+
+	if (!mods->nr || !k->version[0] ||
+	    module_compressed(mods->list[0].path))
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s", k->modules, mods->list[0].path);
+	if (guest_read_file(path, &data, &size) < 0)
+		return 0;	/* said where it is packed */
+	at = memmem(data, size, magic, sizeof(magic) - 1);
+	at = at ? at + sizeof(magic) - 1 : NULL;
+	len = at ? strcspn(at, " ") : 0;
+	if (len && (strlen(k->version) != len ||
+		    memcmp(at, k->version, len) != 0))
+		ret = guest_fail(err, -ESTALE, "module %s: is of version %.*s, "
+				 "and kernel %s is %s", path, (int)len, at,
+				 k->image, k->version);
+	free(data);
 	return ret;
 }
 
@@ -132,7 +198,9 @@ static int initramfs_write(struct cpio *c, const struct guest_kernel *k,
 	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
 		cpio_dir(c, dirs[i]);
 	cpio_device(c, "dev/console", S_IFCHR | 0600, 5, 1);
-	ret = initramfs_add_self(c, self, err);
+	ret = initramfs_check_version(k, mods, err);
+	if (ret == 0)
+		ret = initramfs_add_self(c, self, spec->arch, err);
 	for (i = 0; ret == 0 && i < mods->nr; i++)
 		ret = initramfs_add_module(c, k, mods, i, err);
 	if (ret < 0)

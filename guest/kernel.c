@@ -2,15 +2,17 @@
 /*
  * Which kernel a guest without a disk boots.
  *
- * Candidates are /boot/vmlinuz-VERSION and /lib/modules/VERSION/vmlinuz. The
- * newest by version that can be read and has modules wins; one that can't be
- * read (Ubuntu makes them root's) is passed over but remembered, since the
- * user would want to know. A named image is taken or refused, never replaced.
+ * Candidates are /boot/vmlinuz-NAME, where NAME is a version for Debian and
+ * Fedora and "linux" for Arch, and VERSION/vmlinuz below /lib/modules and
+ * /usr/lib/modules; of the host, or of the guest's root where its own kernel
+ * is asked for. The newest by version that can be read and has modules wins;
+ * one that can't be read (Ubuntu makes them root's) is passed over but
+ * remembered, since the user would want to know. A named image is taken or
+ * refused, never replaced.
  *
- * The version, which decides which modules fit, is read from the image: an
- * x86 boot sector has the offset of its text at 0x20e, counted from 0x200
- * (Documentation/arch/x86/boot.rst, "kernel_version"). Images of other
- * machines are taken at their file's name.
+ * Its modules are those that lie beside it (as in a tree that it is in), else
+ * the guest's root's, else the host's. The version, which decides which
+ * modules fit, is the image's own (kernel_image.c), else what its name says.
  *
  * Nothing is cached and nothing printed.
  */
@@ -25,10 +27,6 @@
 #include <unistd.h>
 
 #include "guest/private.h"
-
-#define KERNEL_HEAD	1024	/* boot sector and set-up header */
-#define KERNEL_MAGIC	0x202	/* "HdrS" */
-#define KERNEL_VERSION	0x20e
 
 int guest_read_file(const char *path, char **data, size_t *size)
 {
@@ -102,46 +100,6 @@ static int kernel_compare(const char *a, const char *b)
 	return 0;
 }
 
-/* 0 with *@version perhaps empty, -ENOEXEC, -EACCES and what open() says. */
-static int kernel_read_version(const char *image, char *version, size_t size)
-{
-	unsigned char head[KERNEL_HEAD], text[256];
-	int fd = open(image, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-	size_t at;
-
-	version[0] = '\0';
-	if (fd < 0)
-		return -errno;
-	n = pread(fd, head, sizeof(head), 0);
-	if (n < (ssize_t)sizeof(head)) {
-		n = n < 0 ? -errno : -ENOEXEC;
-		close(fd);
-		return (int)n;
-	}
-	if (memcmp(head + KERNEL_MAGIC, "HdrS", 4) != 0) {
-		close(fd);
-#if defined(__x86_64__) || defined(__i386__)
-		/* QEMU also starts an ELF kernel with a PVH note. */
-		return memcmp(head, "\177ELF", 4) == 0 ? 0 : -ENOEXEC;
-#else
-		return 0;
-#endif
-	}
-	at = (size_t)head[KERNEL_VERSION + 1] << 8 | head[KERNEL_VERSION];
-	n = at ? pread(fd, text, sizeof(text) - 1, (off_t)at + 0x200) : 0;
-	close(fd);
-	if (n > 0) {
-		text[n] = '\0';
-		at = strcspn((char *)text, " \n");
-		if (at < size && !memchr(text, '/', at)) {
-			memcpy(version, text, at);
-			version[at] = '\0';
-		}
-	}
-	return 0;
-}
-
 static bool kernel_has_dep(const char *dir)
 {
 	char path[4200];
@@ -150,27 +108,99 @@ static bool kernel_has_dep(const char *dir)
 	return access(path, R_OK) == 0;
 }
 
-/* Fill k->modules for its version; @base NULL is the host's. */
-static int kernel_find_modules(struct guest_kernel *k, const char *base)
+/* PREFIX/lib/modules/VERSION; where only that of a package is, -ENXIO. */
+static int kernel_modules_below(struct guest_kernel *k, const char *prefix)
 {
-	static const char *const below[] = { NULL, "", "/lib/modules" };
-	unsigned int i;
+	static const char *const below[] = { "/lib", "/usr/lib" };
 
-	if (!base) {
-		snprintf(k->modules, sizeof(k->modules), "/lib/modules/%s",
-			 k->version);
-		return k->version[0] && kernel_has_dep(k->modules) ? 0 : -ENXIO;
-	}
-	for (i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
-		if (below[i])
-			snprintf(k->modules, sizeof(k->modules), "%s%s/%s",
-				 base, below[i], k->version);
-		else
-			snprintf(k->modules, sizeof(k->modules), "%s", base);
-		if (kernel_has_dep(k->modules))
+	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		if (snprintf(k->modules, sizeof(k->modules),
+			     "%s%s/modules/%s", prefix, below[i],
+			     k->version) < (int)sizeof(k->modules) &&
+		    kernel_has_dep(k->modules))
 			return 0;
 	}
 	return -ENXIO;
+}
+
+/* In the tree that the image is in: TREE/boot/vmlinuz-*, or beside modules. */
+static int kernel_modules_beside(struct guest_kernel *k)
+{
+	char dir[sizeof(k->image)], *slash;
+
+	snprintf(dir, sizeof(dir), "%s", k->image);
+	slash = strrchr(dir, '/');
+	if (!slash)
+		return -ENXIO;
+	*slash = '\0';
+	if (kernel_has_dep(dir)) {
+		snprintf(k->modules, sizeof(k->modules), "%s", dir);
+		return 0;
+	}
+	slash = strrchr(dir, '/');
+	if (!slash || strcmp(slash, "/boot") != 0)
+		return -ENXIO;
+	*slash = '\0';
+	return kernel_modules_below(k, dir);
+}
+
+/* "" where @dir is not called as one of the modules of a version is. */
+static void kernel_modules_version(const char *dir, char *version, size_t size)
+{
+	char *real = realpath(dir, NULL), *name, *above;
+
+	version[0] = '\0';
+	name = real ? strrchr(real, '/') : NULL;
+	if (name) {
+		*name++ = '\0';
+		above = strrchr(real, '/');
+		if (above && strcmp(above, "/modules") == 0)
+			snprintf(version, size, "%s", name);
+	}
+	free(real);
+}
+
+/* --modules: that directory, or one below it. */
+static int kernel_modules_named(struct guest_kernel *k, const char *dir,
+				struct guest_error *err)
+{
+	char version[sizeof(k->version)];
+
+	if (kernel_has_dep(dir)) {
+		kernel_modules_version(dir, version, sizeof(version));
+		if (version[0] && k->version[0] &&
+		    strcmp(version, k->version) != 0)
+			return guest_fail(err, -ESTALE, "modules %s: are of "
+					  "version %s, and kernel %s is %s",
+					  dir, version, k->image, k->version);
+		snprintf(k->modules, sizeof(k->modules), "%s", dir);
+		return 0;
+	}
+	if (!k->version[0])
+		return -ENXIO;
+	if (kernel_modules_below(k, dir) == 0)
+		return 0;
+	snprintf(k->modules, sizeof(k->modules), "%s/%s", dir, k->version);
+	return kernel_has_dep(k->modules) ? 0 : -ENXIO;
+}
+
+/* Fill k->modules for its version. */
+static int kernel_find_modules(struct guest_kernel *k,
+			       const struct guest_kernel_ask *ask,
+			       struct guest_error *err)
+{
+	const char *root = ask->root && strcmp(ask->root, "/") != 0 ?
+		ask->root : "";
+
+	if (ask->modules)
+		return kernel_modules_named(k, ask->modules, err);
+	if (kernel_modules_beside(k) == 0)
+		return 0;
+	if (!k->version[0])
+		return -ENXIO;
+	if (*root && kernel_modules_below(k, root) == 0)
+		return 0;
+	return kernel_modules_below(k, "");
 }
 
 /* Look for CONFIG_MODULE_DECOMPRESS where distributions leave a config. */
@@ -200,9 +230,15 @@ static void kernel_find_decompress(struct guest_kernel *k)
 	}
 }
 
-static void kernel_explain(int error, const char *image,
-			   struct guest_error *err)
+static void kernel_explain(int error, const char *image, const char *arch,
+			   const char *other, struct guest_error *err)
 {
+	if (other) {
+		guest_fail(err, error, "kernel %s: is for %s, and the guest is "
+			   "%s", image, other, arch);
+		guest_hint(err, "give one for %s with --kernel FILE", arch);
+		return;
+	}
 	guest_fail(err, error, "kernel %s: %s", image,
 		   error == -ENOEXEC ? "not a kernel image that QEMU can boot" :
 		   guest_strerror(error));
@@ -211,100 +247,122 @@ static void kernel_explain(int error, const char *image,
 			   "--kernel FILE", image);
 }
 
+static int kernel_explain_modules(const struct guest_kernel *k,
+				  const struct guest_kernel_ask *ask,
+				  struct guest_error *err)
+{
+	guest_fail(err, -ENXIO, "no modules for kernel %s (%s%s) in %s",
+		   k->image, k->version[0] ? "version " : "of no known",
+		   k->version[0] ? k->version : " version",
+		   ask->modules ? ask->modules :
+		   ask->of_root ? ask->root : "/lib/modules");
+	if (k->version[0] && access(k->modules, F_OK) == 0)
+		guest_hint(err, "no modules.dep there: sudo depmod %s, "
+			   "with -b DIR for a tree elsewhere", k->version);
+	else
+		guest_hint(err, "name the directory that has its modules.dep "
+			   "with --modules DIR");
+	return -ENXIO;
+}
+
 /* One image: its version, its modules. */
-static int kernel_try(const char *image, const char *modules,
+static int kernel_try(const char *image, const struct guest_kernel_ask *ask,
 		      struct guest_kernel *k, struct guest_error *err)
 {
-	const char *base = strrchr(image, '/');
+	const char *base = strrchr(image, '/'), *other;
+	const char *arch = ask->arch ? ask->arch : guest_host_arch;
 	int ret;
 
 	if (strlen(image) >= sizeof(k->image))
 		return guest_fail(err, -ENAMETOOLONG, "kernel: path too long");
 	snprintf(k->image, sizeof(k->image), "%s", image);
-	ret = kernel_read_version(image, k->version, sizeof(k->version));
+	ret = kernel_image_read(image, arch, k->version, sizeof(k->version),
+				&other);
 	if (ret < 0) {
-		kernel_explain(ret, image, err);
+		kernel_explain(ret, image, arch, other, err);
 		return ret;
 	}
 	base = base ? base + 1 : image;
 	if (!k->version[0] && strncmp(base, "vmlinuz-", 8) == 0)
 		snprintf(k->version, sizeof(k->version), "%s", base + 8);
-	ret = kernel_find_modules(k, modules);
-	if (ret < 0) {
-		guest_fail(err, ret, "no modules for kernel %s (%s%s) in %s",
-			   image, k->version[0] ? "version " : "of no known",
-			   k->version[0] ? k->version : " version",
-			   modules ? modules : "/lib/modules");
-		if (k->version[0] && access(k->modules, F_OK) == 0)
-			guest_hint(err, "no modules.dep there: sudo depmod %s, "
-				   "with -b DIR for a tree elsewhere",
-				   k->version);
-		else
-			guest_hint(err, "name the directory that has its "
-				   "modules.dep with --modules DIR");
-		return ret;
-	}
-	kernel_find_decompress(k);
-	return 0;
+	ret = kernel_find_modules(k, ask, err);
+	if (ret == -ENXIO)
+		return kernel_explain_modules(k, ask, err);
+	if (ret == 0)
+		kernel_find_decompress(k);
+	return ret;
 }
 
+struct kernel_name {
+	char *path;
+	char version[128];	/* the image's, else the name's */
+};
+
 struct kernel_names {
-	char *name[64];		/* paths, newest first after sorting */
+	struct kernel_name list[64]; /* newest first after sorting */
 	unsigned int nr;
 };
 
-static const char *kernel_path_version(const char *path)
-{
-	static const char boot[] = "/boot/vmlinuz-", lib[] = "/lib/modules/";
-
-	return strncmp(path, boot, sizeof(boot) - 1) == 0 ?
-		path + sizeof(boot) - 1 : path + sizeof(lib) - 1;
-}
-
 static int kernel_newest_first(const void *a, const void *b)
 {
-	return kernel_compare(kernel_path_version(*(char *const *)b),
-			      kernel_path_version(*(char *const *)a));
+	return kernel_compare(((const struct kernel_name *)b)->version,
+			      ((const struct kernel_name *)a)->version);
 }
 
-static void kernel_list(struct kernel_names *names, const char *dir,
-			const char *before, const char *after)
+static void kernel_list(struct kernel_names *names, const char *prefix,
+			const char *below, const char *before,
+			const char *after)
 {
-	DIR *d = opendir(dir);
+	char dir[4096], path[4400], version[128];
+	const char *other;
 	struct dirent *e;
-	char path[600];
+	DIR *d;
 
+	snprintf(dir, sizeof(dir), "%s%s", prefix, below);
+	d = opendir(dir);
 	while (d && (e = readdir(d)) &&
-	       names->nr < sizeof(names->name) / sizeof(names->name[0])) {
+	       names->nr < sizeof(names->list) / sizeof(names->list[0])) {
+		struct kernel_name *n = &names->list[names->nr];
+
 		if (e->d_name[0] == '.' ||
 		    strncmp(e->d_name, before, strlen(before)) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s%s", dir, e->d_name, after);
-		if (access(path, F_OK) == 0) {
-			names->name[names->nr] = strdup(path);
-			names->nr += names->name[names->nr] != NULL;
-		}
+		if (access(path, F_OK) < 0)
+			continue;
+		if (kernel_image_read(path, guest_host_arch, version,
+				      sizeof(version), &other) < 0 ||
+		    !version[0])
+			snprintf(version, sizeof(version), "%.*s",
+				 (int)sizeof(version) - 1,
+				 e->d_name + strlen(before));
+		memcpy(n->version, version, sizeof(version));
+		n->path = strdup(path);
+		names->nr += n->path != NULL;
 	}
 	if (d)
 		closedir(d);
 }
 
-static int kernel_find_newest(const char *modules, struct guest_kernel *k,
-			      struct guest_error *err)
+static int kernel_find_newest(const struct guest_kernel_ask *ask,
+			      struct guest_kernel *k, struct guest_error *err)
 {
-	struct kernel_names names = { .nr = 0 };
+	const char *prefix = ask->of_root && strcmp(ask->root, "/") != 0 ?
+		ask->root : "";
 	struct guest_error skipped = { .text = "" }, why;
+	struct kernel_names names = { .nr = 0 };
 	unsigned int i;
 	int ret = -ENOENT;
 
-	kernel_list(&names, "/boot", "vmlinuz-", "");
-	kernel_list(&names, "/lib/modules", "", "/vmlinuz");
-	qsort(names.name, names.nr, sizeof(names.name[0]), kernel_newest_first);
-	guest_fail(err, ret, "no kernel: neither /boot/vmlinuz-* nor "
-		   "/lib/modules/*/vmlinuz");
+	kernel_list(&names, prefix, "/boot", "vmlinuz-", "");
+	kernel_list(&names, prefix, "/lib/modules", "", "/vmlinuz");
+	kernel_list(&names, prefix, "/usr/lib/modules", "", "/vmlinuz");
+	qsort(names.list, names.nr, sizeof(names.list[0]), kernel_newest_first);
+	guest_fail(err, ret, "no kernel: neither %s/boot/vmlinuz-* nor "
+		   "%s/lib/modules/*/vmlinuz", prefix, prefix);
 	guest_hint(err, "give one with --kernel FILE");
 	for (i = 0; i < names.nr; i++) {
-		int one = kernel_try(names.name[i], modules, k, &why);
+		int one = kernel_try(names.list[i].path, ask, k, &why);
 
 		if (one == 0) {
 			ret = 0;
@@ -319,16 +377,16 @@ static int kernel_find_newest(const char *modules, struct guest_kernel *k,
 		}
 	}
 	for (i = 0; i < names.nr; i++)
-		free(names.name[i]);
+		free(names.list[i].path);
 	k->skipped = skipped;
 	return ret;
 }
 
-int guest_kernel_find(const char *image, const char *modules,
+int guest_kernel_find(const struct guest_kernel_ask *ask,
 		      struct guest_kernel *k, struct guest_error *err)
 {
 	memset(k, 0, sizeof(*k));
-	if (!image)
-		return kernel_find_newest(modules, k, err);
-	return kernel_try(image, modules, k, err);
+	if (!ask->image)
+		return kernel_find_newest(ask, k, err);
+	return kernel_try(ask->image, ask, k, err);
 }

@@ -23,6 +23,21 @@ const char *guest_strerror(int error);
 /* A whole file, NUL-terminated, for free(); 0 or -errno. */
 int guest_read_file(const char *path, char **data, size_t *size);
 
+/* ---- kernel images and programs ----------------------------------------- */
+
+/**
+ * kernel_image_read() - look at a kernel's image
+ * @arch:	of the guest
+ * @version:	set to what uname -r will say; "" where nothing says so
+ * @other:	set to the architecture that it is for instead, or NULL
+ *
+ * Return: 0; -ENOEXEC: none, or another's; what open() says.
+ */
+int kernel_image_read(const char *image, const char *arch, char *version,
+		      size_t size, const char **other);
+/* The architecture of a program by its first bytes, or NULL. */
+const char *elf_file_arch(const unsigned char head[20]);
+
 /* ---- modules ------------------------------------------------------------ */
 
 #define MODULE_GROUP_ALWAYS ""

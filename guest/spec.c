@@ -255,22 +255,6 @@ void spec_free(struct guest_plan *plan)
 
 /* ---- command line ------------------------------------------------------- */
 
-#if defined(__aarch64__) || defined(__arm__)
-#define SPEC_CONSOLE "ttyAMA0"
-#elif defined(__powerpc__)
-#define SPEC_CONSOLE "hvc0"
-#elif defined(__s390x__)
-#define SPEC_CONSOLE "ttysclp0"
-#else
-#define SPEC_CONSOLE "ttyS0"
-#endif
-
-#if defined(__x86_64__) || defined(__i386__)
-#define SPEC_REBOOT " reboot=t no_timer_check"
-#else
-#define SPEC_REBOOT ""
-#endif
-
 /*
  * panic=-1 reboots at once, by a triple fault where there are others that a
  * dying kernel may wait for; -no-reboot makes that QEMU's end. no_timer_check:
@@ -279,10 +263,11 @@ void spec_free(struct guest_plan *plan)
  * probing for keyboards and mice, one serial port, no self tests of the crypto
  * code, no waiting of RCU while there is nothing to wait for.
  */
+static const char spec_x86[] = "console=ttyS0 reboot=t no_timer_check";
+static const char spec_arm64[] = "console=ttyAMA0";
 static const char spec_parameters[] =
-	"console=" SPEC_CONSOLE " panic=-1 oops=panic" SPEC_REBOOT
-	" random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux i8042.nokbd"
-	" cryptomgr.notests rcupdate.rcu_expedited=1 rdinit=/init";
+	"panic=-1 oops=panic random.trust_cpu=on 8250.nr_uarts=1 i8042.noaux "
+	"i8042.nokbd cryptomgr.notests rcupdate.rcu_expedited=1 rdinit=/init";
 
 #if defined(__x86_64__) || defined(__i386__)
 /* A time and the counter at it; of some attempts the one least interrupted. */
@@ -333,14 +318,17 @@ static unsigned int host_tsc_khz(void)
 
 int guest_cmdline(const struct guest_spec *spec, char *buf, size_t size)
 {
-	unsigned int khz = spec->tcg ? host_tsc_khz() : 0;
+	const char *arch = spec->arch ? spec->arch : guest_host_arch;
+	bool x86 = strcmp(arch, "x86_64") == 0;
+	unsigned int khz = spec->tcg && x86 ? host_tsc_khz() : 0;
 	char tsc[60] = "";
 	int n;
 
 	if (khz)
 		snprintf(tsc, sizeof(tsc), " tsc=reliable tsc_early_khz=%u",
 			 khz);
-	n = snprintf(buf, size, "%s%s%s%s%s", spec_parameters, tsc,
+	n = snprintf(buf, size, "%s %s%s%s%s%s", x86 ? spec_x86 : spec_arm64,
+		     spec_parameters, tsc,
 		     spec->verbose ? "" : " quiet", spec->append ? " " : "",
 		     spec->append ? spec->append : "");
 	return n < 0 || (size_t)n >= size ? -E2BIG : n;

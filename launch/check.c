@@ -252,13 +252,19 @@ static void check_own_kernel(const struct config *c, struct findings *found)
 	struct guest_kernel *k = calloc(1, sizeof(*k));
 	struct guest_error err = {.text = ""};
 	char hint[sizeof(err.hint) + 128];
+	struct guest_kernel_ask ask;
 	int ret;
 
 	if (!k)
 		return;
-	ret = guest_kernel_find(c->kernel, c->modules, k, &err);
+	if (c->init && guest_init_check(c->init, c->arch, &err))
+		findings_add(found, EXIT_REFUSED, err.hint, "--init %s",
+			     err.text);
+	config_kernel(c, &ask);
+	ret = guest_kernel_find(&ask, k, &err);
 	snprintf(hint, sizeof(hint), "%s", err.hint);
-	if (ret == -ENOENT && !c->kernel) {
+	if (ret == -ENOENT && !c->kernel &&
+	    strcmp(c->arch, guest_host_arch) == 0) {
 		package_hint(PACKAGE_KERNEL, c->arch, hint, 128);
 		snprintf(hint + strlen(hint), sizeof(hint) - strlen(hint),
 			 "%s%s", *hint ? "; or " : "", err.hint);

@@ -32,7 +32,8 @@ static char kind(const struct cfg_key *k)
 		return 'c';
 	if (k->parse == opt_share || strcmp(k->arg, "DIR") == 0)
 		return 'd';
-	return k->parse == opt_path || k->parse == opt_disk ||
+	return k->parse == opt_path || k->parse == opt_kernel ||
+	       k->parse == opt_disk ||
 			       k->parse == opt_share_socket
 		       ? 'f'
 		       : 0;

@@ -240,6 +240,17 @@ static int parse(struct cfg_parser *p, struct flags *f, int argc, char **argv)
 	return cfg_finish(p);
 }
 
+void config_kernel(const struct config *c, struct guest_kernel_ask *ask)
+{
+	*ask = (struct guest_kernel_ask){
+		.image = c->kernel_of_root ? NULL : c->kernel,
+		.modules = c->modules,
+		.root = c->has_root_share ? c->root : NULL,
+		.of_root = c->kernel_of_root,
+		.arch = c->arch,
+	};
+}
+
 bool config_is_loudness(const char *word)
 {
 	return strcmp(word, "--verbose") == 0 || strcmp(word, "--quiet") == 0 ||

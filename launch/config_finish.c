@@ -55,6 +55,16 @@ static int finish_boot(struct cfg_parser *p)
 				"'%s' in it",
 				c->disks[0].path, c->guest_argv[0]);
 	}
+	if (c->kernel_of_root && (!c->own_init || c->nr_disks))
+		return cfg_fail(p, "--kernel root: only for a guest without a "
+				   "disk");
+	if (c->own_init && !c->init && strcmp(c->arch, guest_host_arch) != 0) {
+		cfg_hint(p, "give a disk, or --kernel and --initrd, or the "
+			    "vmshare of %s: --init FILE", c->arch);
+		return cfg_fail(p, "--arch %s: a guest without a disk or an "
+				   "initrd is started by vmshare itself, which "
+				   "is here for %s", c->arch, guest_host_arch);
+	}
 	if (c->own_init && c->dry_run) {
 		cfg_hint(p, "give a disk, or --kernel and --initrd");
 		return cfg_fail(p, "--dry-run: this guest boots from memory "
@@ -67,12 +77,13 @@ static int finish_boot(struct cfg_parser *p)
 	}
 	if (c->append && !c->kernel)
 		return cfg_fail(p, "--append: needs --kernel");
-	if (c->modules || c->nr_env || c->user)
+	if (c->modules || c->nr_env || c->user || c->init)
 		return cfg_fail(p,
 				"--%s: only for a guest that vmshare's own "
 				"init boots",
 				c->modules ? "modules"
 				: c->user  ? "user"
+				: c->init  ? "init"
 					   : "env");
 	return 0;
 }

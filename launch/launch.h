@@ -92,6 +92,8 @@ struct config {
 	const char *disk_format;	/* auto, raw, qcow2, ... */
 	bool ephemeral, read_only;
 	const char *kernel, *initrd, *append, *modules;
+	bool kernel_of_root;		/* --kernel root */
+	const char *init;		/* of another architecture, or NULL */
 	const char *root;		/* --root DIR: guest without a disk */
 	bool root_rw;
 	/*
@@ -151,6 +153,8 @@ struct config {
  */
 int config_parse(struct config *c, int argc, char **argv);
 void config_free(struct config *c);
+/* Which kernel a guest of our own is to have. */
+void config_kernel(const struct config *c, struct guest_kernel_ask *ask);
 
 /* virtiofsd's two dialects into the same struct (issue 4); like above. */
 int config_parse_virtiofsd(struct config *c, int argc, char **argv);

@@ -308,6 +308,7 @@ static void fill_spec(const struct config *c, const struct qemu_info *info,
 	spec->verbose = c->verbose > 0 ||
 		(c->console && strcmp(c->console, "none") != 0);
 	spec->append = c->append;
+	spec->arch = c->arch;
 	spec->tcg = !info->kvm;
 }
 
@@ -324,15 +325,17 @@ static int build_guest(const struct config *c, const struct qemu_info *info,
 		       struct spec_strings *str)
 {
 	struct guest_error err = {0};
+	struct guest_kernel_ask ask;
 	struct guest_spec spec;
 	int fd;
 
 	fill_spec(c, info, &spec, str);
-	if (guest_kernel_find(c->kernel, c->modules, k, &err) < 0)
+	config_kernel(c, &ask);
+	if (guest_kernel_find(&ask, k, &err) < 0)
 		return guest_failed(&err);
 	log_info("kernel %s, modules %s", k->image,
 		 k->modules[0] ? k->modules : "none");
-	fd = guest_initramfs_build(k, &spec, NULL, &err);
+	fd = guest_initramfs_build(k, &spec, c->init, &err);
 	if (fd < 0)
 		return guest_failed(&err);
 	w->initrd_fd = fd;

@@ -185,6 +185,17 @@ static char *resolve(struct cfg_parser *p, const char *value)
 	return copy;
 }
 
+/* A file of that name is ./root. */
+int opt_kernel(struct cfg_parser *p, const struct cfg_key *key, void *base,
+	       const char *value)
+{
+	struct config *c = base;
+
+	c->kernel_of_root = strcmp(value, "root") == 0;
+	return c->kernel_of_root ? store(p, key, base, value)
+				 : opt_path(p, key, base, value);
+}
+
 int opt_path(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	     const char *value)
 {

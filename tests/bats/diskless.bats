@@ -238,11 +238,23 @@ g() {
 
 @test "kernel 6.12, compressed modules, QEMU 10" {
 	[ -z "${SKIP_NEW:-}" ] || skip "$SKIP_NEW"
-	g --qemu "$backports/qemu-system-x86_64" --modules "$backports" \
+	g --qemu "$backports/qemu-system-x86_64" \
 		--kernel "$(echo "$backports"/boot/vmlinuz-*)" --share .:here \
 		-- sh -c 'uname -r; echo 1 >/mnt/here/made'
 	ended 0
 	[[ $out == 6.12* ]]
+	[ "$(cat made)" = 1 ]
+}
+
+@test "a root's own kernel with its own modules: --kernel root" {
+	image root
+	may_run
+	local own=("$root"/boot/vmlinuz-*)
+	[ -e "${own[0]}" ] || skip "the tree of the tests has no kernel"
+	g --root "$root" --kernel root --share .:here -- \
+		sh -c 'uname -r; echo 1 >/mnt/here/made'
+	ended 0
+	[ -e "$root/boot/vmlinuz-$out" ] || fail "$out"
 	[ "$(cat made)" = 1 ]
 }
 

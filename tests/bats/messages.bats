@@ -267,8 +267,33 @@ on_tty() {
 	refused 125 "no modules for kernel $image (version " \
 		"name the directory that has its modules.dep with --modules DIR" \
 		run --accel tcg --kernel "$image" --modules src -- true
+	mkdir -p tree/lib/modules/1.2.3
+	: >tree/lib/modules/1.2.3/modules.dep
+	refused 125 "modules tree/lib/modules/1.2.3: are of version 1.2.3, and kernel" - \
+		run --accel tcg --kernel "$image" --modules tree/lib/modules/1.2.3 -- true
+	refused 125 "no kernel: neither tree/boot/vmlinuz-* nor tree/lib/modules/*/vmlinuz" \
+		"give one with --kernel FILE" \
+		run --accel tcg --root tree --kernel root -- true
 	refused 125 "--append: the kernel's command line would be too long" - \
 		run --accel tcg --append "$(printf '%03000d' 0)" -- true
+}
+
+@test "another architecture: without a disk it needs its own vmshare" {
+	local other=aarch64 host=x86_64 cmd k
+	[ "$(uname -m)" = x86_64 ] || { other=x86_64 host=aarch64; }
+	for cmd in run check; do
+		refused 125 "--arch $other: a guest without a disk or an initrd is started by vmshare itself, which is here for $host" \
+			"give a disk, or --kernel and --initrd, or the vmshare of $other: --init FILE" \
+			"$cmd" --arch $other -- true
+	done
+	refused 125 "--init $VMSHARE: is a program for $host, and the guest is $other" \
+		"give the vmshare of $other with --init FILE" \
+		run --arch $other --init "$VMSHARE" -- true
+	for k in /boot/vmlinuz-*; do
+		[ ! -r "$k" ] || refused 125 "kernel $k: is for $host, and the guest is $other" \
+			"give one for $other with --kernel FILE" \
+			run --arch $other --init "$VMSHARE" --kernel "$k" -- true
+	done
 }
 
 @test "each mistake with the words that mend it" {

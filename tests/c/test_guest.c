@@ -4,6 +4,7 @@
  * What the host prepares for a guest without a disk: kernel, modules, archive
  * and spec, each against fixtures that are written here.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -342,6 +343,12 @@ static void test_cmdline(void)
 	CHECK(guest_cmdline(&spec, line, sizeof(line)) > 0);
 	CHECK(!strstr(line, " quiet"));
 	CHECK_EQ(guest_cmdline(&spec, line, 20), -E2BIG);
+	spec.arch = "aarch64";
+	CHECK(guest_cmdline(&spec, line, sizeof(line)) > 0);
+	CHECK(strstr(line, "console=ttyAMA0") && !strstr(line, "reboot=t"));
+	spec.arch = "x86_64";
+	CHECK(guest_cmdline(&spec, line, sizeof(line)) > 0);
+	CHECK(strstr(line, "console=ttyS0") && strstr(line, "reboot=t"));
 #if defined(__x86_64__)
 	spec.tcg = true;
 	CHECK(guest_cmdline(&spec, line, sizeof(line)) > 0);
@@ -362,6 +369,17 @@ static void put_kernel(const char *name, const char *version)
 	put(name, image, sizeof(image));
 }
 
+/* Shorter words for guest_kernel_find(). */
+static int find(const char *image, const char *modules, struct guest_kernel *k,
+		struct guest_error *err)
+{
+	const struct guest_kernel_ask ask = {
+		.image = image, .modules = modules, .arch = "x86_64",
+	};
+
+	return guest_kernel_find(&ask, k, err);
+}
+
 static void test_kernel_version(void)
 {
 	struct guest_kernel k;
@@ -372,12 +390,11 @@ static void test_kernel_version(void)
 	put_text("lib/modules/6.1.0-test/modules.dep", "");
 	put_text("lib/modules/6.1.0-test/config", "A=y\n"
 		 "CONFIG_MODULE_DECOMPRESS=y\n");
-	CHECK_EQ(guest_kernel_find(in_root("vmlinuz-9.9"), root, &k, &err), 0);
+	CHECK_EQ(find(in_root("vmlinuz-9.9"), root, &k, &err), 0);
 	CHECK_STR(k.version, "6.1.0-test");
 	CHECK_STR(k.modules, in_root("lib/modules/6.1.0-test"));
 	CHECK_EQ(k.decompress, GUEST_YES);
-	CHECK_EQ(guest_kernel_find(in_root("vmlinuz-9.9"), in_root("mod"), &k,
-				   &err), 0);
+	CHECK_EQ(find(in_root("vmlinuz-9.9"), in_root("mod"), &k, &err), 0);
 	CHECK_STR(k.modules, in_root("mod"));
 	CHECK_EQ(k.decompress, GUEST_UNKNOWN);
 }
@@ -388,21 +405,142 @@ static void test_kernel_refuses(void)
 	struct guest_kernel k;
 	struct guest_error err;
 
-	CHECK_EQ(guest_kernel_find(in_root("absent"), NULL, &k, &err), -ENOENT);
+	CHECK_EQ(find(in_root("absent"), NULL, &k, &err), -ENOENT);
 	CHECK(strstr(err.text, "absent: No such file"));
 	put_text("short", "x");
-	CHECK_EQ(guest_kernel_find(in_root("short"), NULL, &k, &err), -ENOEXEC);
-#if defined(__x86_64__)
+	CHECK_EQ(find(in_root("short"), NULL, &k, &err), -ENOEXEC);
 	put("junk", junk, sizeof(junk));
-	CHECK_EQ(guest_kernel_find(in_root("junk"), NULL, &k, &err), -ENOEXEC);
+	CHECK_EQ(find(in_root("junk"), NULL, &k, &err), -ENOEXEC);
 	CHECK(strstr(err.text, "not a kernel image"));
-#else
-	(void)junk;
-#endif
 	put_kernel("vmlinuz", "5.5.5-none");
-	CHECK_EQ(guest_kernel_find(in_root("vmlinuz"), NULL, &k, &err), -ENXIO);
+	CHECK_EQ(find(in_root("vmlinuz"), NULL, &k, &err), -ENXIO);
 	CHECK(strstr(err.text, "version 5.5.5-none") &&
 	      strstr(err.hint, "--modules"));
+}
+
+/* --modules DIR, of another version: by the directory's name. */
+static void test_modules_of_another(void)
+{
+	struct guest_kernel k;
+	struct guest_error err;
+
+	put_kernel("custom", "6.9.0-mine");
+	put_text("lib/modules/6.1.0-test/modules.dep", "");
+	CHECK_EQ(find(in_root("custom"), in_root("lib/modules/6.1.0-test"), &k,
+		      &err), -ESTALE);
+	CHECK(strstr(err.text, "are of version 6.1.0-test, and kernel "));
+	CHECK(strstr(err.text, "custom is 6.9.0-mine"));
+	/* A directory of no such name may be anything. */
+	put_text("any/modules.dep", "");
+	CHECK_EQ(find(in_root("custom"), in_root("any"), &k, &err), 0);
+}
+
+/* A tree as that of a distribution, below @tree: the guest's root. */
+static int find_below(const char *tree, bool of_root, const char *image,
+		      struct guest_kernel *k, struct guest_error *err)
+{
+	const struct guest_kernel_ask ask = {
+		.root = in_root(tree), .of_root = of_root, .image = image,
+		.arch = "x86_64",
+	};
+
+	return guest_kernel_find(&ask, k, err);
+}
+
+static void test_kernel_debian(void)
+{
+	struct guest_kernel k;
+	struct guest_error err;
+
+	put_kernel("deb/boot/vmlinuz-6.1.0-9-amd64", "6.1.0-9-amd64");
+	put_kernel("deb/boot/vmlinuz-6.1.0-10-amd64", "6.1.0-10-amd64");
+	put_text("deb/usr/lib/modules/6.1.0-9-amd64/modules.dep", "");
+	put_text("deb/usr/lib/modules/6.1.0-10-amd64/modules.dep", "");
+	CHECK_EQ(find_below("deb", true, NULL, &k, &err), 0);
+	CHECK_STR(k.version, "6.1.0-10-amd64");
+	CHECK_STR(k.image, in_root("deb/boot/vmlinuz-6.1.0-10-amd64"));
+	CHECK_STR(k.modules, in_root("deb/usr/lib/modules/6.1.0-10-amd64"));
+	/* Named: its modules are found, in the tree that it is in as well. */
+	CHECK_EQ(find(in_root("deb/boot/vmlinuz-6.1.0-9-amd64"), NULL, &k,
+		      &err), 0);
+	CHECK_STR(k.modules, in_root("deb/usr/lib/modules/6.1.0-9-amd64"));
+	put_kernel("elsewhere", "6.1.0-9-amd64");
+	CHECK_EQ(find_below("deb", false, in_root("elsewhere"), &k, &err), 0);
+	CHECK_STR(k.modules, in_root("deb/usr/lib/modules/6.1.0-9-amd64"));
+	put_text("none/etc/passwd", "");
+	CHECK_EQ(find_below("none", true, NULL, &k, &err), -ENOENT);
+	CHECK(strstr(err.text, "no kernel: neither ") &&
+	      strstr(err.text, "none/boot/vmlinuz-* nor "));
+}
+
+/* The image lies with its modules; /boot has a rescue kernel, too. */
+static void test_kernel_fedora(void)
+{
+	struct guest_kernel k;
+	struct guest_error err;
+
+	put_kernel("fed/boot/vmlinuz-0-rescue-4711", "6.11.4-301.fc41.x86_64");
+	put_kernel("fed/usr/lib/modules/6.12.10-200.fc41.x86_64/vmlinuz",
+		   "6.12.10-200.fc41.x86_64");
+	put_text("fed/usr/lib/modules/6.12.10-200.fc41.x86_64/modules.dep", "");
+	put_text("fed/usr/lib/modules/6.12.10-200.fc41.x86_64/config",
+		 "\nCONFIG_MODULE_DECOMPRESS=y\n");
+	CHECK_EQ(find_below("fed", true, NULL, &k, &err), 0);
+	CHECK_STR(k.version, "6.12.10-200.fc41.x86_64");
+	CHECK_STR(k.modules, in_root("fed/usr/lib/modules/"
+				     "6.12.10-200.fc41.x86_64"));
+	CHECK_EQ(k.decompress, GUEST_YES);
+	CHECK_EQ(find(in_root("fed/usr/lib/modules/6.12.10-200.fc41.x86_64/"
+			      "vmlinuz"), NULL, &k, &err), 0);
+}
+
+/* Names in /boot say nothing of the version. */
+static void test_kernel_arch(void)
+{
+	struct guest_kernel k;
+	struct guest_error err;
+
+	put_kernel("arch/boot/vmlinuz-linux", "6.17.9-arch1-1");
+	put_kernel("arch/boot/vmlinuz-linux-lts", "6.12.58-1-lts");
+	put_text("arch/usr/lib/modules/6.17.9-arch1-1/modules.dep", "");
+	put_text("arch/usr/lib/modules/6.12.58-1-lts/modules.dep", "");
+	CHECK_EQ(find_below("arch", true, NULL, &k, &err), 0);
+	CHECK_STR(k.version, "6.17.9-arch1-1");
+	CHECK_STR(k.modules, in_root("arch/usr/lib/modules/6.17.9-arch1-1"));
+	CHECK_EQ(find(in_root("arch/boot/vmlinuz-linux-lts"), NULL, &k, &err),
+		 0);
+	CHECK_STR(k.modules, in_root("arch/usr/lib/modules/6.12.58-1-lts"));
+}
+
+/* arm64: a plain image, which says its version, and a packed one. */
+static void test_kernel_arm64(void)
+{
+	struct guest_kernel_ask ask = { .arch = "aarch64" };
+	unsigned char image[4096] = "MZ";
+	struct guest_kernel k;
+	struct guest_error err;
+
+	memcpy(image + 56, "ARM\x64", 4);
+	strcpy((char *)image + 2000, "Linux version %s (%s)");
+	strcpy((char *)image + 3000, "Linux version 6.12.0-arm64 (who@where)");
+	put("arm/boot/Image", image, sizeof(image));
+	put_text("arm/lib/modules/6.12.0-arm64/modules.dep", "");
+	ask.image = in_root("arm/boot/Image");
+	CHECK_EQ(guest_kernel_find(&ask, &k, &err), 0);
+	CHECK_STR(k.version, "6.12.0-arm64");
+	CHECK_EQ(find(ask.image, NULL, &k, &err), -ENOEXEC);
+	CHECK(strstr(err.text, "Image: is for aarch64, and the guest is "
+			       "x86_64"));
+	put("arm/boot/vmlinuz-6.12.0-arm64", "\x1f\x8b", 2);
+	CHECK_EQ(truncate(in_root("arm/boot/vmlinuz-6.12.0-arm64"), 5000), 0);
+	ask.image = in_root("arm/boot/vmlinuz-6.12.0-arm64");
+	CHECK_EQ(guest_kernel_find(&ask, &k, &err), 0);
+	CHECK_STR(k.version, "6.12.0-arm64");
+	put_kernel("x86", "6.1.0");
+	ask.image = in_root("x86");
+	CHECK_EQ(guest_kernel_find(&ask, &k, &err), -ENOEXEC);
+	CHECK(strstr(err.text, "is for x86_64, and the guest is aarch64"));
+	CHECK(strstr(err.hint, "give one for aarch64 with --kernel FILE"));
 }
 
 static void test_kernel_unreadable(void)
@@ -414,7 +552,7 @@ static void test_kernel_unreadable(void)
 		SKIP("root reads everything");
 	put_kernel("secret", "1.0");
 	CHECK_EQ(chmod(in_root("secret"), 0), 0);
-	CHECK_EQ(guest_kernel_find(in_root("secret"), NULL, &k, &err), -EACCES);
+	CHECK_EQ(find(in_root("secret"), NULL, &k, &err), -EACCES);
 	CHECK(strstr(err.hint, "chmod a+r"));
 }
 
@@ -430,7 +568,9 @@ static void test_initramfs(void)
 	unsigned int mode = 0;
 	int fd;
 
+	elf[18] = EM_X86_64;
 	elf[54] = 56;	/* e_phentsize of ELF64; no program headers */
+	spec.arch = "x86_64";
 	put("static", elf, sizeof(elf));
 	put_modules();
 	snprintf(k.modules, sizeof(k.modules), "%s", in_root("mod"));
@@ -462,6 +602,42 @@ static void test_initramfs(void)
 	CHECK(strstr(err.text, " can't unpack modules itself"));
 }
 
+/* A plain module says which kernel it is for, a program its machine. */
+static void test_initramfs_compares(void)
+{
+	struct guest_spec spec = { .arch = "x86_64" };
+	struct guest_kernel k = { .version = "6.1.0-test" };
+	unsigned char elf[64] = "\177ELF\2\1\1";
+	struct guest_error err;
+	int fd;
+
+	elf[18] = EM_X86_64;
+	elf[54] = 56;
+	put("static", elf, sizeof(elf));
+	put_modules();
+	snprintf(k.modules, sizeof(k.modules), "%s", in_root("mod"));
+	put_text("mod/kernel/virtio/virtio.ko", "virtio");
+	put_text("mod/kernel/virtio/virtio-pci.ko", "pci");
+	put_text("mod/kernel/char/virtio_console.ko.xz", "console");
+	put_text("mod/kernel/virtio/virtio_ring.ko",
+		 "x vermagic=6.1.0-test SMP preempt");
+	fd = guest_initramfs_build(&k, &spec, in_root("static"), &err);
+	CHECK(fd >= 0);
+	close(fd);
+	put_text("mod/kernel/virtio/virtio_ring.ko", "vermagic=6.1.0-tes SMP");
+	CHECK_EQ(guest_initramfs_build(&k, &spec, in_root("static"), &err),
+		 -ESTALE);
+	CHECK(strstr(err.text, "virtio_ring.ko: is of version 6.1.0-tes, and "
+			       "kernel "));
+	put_text("mod/kernel/virtio/virtio_ring.ko", "ring");
+	spec.arch = "aarch64";
+	CHECK_EQ(guest_initramfs_build(&k, &spec, in_root("static"), &err),
+		 -ENOEXEC);
+	CHECK(strstr(err.text, "static: is a program for x86_64, and the "
+			       "guest is aarch64"));
+	CHECK(strstr(err.hint, "the vmshare of aarch64 with --init FILE"));
+}
+
 static void test_initramfs_wants_static(void)
 {
 	struct guest_spec spec = { .root_tag = "root" };
@@ -490,7 +666,13 @@ static const struct check_case cases[] = {
 	{ "kernel_version", test_kernel_version },
 	{ "kernel_refuses", test_kernel_refuses },
 	{ "kernel_unreadable", test_kernel_unreadable },
+	{ "kernel_debian", test_kernel_debian },
+	{ "kernel_fedora", test_kernel_fedora },
+	{ "kernel_arch", test_kernel_arch },
+	{ "kernel_arm64", test_kernel_arm64 },
+	{ "modules_of_another", test_modules_of_another },
 	{ "initramfs", test_initramfs },
+	{ "initramfs_compares", test_initramfs_compares },
 	{ "initramfs_wants_static", test_initramfs_wants_static },
 };
 
