@@ -138,6 +138,7 @@ struct guest_spec {
 	unsigned int tty;	/* GUEST_TTY_* */
 	unsigned short rows, cols;
 
+	bool data_disks;	/* there are disks for the command */
 	bool net;		/* configure the one network card */
 	bool verbose;		/* kernel's messages, init's steps: console */
 	bool tcg;		/* QEMU emulates the processor (no KVM): a must

@@ -178,6 +178,8 @@ static unsigned int initramfs_needs(const struct guest_spec *spec)
 		needs |= MODULE_FOR_OVER;
 	if (spec->root_disk)
 		needs |= MODULE_FOR_DISK;
+	if (spec->data_disks)
+		needs |= MODULE_FOR_DATA;
 	if (spec->net)
 		needs |= MODULE_FOR_NET;
 	return needs;

@@ -37,7 +37,7 @@ static const struct module_want module_wants[] = {
 	{ "virtio_console", "", MODULE_FOR_ALL, "VIRTIO_CONSOLE" },
 	{ "virtiofs", "", MODULE_FOR_FS, "VIRTIO_FS" },
 	{ "overlay", "", MODULE_FOR_OVER, "OVERLAY_FS" },
-	{ "virtio_blk", "", MODULE_FOR_DISK, "VIRTIO_BLK" },
+	{ "virtio_blk", "", MODULE_FOR_DISK | MODULE_FOR_DATA, "VIRTIO_BLK" },
 	{ "virtio_net", "", MODULE_FOR_NET, "VIRTIO_NET" },
 	{ "ext4", "ext4", MODULE_FOR_DISK, NULL },
 	{ "xfs", "xfs", MODULE_FOR_DISK, NULL },

@@ -59,6 +59,7 @@ struct guest_modules {
 #define MODULE_FOR_OVER	4u	/* an overlay */
 #define MODULE_FOR_DISK	8u
 #define MODULE_FOR_NET	16u
+#define MODULE_FOR_DATA	32u	/* a disk that is not the root */
 
 /**
  * modules_resolve() - which files to load, in order

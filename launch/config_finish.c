@@ -30,6 +30,12 @@ static unsigned int online_cpus(void)
 	return (unsigned int)CPU_COUNT(&set);
 }
 
+static int refuse_root(struct cfg_parser *p, const char *name)
+{
+	return cfg_fail(p, "--%s: only for a guest whose root is no disk",
+			name);
+}
+
 /* Which of our ways to boot this is, and options that the others have. */
 static int finish_boot(struct cfg_parser *p)
 {
@@ -37,13 +43,14 @@ static int finish_boot(struct cfg_parser *p)
 
 	if (c->append && strchr(c->append, '\n'))
 		return cfg_fail(p, "--append: must be one line");
-	c->own_init = !c->initrd && (!c->nr_disks || c->guest_argv);
+	c->own_init = !c->initrd &&
+		      (!c->nr_disks || c->guest_argv || c->root);
 	if (c->initrd && !c->kernel)
 		return cfg_fail(p, "--initrd: needs --kernel");
 	if (c->guest_argv && c->initrd)
 		return cfg_fail(p, "a COMMAND and --initrd exclude each other:"
 				   " it is started by vmshare's own initrd");
-	if (c->guest_argv && c->nr_disks && !c->kernel) {
+	if (c->guest_argv && c->nr_disks && !c->kernel && !c->root) {
 		if (strchr(c->disks[0].path, ':'))
 			cfg_hint(p, "to share a directory: --share %s",
 				 c->disks[0].path);
@@ -55,9 +62,8 @@ static int finish_boot(struct cfg_parser *p)
 				"'%s' in it",
 				c->disks[0].path, c->guest_argv[0]);
 	}
-	if (c->kernel_of_root && (!c->own_init || c->nr_disks))
-		return cfg_fail(p, "--kernel root: only for a guest without a "
-				   "disk");
+	if (c->kernel_of_root && (!c->own_init || (c->nr_disks && !c->root)))
+		return refuse_root(p, "kernel root");
 	if (c->own_init && !c->init && strcmp(c->arch, guest_host_arch) != 0) {
 		cfg_hint(p, "give a disk, or --kernel and --initrd, or the "
 			    "vmshare of %s: --init FILE", c->arch);
@@ -72,7 +78,7 @@ static int finish_boot(struct cfg_parser *p)
 				   "pasted");
 	}
 	if (c->own_init) {
-		c->has_root_share = !c->nr_disks;
+		c->has_root_share = !c->nr_disks || c->root;
 		return 0;
 	}
 	if (c->append && !c->kernel)
@@ -104,10 +110,7 @@ static int finish_root(struct cfg_parser *p)
 
 	if (!c->has_root_share) {
 		if (c->root || c->root_rw)
-			return cfg_fail(p,
-					"--%s: only for a guest without a "
-					"disk",
-					c->root ? "root" : "root-rw");
+			return refuse_root(p, c->root ? "root" : "root-rw");
 		return 0;
 	}
 	if (!c->root || is_host_root(c->root))

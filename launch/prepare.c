@@ -291,8 +291,9 @@ static void fill_spec(const struct config *c, const struct qemu_info *info,
 	else
 		spec->root_disk = "";
 	spec->root_mode = GUEST_ROOT_OVERLAY;
-	if (c->root_rw || (c->nr_disks && !c->read_only))
+	if (c->has_root_share ? c->root_rw : !c->read_only)
 		spec->root_mode = GUEST_ROOT_RW;
+	spec->data_disks = c->has_root_share && c->nr_disks;
 	fill_mounts(c, spec, str);
 	fill_env(c, spec, str);
 	spec->argv = (const char *const *)c->guest_argv;

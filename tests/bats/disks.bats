@@ -38,9 +38,32 @@ setup() {
 g() {
 	v run --kernel "$kernel" --accel tcg --cpus 1 -m 512M --timeout 3m "$@"
 }
+# own ARG...: the same with a directory as the root
+own() {
+	v run --root / --accel tcg --cpus 1 -m 512M --timeout 3m "$@"
+}
 # on_disk IMAGE FILE: what the host finds there
 on_disk() {
 	debugfs -R "cat $2" "$1" 2>/dev/null
+}
+
+@test "with --root they are data: made a file system of, written, or forgotten" {
+	truncate -s 16M a.img
+	cp "$plain" b.img
+	own --disk a.img --disk b.img -- sh -ec 'PATH=$PATH:/sbin:/usr/sbin
+		mke2fs -q /dev/vda; mkdir /tmp/m; mount /dev/vda /tmp/m
+		echo new >/tmp/m/f; umount /tmp/m; mount /dev/vdb /tmp/m
+		cat /tmp/m/name'
+	ended 0
+	[ "$out" = "the root" ] || fail "$out; $err"
+	[ "$(on_disk a.img /f)" = new ]
+	own --ephemeral a.img -- sh -c 'echo gone >/dev/vda; head -n 1 /dev/vda'
+	ended 0
+	[ "$out" = gone ]
+	own --read-only a.img -- sh -c '! echo gone 2>/dev/null >/dev/vda'
+	ended 0
+	[ "$(on_disk a.img /f)" = new ]
+	nothing_left
 }
 
 @test "a file system without partitions is the root, and keeps what is written" {

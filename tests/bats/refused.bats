@@ -233,8 +233,11 @@ setup() {
 		run --user bob disk.img
 	refused 125 "--init: only for a guest that vmshare's own init boots" - \
 		run --init src disk.img
-	refused 125 "--root: only for a guest without a disk" - run --root / disk.img
-	refused 125 "--kernel root: only for a guest without a disk" - \
+	refused 125 "--root-rw: only for a guest whose root is no disk" - \
+		run --root-rw disk.img
+	refused 125 "--root: only for a guest whose root is no disk" - \
+		run --root / --kernel k --initrd i
+	refused 125 "--kernel root: only for a guest whose root is no disk" - \
 		run --kernel root disk.img -- true
 	refused 125 "--root-rw: the guest could write to the whole host" \
 		"give another tree with --root DIR" run --root-rw

@@ -99,8 +99,6 @@ static void command_of_the_guest(void)
 				 "whole host");
 	REFUSED("run --root /. --root-rw", "--root-rw: the guest could write "
 		"to the whole host");
-	REFUSED("run --root / d.img", "--root: only for a guest without a "
-				      "disk");
 }
 
 static void forwards(void)
@@ -470,6 +468,20 @@ static void help_fits(void)
 	CHECK_EQ(config_help("nonsense"), -ENOENT);
 }
 
+/* With --root disks are data, and the guest is started by our own init. */
+static void data_disks(void)
+{
+	CHECK_EQ(parse("run --root / d"), 0);
+	CHECK(c.own_init && c.has_root_share);
+	CHECK_EQ(c.nr_disks, 1);
+	CHECK_EQ(parse("run --root / --kernel k d -- true"), 0);
+	CHECK(c.own_init && c.has_root_share && c.root_share.ro);
+	CHECK_EQ(parse("run --kernel k d -- true"), 0);
+	CHECK(c.own_init && !c.has_root_share);
+	CHECK_EQ(parse("run d"), 0);
+	CHECK(!c.own_init);
+}
+
 /* An ordinary user's shares are those of whom the command runs as. */
 static void user_owns(void)
 {
@@ -521,6 +533,7 @@ int main(int argc, char **argv)
 		{"share_options", share_options},
 		{"share_mistakes", share_mistakes},
 		{"external_server", external_server},
+		{"data_disks", data_disks},
 		{"user_owns", user_owns},
 		{"nodes", nodes},
 		{"file_and_flags", file_and_flags},
