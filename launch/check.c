@@ -288,6 +288,7 @@ static void check_vm(const struct config *c, struct findings *found)
 	}
 	for (unsigned int i = 0; i < c->nr_disks; i++)
 		check_disk(c, &c->disks[i], found);
+	check_boot(c, found);
 	check_forwards(c, found);
 	check_fd(found, "status-fd", c->status_fd);
 	check_fd(found, "ready-fd", c->ready_fd);

@@ -9,6 +9,7 @@
 
 void check_disk(const struct config *c, const struct disk_config *d,
 		struct findings *found);
+void check_boot(const struct config *c, struct findings *found);
 void check_share(const struct config *c, const struct share_config *s,
 		 struct findings *found);
 void check_serve(const struct config *c, struct findings *found);

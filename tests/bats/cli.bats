@@ -9,7 +9,7 @@ load helper
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
 	mkdir -p src other
-	truncate -s 1M disk.img
+	bootable disk.img
 	standin_full qemu
 	export VMSHARE_QEMU=$PWD/qemu
 }
@@ -97,14 +97,16 @@ has() {
 }
 
 @test "dry run: a comma in a disk's name is doubled" {
-	truncate -s 1M 'a,b.img'
+	bootable 'a,b.img'
 	dry 'a,b.img'
 	[[ $out == *a,,b.img* ]]
 }
 
 @test "dry run: a qcow2 disk is told by its first bytes" {
 	command -v qemu-img >/dev/null || skip "qemu-img is not installed"
-	qemu-img create -q -f qcow2 q.img 1M
+	qemu-img convert -O qcow2 disk.img q.img
+	# A boot sector's signature where the header has none.
+	printf '\x55\xaa' | dd of=q.img bs=1 seek=510 conv=notrunc status=none
 	dry q.img
 	[[ $out == *qcow2* ]]
 	dry --disk-format raw q.img
@@ -151,7 +153,7 @@ has() {
 
 @test "configuration file: the same keys, paths relative to it, flags win" {
 	mkdir -p conf/sub
-	truncate -s 1M conf/d.img
+	bootable conf/d.img
 	cat >conf/ci.conf <<-END
 		# a comment
 		[vm]

@@ -59,6 +59,15 @@ refused() {
 	[ "$hint" = - ] || says "vmshare: hint: $hint"
 }
 
+# bootable FILE...: 1 MiB with a boot sector's signature, and nothing else
+bootable() {
+	local file
+	for file in "$@"; do
+		truncate -s 1M "$file"
+		printf '\x55\xaa' | dd of="$file" bs=1 seek=510 conv=notrunc status=none
+	done
+}
+
 # standin FILE VERSION [DEVICE...]: a QEMU that answers questions only, and
 # keeps its words in FILE.args, one a line, when it is asked to run.
 standin() {

@@ -9,7 +9,7 @@ load helper
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
 	mkdir -p src
-	truncate -s 1M disk.img
+	bootable disk.img
 	standin_full qemu
 	export VMSHARE_QEMU=$PWD/qemu
 }

@@ -32,7 +32,7 @@ teardown() {
 
 @test "README's examples are understood" {
 	local line
-	truncate -s 1M disk.img
+	bootable disk.img
 	sed -n '/^## Three examples/,/^## /p' "$top/README.md" |
 		sed -n 's/^    vmshare //p' >examples
 	[ "$(wc -l <examples)" = 3 ]
@@ -52,7 +52,7 @@ teardown() {
 
 @test "the manual's examples are understood" {
 	local line n=0
-	truncate -s 1M disk.img
+	bootable disk.img
 	mkdir -p src data debian
 	# The file is that of CONFIGURATION.
 	sed -n '/^# ci.conf/,/^\.Ed/p' "$top/vmshare.1" | grep -v '^\.Ed' >ci.conf

@@ -10,8 +10,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
 	mkdir -p src other
 	standin_full qemu
-	: >disk.img
-	truncate -s 1M disk.img
+	bootable disk.img
 	export VMSHARE_QEMU=$PWD/qemu
 }
 
@@ -220,6 +219,21 @@ setup() {
 	ended 125
 	says "error: "
 	says "src"
+}
+
+@test "disk: what no firmware can boot is named before it is tried" {
+	echo text >text.img
+	refused 125 "text.img: does not boot: it has no boot sector and no partition table" \
+		"as data of a guest without a disk: --root / text.img; a file system without a boot loader: --kernel FILE" \
+		run --accel tcg text.img
+	v check --accel tcg disk.img
+	ended 0
+	command -v qemu-img >/dev/null || skip "no qemu-img"
+	qemu-img create -q -f qcow2 blank.qcow2 64M
+	refused 125 "blank.qcow2: does not boot" - run --accel tcg blank.qcow2
+	qemu-img convert -O qcow2 disk.img full.qcow2
+	v check --accel tcg full.qcow2
+	ended 0
 }
 
 @test "disk: firmware, initrd, append and command where they can't be" {

@@ -204,7 +204,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 }
 
 @test "check tells each layer of confinement, and what is left without" {
-	truncate -s 1M disk.img
+	bootable disk.img
 	standin_full qemu
 	export VMSHARE_QEMU=$PWD/qemu
 	v check --accel tcg --share "src:$tag" disk.img
@@ -227,7 +227,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	mkdir -p user/src same
 	cp "$VMSHARE" user/vmshare
 	standin_full user/qemu
-	truncate -s 1M user/disk.img
+	bootable user/disk.img
 	chown -R 12345:12345 user
 	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR" "$BATS_FILE_TMPDIR" \
 		"$BATS_FILE_TMPDIR"/.. . .. 2>/dev/null || true

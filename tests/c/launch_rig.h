@@ -95,6 +95,22 @@ static inline void put(const char *path, const char *text, mode_t mode)
 	chmod(path, mode);
 }
 
+/* A disk that firmware would try to boot. */
+static inline void put_bootable(const char *path)
+{
+	char sectors[1024] = "";
+
+	memcpy(sectors + 510, "\x55\xaa", 2);
+	put(path, "", 0644);
+	if (truncate(path, 1 << 20) == 0) {
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		CHECK_EQ(pwrite(fd, sectors, sizeof(sectors), 0),
+			 sizeof(sectors));
+		close(fd);
+	}
+}
+
 /* The hint of the finding that has @text in it, NULL if none has. */
 static inline const char *has(const char *text)
 {

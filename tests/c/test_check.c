@@ -7,6 +7,7 @@
 #include "launch/launch.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -54,7 +55,7 @@ static void disk_in_use(void)
 	const char *hint;
 	int fd;
 
-	put("d.img", "disk", 0644);
+	put_bootable("d.img");
 	snprintf(path, sizeof(path), "%s/d.img", top);
 	snprintf(line, sizeof(line), "check --accel tcg %s", path);
 	CHECK_EQ(parse(line), 0);
@@ -80,7 +81,7 @@ static void disk_in_share(void)
 {
 	char line[256];
 
-	put("d.img", "disk", 0644);
+	put_bootable("d.img");
 	snprintf(line, sizeof(line), "check -s %s:t %s/d.img", top, top);
 	CHECK_EQ(parse(line), 0);
 	CHECK_EQ(check_run(&c, NULL, &found), 0);
@@ -91,6 +92,77 @@ static void disk_in_share(void)
 	CHECK_EQ(found.count, 0);
 }
 
+static int boots(const char *line)
+{
+	if (parse(line))
+		return -2;
+	check_run(&c, NULL, &found);
+	for (unsigned int i = 0; i < found.count; i++)
+		if (strstr(found.list[i].text, ": does not boot: it has no "
+			   "boot sector and no partition table"))
+			return found.list[i].status;
+	return -1;
+}
+
+/* At @at of the file: a number, big endian. */
+static void put_be64(const char *path, off_t at, uint64_t value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	value = htobe64(value);
+	CHECK_EQ(pwrite(fd, &value, sizeof(value), at), sizeof(value));
+	close(fd);
+}
+
+/* Refused is only what surely does not boot. */
+static void raw_boots(void)
+{
+	put_bootable("d.img");
+	CHECK_EQ(boots("check d.img"), -1);
+	put("text", "a text, of more than one sector perhaps", 0644);
+	CHECK_EQ(boots("check text"), EXIT_REFUSED);
+	CHECK(strstr(has("text: does not boot"), "--root / text"));
+	CHECK_EQ(truncate("text", 1 << 20), 0);
+	CHECK_EQ(boots("check text"), EXIT_REFUSED);
+	/* The second does, or something else that QEMU is told of. */
+	CHECK_EQ(boots("check text d.img"), -1);
+	CHECK_EQ(boots("check text --qemu-arg -cdrom --qemu-arg x.iso"), 0);
+	CHECK_EQ(boots("check --kernel text text"), -1);
+	CHECK_EQ(boots("check --root / text"), -1);
+	CHECK_EQ(boots("check --disk-format vmdk text"), -1);
+	/* A partition table of 4 KiB sectors; a CD. */
+	put_be64("text", 4096, UINT64_C(0x4546492050415254));
+	CHECK_EQ(boots("check text"), -1);
+	put_be64("text", 4096, 0);
+	put_be64("text", 32769, UINT64_C(0x4344303031010000));
+	CHECK_EQ(boots("check text"), -1);
+}
+
+/* As qemu-img makes it: header, L1 at 0x30000, L2 at 0x40000. */
+static void qcow2_boots(void)
+{
+	put("q", "QFI\xfb", 0644);
+	CHECK_EQ(truncate("q", 0x60000), 0);
+	put_be64("q", 4, UINT64_C(3) << 32);	/* version */
+	put_be64("q", 16, 16);			/* bits of a cluster */
+	put_be64("q", 40, 0x30000);
+	CHECK_EQ(boots("check q"), EXIT_REFUSED);
+	put_be64("q", 0x30000, UINT64_C(1) << 63 | 0x40000);
+	CHECK_EQ(boots("check q"), EXIT_REFUSED);
+	put_be64("q", 0x40000, UINT64_C(1) << 62 | 0x50000);
+	CHECK_EQ(boots("check q"), -1);		/* compressed */
+	put_be64("q", 0x40000, UINT64_C(1) << 63 | 0x50000);
+	CHECK_EQ(boots("check q"), EXIT_REFUSED);
+	put_be64("q", 0x50000 + 504, 0x55aa);
+	CHECK_EQ(boots("check q"), -1);
+	put_be64("q", 0x50000 + 504, 0);
+	put_be64("q", 8, 0x200);		/* a backing file */
+	CHECK_EQ(boots("check q"), -1);
+	put_be64("q", 8, 0);
+	put_be64("q", 72, 1 << 2);		/* an external data file */
+	CHECK_EQ(boots("check q"), -1);
+}
+
 /* Who the command runs as can't be looked up on a disk. */
 static void user_of_disk(void)
 {
@@ -99,7 +171,7 @@ static void user_of_disk(void)
 
 	if (geteuid())
 		SKIP("needs root to become somebody else");
-	put("d.img", "disk", 0644);
+	put_bootable("d.img");
 	snprintf(line, sizeof(line), "check -u builder --kernel k -s /tmp:t "
 		 "%s/d.img -- true", top);
 	CHECK_EQ(parse(line), 0);
@@ -154,7 +226,7 @@ static void forwards_in_use(void)
 	CHECK_EQ(getsockname(sock, (struct sockaddr *)&sin, &len), 0);
 	snprintf(line, sizeof(line), "check -f tcp:%u:22 %s/d.img",
 		 ntohs(sin.sin_port), top);
-	put("d.img", "disk", 0644);
+	put_bootable("d.img");
 	CHECK_EQ(parse(line), 0);
 	check_run(&c, NULL, &found);
 	CHECK(has("of 127.0.0.1: Address already in use"));
@@ -202,6 +274,8 @@ int main(int argc, char **argv)
 		{"five_things_wrong", five_things_wrong},
 		{"disk_in_use", disk_in_use},
 		{"disk_in_share", disk_in_share},
+		{"raw_boots", raw_boots},
+		{"qcow2_boots", qcow2_boots},
 		{"user_of_disk", user_of_disk},
 		{"listening", listening},
 		{"forwards_in_use", forwards_in_use},
