@@ -251,7 +251,8 @@ static _Noreturn void run_child(struct command *c, int failed)
 		if (!c->spec->argv)
 			execl("/bin/sh", "sh", (char *)NULL);
 		error = errno;
-		fprintf(stderr, "vmshare: %s: %s\n", argv[0], strerror(error));
+		fprintf(stderr, "vmshare: error: %s: %s\n", argv[0],
+			strerror(error));
 		_exit(error == ENOENT ? 127 : 126);
 	}
 	error = errno;

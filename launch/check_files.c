@@ -255,6 +255,32 @@ static void check_disk_inside(const struct config *c,
 				     s->tag, c->disks[i].path);
 }
 
+/*
+ * Whether others may be given access to a directory by a line for a shell: not
+ * where that is another's home or the system's.
+ */
+static bool may_be_opened(const char *dir)
+{
+	static const char *const not[] = {
+		"", "bin", "boot", "dev", "etc", "home", "lib", "lib64", "proc",
+		"root", "run", "sbin", "sys", "usr", "var",
+	};
+	const char *home = getenv("HOME");
+	size_t len = home ? strlen(home) : 0;
+	char real[PATH_MAX];
+
+	if (!realpath(dir, real))
+		return false;	/* below what can't be seen */
+	if (len > 1 && strncmp(real, home, len) == 0 && real[len] == '/')
+		return true;
+	len = strcspn(real + 1, "/");
+	for (size_t i = 0; i < ARRAY_SIZE(not); i++)
+		if (strlen(not[i]) == len &&
+		    memcmp(not[i], real + 1, len) == 0)
+			return strncmp(real, "/var/tmp/", 9) == 0;
+	return true;
+}
+
 static void check_dir_access(const struct share_config *s,
 			     const struct stat *st, struct findings *found)
 {
@@ -262,10 +288,13 @@ static void check_dir_access(const struct share_config *s,
 
 	if (faccessat(AT_FDCWD, s->dir, R_OK | X_OK, AT_EACCESS)) {
 		user_name(st->st_uid, owner, sizeof(owner));
-		snprintf(hint, sizeof(hint), "share a directory of your own, "
-			 "or: sudo setfacl -m u:%u:%s %s",
-			 (unsigned int)geteuid(), s->ro ? "rx" : "rwx",
-			 s->dir);
+		snprintf(hint, sizeof(hint), "share a directory of your own");
+		if (may_be_opened(s->dir))
+			snprintf(hint + strlen(hint),
+				 sizeof(hint) - strlen(hint),
+				 ", or: sudo setfacl -m u:%u:%s %s",
+				 (unsigned int)geteuid(), s->ro ? "rx" : "rwx",
+				 s->dir);
 		findings_add(found, EXIT_REFUSED, hint,
 			     "share '%s': %s: "
 			     "permission denied for uid %u (mode %04o, owner "
@@ -283,21 +312,32 @@ static void check_dir_access(const struct share_config *s,
 	}
 }
 
+/* Whether @text up to @end is a directory, which goes to @dir. */
+static bool is_dir_until(const char *text, const char *end, char dir[PATH_MAX])
+{
+	struct stat st;
+
+	snprintf(dir, PATH_MAX, "%.*s", end ? (int)(end - text) : 0, text);
+	return end && stat(dir, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /*
- * No such directory: what was meant may be DIR:/PLACE or DIR:TAG:ro, as
- * containers have it.
+ * No such directory: what was meant may be DIR:/PLACE, DIR:TAG:/PLACE or
+ * DIR:TAG:ro, as containers have it.
  */
 static void check_missing_dir(const struct share_config *s,
 			      struct findings *found)
 {
-	const char *colon = strrchr(s->dir, ':'), *name;
+	const char *colon = strrchr(s->dir, ':'), *name, *tag;
 	char dir[PATH_MAX], hint[3 * PATH_MAX];
 	bool ro = strcmp(s->tag, "ro") == 0;
-	struct stat st;
 
-	snprintf(dir, sizeof(dir), "%.*s",
-		 colon ? (int)(colon - s->dir) : 0, s->dir);
-	if (!colon || stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+	tag = colon ? memrchr(s->dir, ':', (size_t)(colon - s->dir)) : NULL;
+	if (tag && colon[1] == '/' && is_dir_until(s->dir, tag, dir)) {
+		snprintf(hint, sizeof(hint), "a tag follows the directory, "
+			 "then options: --share %s%.*s,mount=%s%s", dir,
+			 (int)(colon - tag), tag, colon + 1, ro ? ",ro" : "");
+	} else if (!is_dir_until(s->dir, colon, dir)) {
 		snprintf(hint, sizeof(hint), "create it, or check the "
 			 "spelling; vmshare does not create shared "
 			 "directories");

@@ -142,7 +142,7 @@ g() {
 @test "a command that is not there is 127, a user who is not 122" {
 	g -- /no/such/command
 	ended 127
-	[ "$err" = "vmshare: /no/such/command: No such file or directory" ]
+	[ "$err" = "vmshare: error: /no/such/command: No such file or directory" ]
 	g --user no-such-user -- true
 	ended 122
 	says "vmshare: error: the guest failed: no user 'no-such-user' in the guest"

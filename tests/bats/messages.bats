@@ -90,6 +90,12 @@ setup() {
 }
 
 @test "what users of containers and of QEMU type" {
+	refused 125 "share 'data': src:code:/data: no such directory" \
+		"a tag follows the directory, then options: --share src:code,mount=/data" \
+		run --share src:code:/data
+	refused 125 "share 'ro': src:code:/data: no such directory" \
+		"a tag follows the directory, then options: --share src:code,mount=/data,ro" \
+		run --share src:code:/data:ro
 	refused 125 "share 'mnt': src:/mnt: no such directory" \
 		"a tag follows the directory, then options: --share src:mnt,mount=/mnt" \
 		run --share src:/mnt disk.img
@@ -340,6 +346,13 @@ on_tty() {
 		"share a directory of your own, or: sudo setfacl -m u:65534:rwx mine" \
 		--reuid 65534 --regid 65534 --clear-groups ./vmshare run \
 		--accel tcg --share mine disk.img
+	# Not for another's home, nor for the system's own.
+	VMSHARE=setpriv refused 125 \
+		"share 'root': /root: permission denied for uid 65534" \
+		"share a directory of your own" \
+		--reuid 65534 --regid 65534 --clear-groups ./vmshare run \
+		--accel tcg --share /root disk.img
+	[[ $err != *setfacl* ]] || fail "$err"
 }
 
 @test "a socket of systemd's that is none for a file server" {
