@@ -506,6 +506,7 @@ static int run_guest(struct running *r, const struct qemu_info *info)
 		log_error("out of memory");
 		return EXIT_REFUSED;
 	}
+	prepare_greeting(c);
 	return supervise_run(s);
 }
 

@@ -83,14 +83,15 @@ static int finish_boot(struct cfg_parser *p)
 	}
 	if (c->append && !c->kernel)
 		return cfg_fail(p, "--append: needs --kernel");
-	if (c->modules || c->nr_env || c->user || c->init)
+	if (c->modules || c->nr_env || c->user || c->init || c->workdir)
 		return cfg_fail(p,
 				"--%s: only for a guest that vmshare's own "
 				"init boots",
-				c->modules ? "modules"
-				: c->user  ? "user"
-				: c->init  ? "init"
-					   : "env");
+				c->modules   ? "modules"
+				: c->user    ? "user"
+				: c->init    ? "init"
+				: c->workdir ? "workdir"
+					     : "env");
 	return 0;
 }
 

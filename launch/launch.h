@@ -119,6 +119,7 @@ struct config {
 	const char *env[VM_MAX_LIST + 1]; /* NAME=VALUE, NULL-terminated */
 	unsigned int nr_env;
 	const char *user;
+	const char *workdir;		/* in the guest, or NULL */
 	uint64_t timeout_ms, shutdown_timeout_ms; /* timeout 0: none */
 	int status_fd, ready_fd;	/* -1: none */
 	const char *pidfile;
@@ -598,6 +599,8 @@ int prepare_guest(const struct config *c, const struct qemu_info *info,
 /* own_init: @streams and its ports, @raw whether they need a raw terminal. */
 int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,
 		    bool *raw);
+/* Before a terminal becomes the guest's: a line on how to get it back. */
+void prepare_greeting(const struct config *c);
 
 /* ---- serve.c: the file server alone -------------------------------------- */
 

@@ -77,6 +77,8 @@ const struct cfg_key cfg_keys[] = {
 	  "(the host's)", "kernel modules for --kernel" },
 	{ "init", 0, CFG_VM, "FILE", opt_path, VM(init), 0, 0,
 	  "(this program)", "vmshare of the guest's architecture" },
+	{ "workdir", 0, CFG_VM, "PATH", opt_guest_path, VM(workdir), 0, 0,
+	  "(in the share)", "where COMMAND starts in the guest" },
 	{ "env", 'e', CFG_VM, "NAME[=VALUE]", opt_env, 0, 0, 0, NULL,
 	  "environment of COMMAND; may be repeated" },
 	{ "user", 'u', CFG_VM, "NAME", opt_string, VM(user), 0, 0, NULL,

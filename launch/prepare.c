@@ -197,12 +197,17 @@ struct spec_strings {
 	char cwd[PATH_MAX];
 };
 
-/* Where the caller's working directory is in the guest, if it is shared. */
+/*
+ * Where the command starts: where it was said, or the caller's working
+ * directory is in the guest, or in the share, if there is one.
+ */
 static const char *find_cwd(const struct config *c, struct spec_strings *str)
 {
 	char cwd[PATH_MAX], dir[PATH_MAX];
 	size_t best = 0;
 
+	if (c->workdir)
+		return c->workdir;
 	if (!getcwd(cwd, sizeof(cwd)))
 		return NULL;
 	for (unsigned int i = 0; i < c->nr_shares; i++) {
@@ -219,7 +224,9 @@ static const char *find_cwd(const struct config *c, struct spec_strings *str)
 			     cwd + len) < (int)sizeof(str->cwd))
 			best = len + 1;
 	}
-	return best ? str->cwd : NULL;
+	if (best)
+		return str->cwd;
+	return c->nr_shares == 1 ? str->mounts[0].path : NULL;
 }
 
 static void fill_mounts(const struct config *c, struct guest_spec *spec,
@@ -363,6 +370,30 @@ int prepare_guest(const struct config *c, const struct qemu_info *info,
 	free(str);
 	free(k);
 	return status;
+}
+
+void prepare_greeting(const struct config *c)
+{
+	char text[512] = "";
+	size_t len = 0;
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO) || !input_usable())
+		return;
+	if (!c->own_init && strcmp(c->console, "stdio") == 0)
+		log_note("this is the guest's console; ^A x ends the guest");
+	if (!c->own_init || c->guest_argv || !isatty(STDOUT_FILENO))
+		return;
+	for (unsigned int i = 0; i < c->nr_shares && len < sizeof(text); i++) {
+		const struct share_config *s = &c->shares[i];
+
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"%s%s%s%s is %s", i ? ", " : "",
+					s->mount ? "" : "/mnt/",
+					s->mount ? s->mount : s->tag,
+					s->ro ? " (ro)" : "",
+					s->dir ? s->dir : s->socket);
+	}
+	log_note("%s%s^A x ends the guest", text, *text ? "; " : "");
 }
 
 int prepare_streams(struct qemu_wiring *w, struct guest_streams **streams,

@@ -246,6 +246,22 @@ g() {
 	[ "$(cat made)" = 1 ]
 }
 
+@test "the command starts in the share, the caller's directory, or --workdir" {
+	mkdir -p a/sub b
+	g --share a:a -- pwd
+	[ "$out" = /mnt/a ] || fail "$out; $err"
+	g --share a:a --share b:b,mount=/opt/b -- pwd
+	[ "$out" = / ]
+	cd a/sub
+	g --share ..:a --share ../../b:b -- pwd
+	[ "$out" = /mnt/a/sub ]
+	g --share ..:a --workdir /usr -- pwd
+	[ "$out" = /usr ]
+	g --share ..:a --workdir /nowhere -- pwd
+	ended 122
+	says "working directory /nowhere: No such file or directory"
+}
+
 @test "a root's own kernel with its own modules: --kernel root" {
 	image root
 	may_run
@@ -401,9 +417,11 @@ teardown() {
 	echo "first line" >here/text
 	terminal 100 30 "\"$VMSHARE\" run --accel tcg --cpus 1 --timeout 4m --share here:here"
 	wait_for 120 eval 't capture-pane -p | grep -qE "[#\$] *$"'
-	t send-keys 'stty size; echo pr""inted' Enter
+	shows "/mnt/here is here; ^A x ends the guest"
+	t send-keys 'stty size; pwd; echo pr""inted' Enter
 	sees 20 printed
 	shows "30 100"
+	t capture-pane -p | grep -qx /mnt/here
 	t resize-window -x 90 -y 25
 	t send-keys 'until [ "$(stty size)" = "25 90" ]; do sleep 1; done; echo aga""in' Enter
 	sees 30 again

@@ -181,6 +181,19 @@ on_tty() {
 	END
 }
 
+@test "on a terminal the way out of a guest's console is said" {
+	command -v python3 >/dev/null || skip "python3 is not installed"
+	way="vmshare: note: this is the guest's console; ^A x ends the guest"
+	on_tty xterm "$VMSHARE" run --accel tcg disk.img >said
+	grep -qF "$way" said || fail "$(cat said)"
+	on_tty xterm "$VMSHARE" run -q --accel tcg disk.img >said
+	! grep -qF "$way" said || fail "$(cat said)"
+	on_tty xterm "$VMSHARE" run --console none --accel tcg disk.img >said
+	! grep -qF "$way" said || fail "$(cat said)"
+	v run --accel tcg disk.img
+	[[ $err != *"$way"* ]] || fail "$err"
+}
+
 @test "a wait is shown on a terminal, and nowhere else" {
 	command -v python3 >/dev/null || skip "python3 is not installed"
 	cat >slow <<-END

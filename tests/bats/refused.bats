@@ -245,6 +245,10 @@ setup() {
 		run --ephemeral --read-only disk.img
 	refused 125 "--user: only for a guest that vmshare's own init boots" - \
 		run --user bob disk.img
+	refused 125 "--workdir: only for a guest that vmshare's own init boots" - \
+		run --workdir /mnt disk.img
+	refused 125 "--workdir mnt: must be an absolute path in the guest" - \
+		run --workdir mnt -- true
 	refused 125 "--init: only for a guest that vmshare's own init boots" - \
 		run --init src disk.img
 	refused 125 "--root-rw: only for a guest whose root is no disk" - \
