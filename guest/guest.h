@@ -139,6 +139,7 @@ struct guest_spec {
 	unsigned short rows, cols;
 
 	bool data_disks;	/* there are disks for the command */
+	bool dump;		/* tell QEMU where the kernel is (vmcoreinfo) */
 	bool net;		/* configure the one network card */
 	bool verbose;		/* kernel's messages, init's steps: console */
 	bool tcg;		/* QEMU emulates the processor (no KVM): a must

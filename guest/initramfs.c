@@ -180,6 +180,8 @@ static unsigned int initramfs_needs(const struct guest_spec *spec)
 		needs |= MODULE_FOR_DISK;
 	if (spec->data_disks)
 		needs |= MODULE_FOR_DATA;
+	if (spec->dump)
+		needs |= MODULE_FOR_DUMP;
 	if (spec->net)
 		needs |= MODULE_FOR_NET;
 	return needs;

@@ -39,6 +39,7 @@ static const struct module_want module_wants[] = {
 	{ "overlay", "", MODULE_FOR_OVER, "OVERLAY_FS" },
 	{ "virtio_blk", "", MODULE_FOR_DISK | MODULE_FOR_DATA, "VIRTIO_BLK" },
 	{ "virtio_net", "", MODULE_FOR_NET, "VIRTIO_NET" },
+	{ "qemu_fw_cfg", "", MODULE_FOR_DUMP, NULL },
 	{ "ext4", "ext4", MODULE_FOR_DISK, NULL },
 	{ "xfs", "xfs", MODULE_FOR_DISK, NULL },
 	{ "btrfs", "btrfs", MODULE_FOR_DISK, NULL },

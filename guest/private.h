@@ -60,6 +60,7 @@ struct guest_modules {
 #define MODULE_FOR_DISK	8u
 #define MODULE_FOR_NET	16u
 #define MODULE_FOR_DATA	32u	/* a disk that is not the root */
+#define MODULE_FOR_DUMP	64u
 
 /**
  * modules_resolve() - which files to load, in order

@@ -123,6 +123,7 @@ struct config {
 	uint64_t timeout_ms, shutdown_timeout_ms; /* timeout 0: none */
 	int status_fd, ready_fd;	/* -1: none */
 	const char *pidfile;
+	const char *dump;		/* --dump FILE, or NULL */
 	char **guest_argv;		/* after --, NULL-terminated, or NULL */
 	bool dry_run, json;
 	bool syslog;			/* messages go to the system's log */

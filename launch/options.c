@@ -112,6 +112,8 @@ const struct cfg_key cfg_keys[] = {
 	{ "shutdown-timeout", 0, CFG_VM, "TIME", opt_duration,
 	  VM(shutdown_timeout_ms), 0, UINT32_MAX, "10s",
 	  "how long a guest may take to power off" },
+	{ "dump", 0, CFG_VM, "FILE", opt_path, VM(dump), 0, 0, NULL,
+	  "memory of a guest that panics, for crash or gdb" },
 	{ "status-fd", 0, CFG_VM | CFG_FLAG_ONLY, "N", opt_fd, VM(status_fd),
 	  0, 65535, NULL, "write events as lines of JSON to descriptor N" },
 	{ "ready-fd", 0, CFG_VM | CFG_FLAG_ONLY, "N", opt_fd, VM(ready_fd), 0,

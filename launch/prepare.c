@@ -311,6 +311,7 @@ static void fill_spec(const struct config *c, const struct qemu_info *info,
 		spec->rows = size.ws_row;
 		spec->cols = size.ws_col;
 	}
+	spec->dump = c->dump;
 	spec->net = c->net && strcmp(c->net, "user") == 0;
 	/* A console that was asked for has something to show. */
 	spec->verbose = c->verbose > 0 ||

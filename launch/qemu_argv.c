@@ -321,7 +321,14 @@ static void add_panic(struct build *b)
 	}
 	if (since(b, 6, 0)) {
 		word_add(&b->w, "-action");
-		word_add(&b->w, "panic=exit-failure");
+		word_add(&b->w, b->c->dump ? "panic=pause"
+					   : "panic=exit-failure");
+	}
+	if (b->c->dump) {
+		word_add(&b->w, "-no-shutdown");
+		/* where the guest leaves what crash wants to know */
+		word_add(&b->w, "-device");
+		word_add(&b->w, "vmcoreinfo");
 	}
 	if (b->c->own_init || !b->c->nr_disks)
 		word_add(&b->w, "-no-reboot");

@@ -15,6 +15,7 @@
 #include "launch/supervise.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -172,6 +173,43 @@ int qmp_command(struct qmp *q, const char *name)
 	return qmp_send(q, name);
 }
 
+int qmp_dump(struct qmp *q, const char *path)
+{
+	char line[4 * PATH_MAX];
+	int n = snprintf(line, sizeof(line), "{\"execute\":"
+			 "\"dump-guest-memory\",\"id\":\"dump\",\"arguments\":"
+			 "{\"paging\":false,\"protocol\":\"file:");
+
+	if (q->fd < 0 || !q->ready)
+		return -EAGAIN;
+	for (; *path && n < (int)sizeof(line) - 16; path++) {
+		bool plain = (unsigned char)*path >= ' ' && *path != '"' &&
+			     *path != '\\';
+
+		n += snprintf(line + n, sizeof(line) - (size_t)n,
+			      plain ? "%c" : "\\u%04x", (unsigned char)*path);
+	}
+	if (*path)
+		return -ENAMETOOLONG;
+	n += snprintf(line + n, sizeof(line) - (size_t)n, "\"}}\n");
+	if (send(q->fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) != n)
+		return errno ? -errno : -EIO;
+	return 0;
+}
+
+static enum qmp_event qmp_dumped(struct qmp *q, const char *line)
+{
+	const char *value = "";
+	ssize_t len;
+
+	if (json_find(line, "error", &value) < 0)
+		return QMP_DUMPED;
+	len = json_find(line, "error.desc", &value);
+	snprintf(q->error, sizeof(q->error), "%.*s", len > 0 ? (int)len : 0,
+		 value);
+	return QMP_NOT_DUMPED;
+}
+
 static enum qmp_event qmp_shutdown(const char *line)
 {
 	if (json_is(line, "data.reason", "guest-panic"))
@@ -195,6 +233,8 @@ static enum qmp_event qmp_line(struct qmp *q, const char *line)
 		(void)qmp_send(q, "qmp_capabilities");
 		return QMP_NONE;
 	}
+	if (json_is(line, "id", "dump"))
+		return qmp_dumped(q, line);
 	if (!q->ready && json_find(line, "return", &value) >= 0) {
 		q->ready = true;
 		return QMP_READY;

@@ -254,12 +254,21 @@ static void on_qmp(struct run *r)
 			break;
 		case QMP_PANICKED:
 			r->panicked = true;
+			if (r->dump.path && !dump_begin(r))
+				step_to(r, STEP_KILL);
 			break;
 		case QMP_SHUTDOWN_GUEST:
 			r->powered_off = true;
+			dump_stopped(r);
 			break;
 		case QMP_SHUTDOWN_RESET:
 			r->reset_off = true;
+			dump_stopped(r);
+			break;
+		case QMP_DUMPED:
+		case QMP_NOT_DUMPED:
+			dump_over(r, event == QMP_DUMPED);
+			step_to(r, STEP_KILL);
 			break;
 		case QMP_RESET:
 			if (log_allowed(&limit))
@@ -374,6 +383,7 @@ static int poll_timeout(const struct run *r)
 	sooner(&first, r->driver_check);
 	sooner(&first, r->left_deadline);
 	sooner(&first, r->panic_deadline);
+	sooner(&first, r->dump.decide);
 	sooner(&first, r->boot_tick);
 	if (!first)
 		return -1;
@@ -453,7 +463,9 @@ static void run_timers(struct run *r)
 		log_error("QEMU left a file server but goes on; ending it");
 		end_run(r, CAUSE_SHARE, STEP_TERM);
 	}
-	if (passed(&r->panic_deadline, now)) {
+	if (passed(&r->dump.decide, now))
+		dump_decide(r);
+	if (passed(&r->panic_deadline, now) && !dump_begin(r)) {
 		r->panicked = true;
 		step_to(r, STEP_KILL);
 	}
@@ -629,7 +641,7 @@ static int run_start(struct run *r)
 		log_error("can't receive signals: %m");
 		return EXIT_REFUSED;
 	}
-	if (report_open(&r->report, c, s->guardian))
+	if (report_open(&r->report, c, s->guardian) || dump_open(r))
 		return EXIT_REFUSED;
 	status = spawn_qemu(&r->qemu, s->qemu_argv, s->wiring, s->guardian);
 	if (status)
@@ -672,6 +684,7 @@ int supervise_run(struct supervise_setup *s)
 	}
 	for (unsigned int i = 0; i < s->nr_shares; i++)
 		share_stop(&s->shares[i]);
+	dump_close(r);
 	guardian_sweep(s->guardian);
 	report_exit(&r->report, status, source);
 	close_fd(&r->signals);

@@ -151,12 +151,15 @@ enum qmp_event {
 	QMP_SHUTDOWN_HOST,	/* asked for from outside */
 	QMP_PANICKED,
 	QMP_RESET,		/* the guest reboots */
+	QMP_DUMPED,		/* what qmp_dump() asked for is written */
+	QMP_NOT_DUMPED,		/* or is not; error says why */
 };
 
 struct qmp {
 	int fd;			/* -1: it was closed */
 	bool ready;
 	bool skipping;		/* in a line that is too long */
+	char error[128];	/* QEMU's words, not to be trusted */
 	size_t len;
 	char buf[16384];
 };
@@ -170,6 +173,8 @@ enum qmp_event qmp_next(struct qmp *q);
 
 /* Send a command without arguments; -errno, -EAGAIN before QMP_READY. */
 int qmp_command(struct qmp *q, const char *name);
+/* Have the guest's memory written to @path, absolute; likewise. */
+int qmp_dump(struct qmp *q, const char *path);
 
 /**
  * json_find() - a member of a JSON object in text
@@ -230,6 +235,14 @@ enum cause {
 
 enum step { STEP_RUN, STEP_ASKED, STEP_TERM, STEP_KILL };
 
+/* --dump; all zero without. */
+struct dump {
+	char *path;			/* absolute, or NULL */
+	bool fresh;			/* we made the file */
+	bool under_way, over;
+	int64_t decide;			/* when to look why QEMU stopped */
+};
+
 struct run {
 	struct supervise_setup *s;
 	struct qemu_process qemu;
@@ -243,6 +256,7 @@ struct run {
 	enum step step;
 	int64_t step_deadline;		/* 0: none; ms, CLOCK_MONOTONIC */
 	int64_t timeout, driver_check, left_deadline, panic_deadline;
+	struct dump dump;
 	struct progress boot;		/* until the guest is up */
 	int64_t boot_tick;		/* 0: it is */
 	bool up;			/* the machine was made */
@@ -254,6 +268,19 @@ struct run {
 	size_t words_len;
 	char last_words[256];
 };
+
+/* ---- dump.c: --dump ------------------------------------------------------ */
+
+/* Make the file; 0, or -errno after an error was printed. */
+int dump_open(struct run *r);
+/* The guest panicked: true where its memory is being written. */
+bool dump_begin(struct run *r);
+/* QEMU stopped, because the guest shut down or reset; dump_decide() later. */
+void dump_stopped(struct run *r);
+void dump_decide(struct run *r);
+/* It was written, or not. */
+void dump_over(struct run *r, bool good);
+void dump_close(struct run *r);
 
 /* Tell of a share that the guest has set up no driver for in @seconds. */
 void outcome_waiting(const struct share *share, int seconds);

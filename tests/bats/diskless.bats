@@ -177,6 +177,35 @@ g() {
 	nothing_left
 }
 
+@test "--dump: a core of a panicked guest, and of no other" {
+	g --dump core -- sh -c 'echo c >/proc/sysrq-trigger'
+	ended 122
+	says "vmshare: note: the guest's memory is in core (1 GiB)"
+	says "vmshare: error: the guest's kernel panicked"
+	[ "$(stat -c %a core)" = 600 ]
+	if command -v readelf >/dev/null; then
+		readelf -h core | grep -q 'CORE (Core file)'
+		readelf -n core >notes
+		grep -q NT_PRSTATUS notes
+		grep -q VMCOREINFO notes
+		# SYMBOL(init_uts_ns) and the like, for crash.
+		grep -aq '^SYMBOL(init_uts_ns)=' core
+	fi
+	rm core
+	g --dump core -- sh -c 'exit 3'
+	ended 3
+	[ ! -e core ]
+	g --dump core -- sh -c 'echo b >/proc/sysrq-trigger; sleep 60'
+	ended 122
+	says "the guest ended before its command did"
+	[ ! -e core ]
+	g --dump /dev/full -- sh -c 'echo c >/proc/sysrq-trigger'
+	ended 122
+	says "vmshare: error: --dump /dev/full: "
+	says "vmshare: error: the guest's kernel panicked"
+	nothing_left
+}
+
 @test "--timeout is 124" {
 	v run --accel tcg --timeout 3s -- sleep 100
 	ended 124

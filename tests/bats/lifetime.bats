@@ -188,9 +188,12 @@ child() { # NAME: the newest process of this run by that name
 	echo again >ctl/from-host
 	mkdir other
 	limit=600 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
-		--share "$PWD/other:other" --status-fd 9 "$disk" 9>events
+		--share "$PWD/other:other" --status-fd 9 --dump core "$disk" 9>events
 	ended 122
 	says "the guest's kernel panicked"
+	says "the guest's memory is in core (512"
+	head -c 4 core | grep -q ELF
+	rm core
 	says "sysrq triggered crash"
 	[ "$(wc -l <ctl/boots)" = 2 ]
 	cmp ctl/from-host ctl/from-guest

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -136,6 +137,54 @@ static void qemu_killed(void)
 	init_config(&c);
 	CHECK_EQ(run_script(&c, QMP_UP "kill -9 $$"), 122);
 	CHECK(strstr(words, "QEMU was killed by signal 9"));
+}
+
+/* --dump: asked for when the guest panicked; what QEMU says of it counts. */
+static void dumps(void)
+{
+	char path[] = "/tmp/test-dump-XXXXXX", script[640];
+	struct config c;
+	struct stat st;
+
+	init_config(&c);
+	close(mkstemp(path));
+	unlink(path);
+	c.dump = path;
+	snprintf(script, sizeof(script), QMP_UP
+		 "echo '{\"event\": \"GUEST_PANICKED\", \"data\": "
+		 "{\"action\": \"pause\"}}' >&8; read x <&8; case $x in "
+		 "*dump-guest-memory*file:%s*) echo core >%s;"
+		 "echo '{\"return\": {}, \"id\": \"dump\"}' >&8;; esac;"
+		 "exec sleep 60", path, path);
+	CHECK_EQ(run_script(&c, script), 122);
+	CHECK(strstr(words, "note: the guest's memory is in /tmp/test-dump"));
+	CHECK(strstr(words, "(5 bytes)") || strstr(words, "(5 B)"));
+	CHECK(strstr(words, "error: the guest's kernel panicked\n"));
+	CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0600);
+	unlink(path);
+	CHECK_EQ(run_script(&c, QMP_UP
+		"echo '{\"event\": \"GUEST_PANICKED\"}' >&8; read x <&8;"
+		"echo '{\"id\": \"dump\", \"error\": {\"class\": \"x\", "
+		"\"desc\": \"no \33 room\"}}' >&8; exec sleep 60"), 122);
+	CHECK(strstr(words, ": no \\x1b room\n"));
+	CHECK(stat(path, &st) < 0);
+	/* One that reboots has not panicked, one that powers off has not. */
+	CHECK_EQ(run_script(&c, QMP_UP
+		"echo '{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, "
+		"\"reason\": \"guest-reset\"}}' >&8; read x <&8;"
+		"case $x in *quit*) exit 0; esac; exit 3"), 0);
+	CHECK_STR(words, "");
+	CHECK(stat(path, &st) < 0);
+	CHECK_EQ(run_script(&c, QMP_UP
+		"echo '{\"event\": \"GUEST_PANICKED\"}' >&8; read x <&8;"
+		"exit 0"), 122);
+	CHECK(strstr(words, ": QEMU ended before it was written\n"));
+	CHECK_EQ(run_script(&c, "echo '{\"event\": \"GUEST_PANICKED\"}' >&8;"
+		"exec sleep 60"), 122);
+	CHECK(strstr(words, ": QEMU can't be asked: "));
+	c.dump = "/nowhere/core";
+	CHECK_EQ(run_script(&c, "exit 0"), EXIT_REFUSED);
+	CHECK(strstr(words, "--dump /nowhere/core: No such file"));
 }
 
 static void guest_panics(void)
@@ -619,6 +668,7 @@ static const struct check_case cases[] = {
 	{"QEMU fails later", qemu_fails_later},
 	{"QEMU is killed", qemu_killed},
 	{"the guest panics", guest_panics},
+	{"dumps", dumps},
 	{"timeout", timeout},
 	{"timeout of a QEMU that ignores TERM", timeout_deaf},
 	{"words of QEMU's without an end", endless_words},
