@@ -31,7 +31,8 @@ static const struct {
 
 static void print_usage(const struct command *table, FILE *out)
 {
-	fputs("vmshare run --share .:src disk.img\n\n"
+	fputs("vmshare run --share .:src -- make check\n"
+	      "vmshare run --share ~/src:src disk.img\n\n"
 	      "usage: vmshare COMMAND [OPTION...]\n\n", out);
 	for (const struct command *c = table; c->name; c++)
 		if (c->summary)	/* or it is not for people */

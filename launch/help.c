@@ -19,7 +19,8 @@ struct topic {
 };
 
 static const struct topic topics[] = {
-	{"run", CFG_RUN, "vmshare run --share ~/src:src disk.img",
+	{"run", CFG_RUN, "vmshare run --share .:src -- make check\n"
+	 "         vmshare run --share ~/src:src disk.img",
 	 "vmshare run [OPTION...] [DISK...] [-- COMMAND ARG...]",
 	 "share options: 'vmshare help share'; "
 	 "all of them: 'vmshare help options'"},

@@ -52,13 +52,17 @@ teardown() {
 
 @test "the manual's examples are understood" {
 	local line n=0
-	bootable disk.img
+	needs_guest
+	may_run
+	bootable disk.img data.img
 	mkdir -p src data debian
 	# The file is that of CONFIGURATION.
 	sed -n '/^# ci.conf/,/^\.Ed/p' "$top/vmshare.1" | grep -v '^\.Ed' >ci.conf
 	sed -i '/^memory-type/d; s,^dir = ..,dir = src,' ci.conf
 	sed -n '/^\.Sh EXAMPLES/,/^\.Sh/s/^\.Dl vmshare //p' "$top/vmshare.1" |
-		sed 's/\\-/-/g; s,~/src,src,g; s,/srv/,,g' >examples
+		sed 's/\\-/-/g; s,~/src,src,g; s,/srv/,,g
+			s,/boot/vmlinuz-6.1.0,'"$kernel"',
+			s,bzImage --modules inst,'"$kernel"',' >examples
 	while read -r line; do
 		n=$((n + 1))
 		# shellcheck disable=SC2086 # the shell's words
@@ -68,7 +72,7 @@ teardown() {
 		*) [ "$status" = 0 ] || fail "$line: $err" ;;
 		esac
 	done <examples
-	[ $n = 5 ] || fail "$n examples: $(cat examples)"
+	[ $n = 8 ] || fail "$n examples: $(cat examples)"
 }
 
 @test "the Debian package installs, works and goes away" {
