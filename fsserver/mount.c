@@ -259,7 +259,7 @@ static int ask_overlay(int dirfd, const char *name)
 /* Its device has no major number, like that of other such file systems. */
 bool mount_is_overlay(int dirfd, const char *name, const struct statx *stx)
 {
-	uint64_t mnt = stx->stx_mnt_id, *slot, known;
+	uint64_t mnt = statx_mnt(stx), *slot, known;
 	int is;
 
 	if (stx->stx_dev_major || !(stx->stx_mask & FS_STATX_MNT))
