@@ -30,6 +30,29 @@ teardown() {
 	diff -u want got
 }
 
+@test "make check installs, downloads and makes nothing" {
+	local tool status=0
+	for tool in test check; do
+		env -u MAKEFLAGS -u MAKELEVEL make -C "$top" -n $tool >$tool.n
+	done
+	grep '^tests/setup test' test.n
+	[ -z "$(grep tests/setup check.n)" ]
+	# Nor does what it calls: a cache without images stays one.
+	for tool in apt-get dpkg sudo mmdebstrap; do
+		printf '#!/bin/sh\necho "$0 $*" >>%q\n' "$PWD/called" >$tool
+	done
+	chmod +x apt-get dpkg sudo mmdebstrap
+	for tool in root disk disk-6.12 backports; do
+		status=0
+		PATH=$PWD:$PATH VMSHARE_TEST_IMAGES=keep VMSHARE_TEST_CACHE=$PWD/cache \
+			"$top/tests/images/get" $tool 2>said || status=$?
+		[ $status = 77 ]
+		grep "not in $PWD/cache: make setup" said
+	done
+	[ ! -e called ]
+	[ ! -e cache ]
+}
+
 @test "README's examples are understood" {
 	local line
 	bootable disk.img
