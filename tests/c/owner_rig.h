@@ -9,6 +9,7 @@
  */
 
 #include "tests/c/fsserver_rig.h"
+#include "tests/c/xattrs.h"
 
 #include <grp.h>
 #include <sys/wait.h>
@@ -198,6 +199,16 @@ static inline void in_child(void (*run)(void), bool user)
 #define BOTH(name)                                                            \
 	static void test_##name(void)                                         \
 	{                                                                     \
+		in_child(name, true);                                         \
+		if (!check_failed && !geteuid())                              \
+			in_child(name, false);                                \
+	}
+/* The same where the share must keep attributes. */
+#define BOTH_XATTRS(name)                                                     \
+	static void test_##name(void)                                         \
+	{                                                                     \
+		if (!tmp_has_xattrs())                                        \
+			SKIP("no user. attributes on /tmp");                  \
 		in_child(name, true);                                         \
 		if (!check_failed && !geteuid())                              \
 			in_child(name, false);                                \

@@ -164,9 +164,9 @@ static void nonsense(void)
 	rig_stop(&rig);
 }
 
-BOTH(follows_mode)
-BOTH(handed_on)
-BOTH(nonsense)
+BOTH_XATTRS(follows_mode)
+BOTH_XATTRS(handed_on)
+BOTH_XATTRS(nonsense)
 
 int main(int argc, char **argv)
 {

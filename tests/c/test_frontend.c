@@ -8,6 +8,7 @@
  */
 
 #include "tests/c/check.h"
+#include "tests/c/xattrs.h"
 #include "tests/frontend/fe.h"
 
 #include <errno.h>
@@ -238,6 +239,8 @@ static void run_all(const struct fe_opts *opts)
 {
 	if (!usable())
 		SKIP("needs root and " FE_VIRTIOFSD);
+	if (!tmp_has_xattrs())
+		SKIP("no user. attributes on /tmp");
 	body(opts);
 	if (fe && fe_fault(fe)[0])
 		printf("# %s\n", fe_fault(fe));
