@@ -308,58 +308,37 @@ static void exec_fails(void)
 	CHECK_EQ(run_as(&c, noexec), 126);
 }
 
-/* A signal to this process @ms from now. */
-static pid_t signal_later(int sig, unsigned int ms)
-{
-	pid_t parent = getpid(), pid = fork();
-
-	if (pid == 0) {
-		usleep(ms * 1000);
-		kill(parent, sig);
-		_exit(0);
-	}
-	return pid;
-}
-
 static void first_signal_asks(void)
 {
 	struct config c;
-	pid_t pid;
 
 	init_config(&c);
 	c.shutdown_timeout_ms = 20000;
-	pid = signal_later(SIGINT, 300);
 	/* It powers off in order when asked. */
-	CHECK_EQ(run_script(&c, QMP_UP "read x <&8; case $x in "
-				"*system_powerdown*) exit 0;; esac; exit 9"),
+	CHECK_EQ(run_script(&c, QMP_UP "kill -INT $PPID; read x <&8; case $x "
+				"in *system_powerdown*) exit 0;; esac; exit 9"),
 		 128 + SIGINT);
 	CHECK_STR(words, "");
-	waitpid(pid, NULL, 0);
 }
 
 static void asked_in_vain(void)
 {
 	struct config c;
-	pid_t pid;
 
 	init_config(&c);
-	pid = signal_later(SIGTERM, 300);
-	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 128 + SIGTERM);
-	waitpid(pid, NULL, 0);
+	CHECK_EQ(run_script(&c, QMP_UP "kill -TERM $PPID; exec sleep 60"),
+		 128 + SIGTERM);
 }
 
 static void second_signal_ends(void)
 {
 	struct config c;
-	pid_t first, second;
 
 	init_config(&c);
-	c.shutdown_timeout_ms = 20000;
-	first = signal_later(SIGHUP, 200);
-	second = signal_later(SIGINT, 400);
-	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 10"), 128 + SIGHUP);
-	waitpid(first, NULL, 0);
-	waitpid(second, NULL, 0);
+	c.shutdown_timeout_ms = 60000;
+	CHECK_EQ(run_script(&c, QMP_UP "kill -HUP $PPID; read x <&8; "
+				"kill -INT $PPID; exec sleep 60"),
+		 128 + SIGHUP);
 }
 
 static void only_wanted_descriptors(void)
