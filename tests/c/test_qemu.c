@@ -29,6 +29,12 @@
 	" -device virtio-rng-pci -chardev stdio,id=console -serial "           \
 	"chardev:console"
 
+#ifdef __aarch64__
+#define CONSOLE "ttyAMA0"
+#else
+#define CONSOLE "ttyS0"
+#endif
+
 static struct qemu_info info;
 static char joined[16384];
 
@@ -151,7 +157,7 @@ static void golden_old(void)
 		  " -smp 1 -m 256M -object memory-backend-file,id=ram0,size="
 		  "268435456,share=on,mem-path=/dev/shm,prealloc=on -numa node"
 		  ",nodeid=0,memdev=ram0 -kernel k -initrd i -append console="
-		  "ttyS0 panic=-1" TAIL " -no-reboot -s");
+		  CONSOLE " panic=-1" TAIL " -no-reboot -s");
 }
 
 static void newer_and_other(void)

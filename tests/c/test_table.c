@@ -118,7 +118,7 @@ static uint64_t resident(void)
 		pages = 0;
 	if (f)
 		fclose(f);
-	return pages * 4096ull;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static void test_table(void)

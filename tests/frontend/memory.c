@@ -17,8 +17,9 @@
 #define DEFAULT_SIZE	(64u << 20)
 #define GPA_BASE	0x40000000ull
 #define GPA_GAP		0x10000000ull
-/* The file starts with a page that is no guest memory: offsets matter. */
-#define FILE_OFFSET	FE_PAGE
+/* The file starts with room that is no guest memory: offsets matter. It is a
+ * page of the host's, whichever of their sizes that has. */
+#define FILE_OFFSET	65536
 
 static int region_map(struct fe_region *r)
 {
