@@ -22,8 +22,9 @@
 
 static char words[65536];	/* what a run said on stderr */
 
-static struct share *share;	/* of the next run, or NULL */
-static bool streams;		/* has it a command; its control port is 7 */
+/* What the next run has, and no other: a share; a command, control port 7 */
+static struct share *share;
+static bool streams;
 
 static int open_streams(struct supervise_setup *s, struct qemu_wiring *w)
 {
@@ -40,7 +41,7 @@ static int open_streams(struct supervise_setup *s, struct qemu_wiring *w)
 }
 
 /* Run @script as QEMU with @c; the exit status, and @words. */
-static int run_as(struct config *c, char **argv)
+static int run_next(struct config *c, char **argv)
 {
 	struct qemu_wiring w;
 	struct supervise_setup s = {
@@ -78,6 +79,15 @@ static int run_as(struct config *c, char **argv)
 	n = pread(file, words, sizeof(words) - 1, 0);
 	words[n < 0 ? 0 : n] = '\0';
 	close(file);
+	return status;
+}
+
+static int run_as(struct config *c, char **argv)
+{
+	int status = run_next(c, argv);
+
+	share = NULL;
+	streams = false;
 	return status;
 }
 
@@ -253,7 +263,6 @@ static void memory_not_shared(void)
 	s.events = fds[0];
 	share = &s;
 	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 123);
-	share = NULL;
 	CHECK(strstr(words, "error: share 'src': "
 		"the guest's memory is not shared with the file server\n"));
 	close(fds[0]);
@@ -275,8 +284,8 @@ static void no_driver(void)
 		"its kernel may lack CONFIG_VIRTIO_FS (or have it as a module "
 		"that is not loaded)\n"));
 	s.driver = true;
+	share = &s;
 	CHECK_EQ(run_script(&c, QMP_UP "exit 0"), 0);
-	share = NULL;
 	CHECK(strstr(words, "note: share 'src' was offered but never mounted; "
 		"in the guest: mount -t virtiofs src /mnt\n"));
 }
@@ -289,7 +298,6 @@ static void nonsense_from_the_guest(void)
 	streams = true;
 	CHECK_EQ(run_script(&c, QMP_UP "printf '%4000d' 1 >&7; sleep 0.5"),
 		 122);
-	streams = false;
 	CHECK(strstr(words, "warning: the guest sent nonsense on its control "
 			    "port\n"));
 	CHECK(strstr(words, "error: the guest ended before its command did "
