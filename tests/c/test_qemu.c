@@ -101,7 +101,7 @@ static void golden_wired(void)
 	info.machine = "microvm";
 	info.has_pvpanic = info.has_pvpanic_pci = true;
 	CHECK_STR(join(&w), FRONT
-		  "-machine microvm,pcie=on,memory-backend="
+		  "-machine microvm,pcie=on,rtc=on,memory-backend="
 		  "ram0 -accel tcg,thread=single -cpu max -smp 1 -m 512M "
 		  "-object memory-backend-file,id=ram0,size=536870912,mem-path="
 		  "/proc/self/fd/10,share=on -kernel /boot/k -initrd "
@@ -121,6 +121,8 @@ static void golden_wired(void)
 		  "ports.0,chardev=port3,name=vmshare.err -action "
 		  "panic=exit-failure -no-reboot -chardev socket,id=qmp,fd=13 "
 		  "-mon chardev=qmp,mode=control");
+	info.machine = "microvm,rtc=off";
+	CHECK(strstr(join(&w), "-machine microvm,rtc=off,pcie=on,memory"));
 }
 
 static void golden_numa(void)
