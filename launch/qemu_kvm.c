@@ -2,11 +2,12 @@
 /*
  * Is KVM to be had, and if not, why not and what would give it?
  *
- * That /dev/kvm opens proves little: under some hypervisors it belongs to a
- * software KVM that hangs a stock guest in its boot loader. So on x86 the
- * processor must also show vmx or svm; elsewhere a VM must be creatable.
+ * That /dev/kvm opens proves little: another hypervisor may hold the
+ * processor, so a VM must be creatable. On x86 the processor must also show
+ * vmx or svm: under some hypervisors the device belongs to a software KVM that
+ * makes a VM and hangs a stock guest in its boot loader.
  * Users are never told to chmod the device: the hint names the group that
- * owns it here, whatever it is called.
+ * owns it here, whatever it is called, or lets one user in.
  */
 #include "launch/qemu_private.h"
 
@@ -73,13 +74,18 @@ static bool in_container(void)
 	return getenv("container");
 }
 
-static void absent(char *note, size_t size, char *hint, size_t hint_size)
+static void absent(bool x86, char *note, size_t size, char *hint,
+		   size_t hint_size)
 {
 	snprintf(note, size, "%s does not exist", qemu_host.kvm);
 	if (in_container())
 		snprintf(hint, hint_size,
 			 "start the container with "
 			 "--device /dev/kvm");
+	else if (!x86)
+		snprintf(hint, hint_size,
+			 "KVM needs a kernel that was started at EL2, by the "
+			 "firmware or by a virtual machine's host");
 	else if (cpu_flag("vmx"))
 		snprintf(hint, hint_size, "sudo modprobe kvm_intel");
 	else if (cpu_flag("svm"))
@@ -114,27 +120,45 @@ static void denied(char *note, size_t size, char *hint, size_t hint_size)
 			 "sudo usermod -aG %s $USER, then "
 			 "log in again",
 			 group);
+	else
+		snprintf(hint, hint_size, "sudo setfacl -m u:$USER:rw %s",
+			 qemu_host.kvm);
+}
+
+/* Does @fd, /dev/kvm, make a virtual machine? Else @note says why not. */
+static void try_vm(int fd, char *note, size_t size)
+{
+	int vm = ioctl(fd, KVM_CREATE_VM, 0UL);
+
+	if (vm < 0)
+		snprintf(note, size, "%s makes no virtual machine: %s",
+			 qemu_host.kvm, strerror(errno));
+	else
+		close(vm);
 }
 
 bool qemu_kvm_usable(const char *arch, bool trust, char *note, size_t note_size,
 		     char *hint, size_t hint_size)
 {
+	const char *machine = qemu_host.machine;
 	bool x86 = strcmp(arch, "x86_64") == 0;
 	struct utsname host;
-	int fd, vm, err;
+	int fd, err;
 
 	*note = *hint = '\0';
 	uname(&host);
-	if (strcmp(host.machine, arch) != 0) {
+	if (!machine)
+		machine = host.machine;
+	if (strcmp(machine, arch) != 0) {
 		snprintf(note, note_size, "the guest is %s and the host %s",
-			 arch, host.machine);
+			 arch, machine);
 		return false;
 	}
 	fd = open(qemu_host.kvm, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		err = errno;
 		if (err == ENOENT)
-			absent(note, note_size, hint, hint_size);
+			absent(x86, note, note_size, hint, hint_size);
 		else if (err == EACCES || err == EPERM)
 			denied(note, note_size, hint, hint_size);
 		else
@@ -148,15 +172,8 @@ bool qemu_kvm_usable(const char *arch, bool trust, char *note, size_t note_size,
 			 "neither vmx nor svm",
 			 qemu_host.kvm);
 		snprintf(hint, hint_size, "--accel kvm tries it nevertheless");
-	} else if (!trust && !x86) {
-		vm = ioctl(fd, KVM_CREATE_VM, 0UL);
-		if (vm < 0)
-			snprintf(note, note_size,
-				 "%s makes no virtual "
-				 "machine: %s",
-				 qemu_host.kvm, strerror(errno));
-		else
-			close(vm);
+	} else if (!trust) {
+		try_vm(fd, note, note_size);
 	}
 	close(fd);
 	return !*note;

@@ -52,6 +52,7 @@ struct qemu_host {
 	const char *const *firmware; /* directories, later ones override */
 	const char *const *container; /* files that only containers have */
 	int patience_ms;	     /* for QEMU to answer what it can do */
+	const char *machine;	     /* NULL: what uname says */
 };
 
 extern struct qemu_host qemu_host;

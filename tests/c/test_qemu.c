@@ -10,12 +10,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include <linux/kvm.h>
 
 #include "launch/qemu_private.h"
 #include "tests/c/launch_rig.h"
@@ -359,22 +362,54 @@ static void kvm(void)
 		CHECK(strstr(note, "neither vmx nor svm"));
 		CHECK(qemu_kvm_usable("x86_64", true, note, sizeof(note), hint,
 				      sizeof(hint)));
-		put("cpuinfo", "flags\t\t: fpu vmx\n", 0644);
-		CHECK(qemu_kvm_usable("x86_64", false, note, sizeof(note), hint,
-				      sizeof(hint)));
+	}
+}
+
+/* A device that opens is believed where it makes a VM, on any processor. */
+static void kvm_makes_a_vm(void)
+{
+	static const char *const machines[] = {"x86_64", "aarch64"};
+	char note[256], hint[256], dev[128], cpu[128];
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm = -1;
+
+	snprintf(dev, sizeof(dev), "%s/kvm", top);
+	snprintf(cpu, sizeof(cpu), "%s/cpuinfo", top);
+	put("kvm", "", 0666);
+	put("cpuinfo", "flags\t\t: fpu vmx\n", 0644);
+	qemu_host.cpuinfo = cpu;
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		qemu_host.machine = machines[i];
+		qemu_host.kvm = dev;
+		CHECK(!qemu_kvm_usable(machines[i], false, note, sizeof(note),
+				       hint, sizeof(hint)));
+		CHECK(strstr(note, "/kvm makes no virtual machine: "
+				   "Inappropriate ioctl for device"));
+		CHECK(qemu_kvm_usable(machines[i], true, note, sizeof(note),
+				      hint, sizeof(hint)));
+	}
+	if (fd >= 0) {
+		vm = ioctl(fd, KVM_CREATE_VM, 0UL);
+		close(fd);
+	}
+	if (vm < 0)
+		SKIP("no /dev/kvm here that makes a VM");
+	close(vm);
+	qemu_host.kvm = "/dev/kvm";
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		qemu_host.machine = machines[i];
+		CHECK(qemu_kvm_usable(machines[i], false, note, sizeof(note),
+				      hint, sizeof(hint)));
 	}
 }
 
 static void no_kvm(const char *cpuinfo, const char *text, const char *want)
 {
 	char note[256], hint[256];
-	struct utsname host;
 
-	uname(&host);
 	if (cpuinfo)
 		put("cpuinfo", cpuinfo, 0644);
-	CHECK(!qemu_kvm_usable(host.machine, false, note, sizeof(note), hint,
-			       sizeof(hint)));
+	CHECK(!qemu_kvm_usable(qemu_host.machine, false, note, sizeof(note),
+			       hint, sizeof(hint)));
 	CHECK(strstr(note, text));
 	CHECK_STR(hint, want);
 }
@@ -383,7 +418,7 @@ static void no_kvm(const char *cpuinfo, const char *text, const char *want)
 static void kvm_hints(void)
 {
 	static const char *const nowhere[] = {NULL};
-	char dev[128], cpu[128], group[128];
+	char dev[128], cpu[128], group[128], want[256];
 	uid_t was = geteuid();
 
 	snprintf(dev, sizeof(dev), "%s/kvm", top);
@@ -395,6 +430,11 @@ static void kvm_hints(void)
 	unlink(dev);
 	unsetenv("container");
 	qemu_host.container = nowhere;
+	qemu_host.machine = "aarch64";
+	no_kvm("Features : fp asimd\n", "/kvm does not exist",
+	       "KVM needs a kernel that was started at EL2, by the firmware "
+	       "or by a virtual machine's host");
+	qemu_host.machine = "x86_64";
 	no_kvm("flags : fpu vmx\n", "/kvm does not exist",
 	       "sudo modprobe kvm_intel");
 	no_kvm("flags : fpu svm\n", "/kvm does not exist",
@@ -419,6 +459,13 @@ static void kvm_hints(void)
 	CHECK_EQ(seteuid(65534), 0);
 	no_kvm(NULL, "/kvm: permission denied (owner root:machines, mode 0660)",
 	       "sudo usermod -aG machines $USER, then log in again");
+	CHECK_EQ(seteuid(was), 0);
+	CHECK_EQ(chown(dev, 0, 0), 0);
+	CHECK_EQ(chmod(dev, 0600), 0);
+	snprintf(want, sizeof(want), "sudo setfacl -m u:$USER:rw %s", dev);
+	CHECK_EQ(seteuid(65534), 0);
+	no_kvm(NULL, "/kvm: permission denied (owner root:root, mode 0600)",
+	       want);
 	CHECK_EQ(seteuid(was), 0);
 }
 
@@ -646,6 +693,7 @@ int main(int argc, char **argv)
 		{"not_to_be_found", not_to_be_found},
 		{"this_hosts", this_hosts},
 		{"kvm", kvm},
+		{"kvm_makes_a_vm", kvm_makes_a_vm},
 		{"kvm_hints", kvm_hints},
 		{"packages", packages},
 		{"firmware", firmware},
