@@ -34,7 +34,7 @@ setup_file() {
 	cd "$BATS_FILE_TMPDIR" || return 1
 	mkdir edge
 	cp "$LOCKS/ask" edge
-	timeout 900 "$VMSHARE" run --accel tcg --cpus 1 --timeout 14m \
+	timeout $((900 * slow)) "$VMSHARE" run --accel "$accel" --cpus 1 --timeout $((14 * slow))m \
 		--share edge:edge,cache=none \
 		--share edge:refuses,block-locks=off \
 		--share edge:local,posix-lock=off,flock=off \

@@ -106,7 +106,7 @@ survives() {
 	mkdir log
 	for d in namespace chroot none ro; do place $d; done
 	swap namespace chroot none &
-	limit=400 v run --accel tcg --cpus 1 --memory 512M --timeout 6m \
+	limit=400 v run --accel "$accel" --cpus 1 --memory 512M --timeout $((6 * slow))m \
 		--share tools:tools,ro --share log:log \
 		--share namespace/share:namespace,queues=2,xattr,open-files=128 \
 		--share chroot/share:chroot,queues=2,xattr,open-files=128,sandbox=chroot \
@@ -136,9 +136,9 @@ survives() {
 	for d in squash none mapped; do outside $d >$d/before; done
 	swap squash none mapped &
 	status=0
-	timeout 400 setpriv --reuid 1000 --regid 1000 --clear-groups \
-		env HOME=/nonexistent ./vmshare-user run --accel tcg --cpus 1 \
-		--memory 512M --timeout 6m \
+	timeout $((400 * slow)) setpriv --reuid 1000 --regid 1000 --clear-groups \
+		env HOME=/nonexistent ./vmshare-user run --accel "$accel" --cpus 1 \
+		--memory 512M --timeout $((6 * slow))m \
 		--share tools:tools,ro --share log:log \
 		--share squash/share:squash,queues=2,xattr,open-files=128 \
 		--share none/share:none,queues=2,xattr,open-files=128,sandbox=none \
@@ -158,7 +158,7 @@ survives() {
 	mkdir log
 	place new
 	swap new &
-	limit=400 v run --accel tcg --cpus 1 --memory 512M --timeout 6m \
+	limit=400 v run --accel "$accel" --cpus 1 --memory 512M --timeout $((6 * slow))m \
 		--qemu "$backports/qemu-system-x86_64" --modules "$backports" \
 		--kernel "$(echo "$backports"/boot/vmlinuz-*)" \
 		--qemu-arg=-global --qemu-arg=vhost-user-fs-pci.packed=on \

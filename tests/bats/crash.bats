@@ -177,7 +177,7 @@ work() {
 		wait \$pid || exit
 	done
 	END
-	./program run --accel tcg --cpus 1 --timeout 20m \
+	./program run --accel "$accel" --cpus 1 --timeout $((20 * slow))m \
 		--share "$PWD/share:share" -- sh /mnt/share/work \
 		>out 2>err </dev/null &
 	parent=$!

@@ -37,7 +37,7 @@ setup_file() {
 		git clone -q --bare "$top" repo.git || git init -q --bare repo.git
 	)
 	status=0
-	timeout -k 10 1200 "$VMSHARE" run "${guest_options[@]}" --timeout 18m \
+	timeout -k 10 $((1200 * slow)) "$VMSHARE" run "${guest_options[@]}" --timeout $((18 * slow))m \
 		--share "$D/ctl:ctl" --share "$D/data:data" \
 		--share "$D/fixed:fixed,ro" --status-fd 9 "$disk" \
 		9>"$D/events" >"$D/console" 2>"$D/stderr" </dev/null || status=$?

@@ -40,7 +40,7 @@ tour() {
 	END
 	cd "$got/src/sub" || return 1
 	status=0
-	SECRET=1 PASSED=yes timeout 180 "$VMSHARE" run --accel tcg --cpus 1 \
+	SECRET=1 PASSED=yes timeout $((180 * slow)) "$VMSHARE" run --accel "$accel" --cpus 1 \
 		--share "$got/src:src" --share "$got/only:only,ro" \
 		--share "$got/results:results,mount=/srv/deep" \
 		--env A=b --env PASSED -- sh ./look "$odd" '' -- "it's" \
@@ -61,7 +61,7 @@ setup() {
 
 # g ARG...: run in a guest
 g() {
-	v run --accel tcg --cpus 1 --timeout 2m "$@"
+	v run --accel "$accel" --cpus 1 --timeout $((2 * slow))m "$@"
 }
 
 # ---- what the tour saw -------------------------------------------------------
@@ -150,7 +150,7 @@ g() {
 
 @test "a stdin that can't be read is said and is no success" {
 	status=0
-	timeout 180 "$VMSHARE" run --accel tcg --cpus 1 --timeout 2m -- cat \
+	timeout $((180 * slow)) "$VMSHARE" run --accel "$accel" --cpus 1 --timeout $((2 * slow))m -- cat \
 		</ >out 2>err || status=$?
 	err=$(cat err)
 	ended 125
@@ -161,7 +161,7 @@ g() {
 @test "100 MB in by a pipe, all of it out again, and its sum" {
 	head -c 100M /dev/urandom >random
 	status=0
-	timeout 300 "$VMSHARE" run --accel tcg --timeout 4m -- \
+	timeout $((300 * slow)) "$VMSHARE" run --accel "$accel" --timeout $((4 * slow))m -- \
 		sh -c 'tee /dev/fd/2 | sha256sum' <random >out 2>err || status=$?
 	[ $status = 0 ] || fail "status $status: $(tail -c 1000 err)"
 	cmp random err
@@ -207,21 +207,21 @@ g() {
 }
 
 @test "--timeout is 124" {
-	v run --accel tcg --timeout 3s -- sleep 100
+	v run --accel "$accel" --timeout 3s -- sleep 100
 	ended 124
 	nothing_left
 }
 
 @test "no reader of the output: ends, with nothing left" {
 	# As a number that nobody has, which is its own and only group.
-	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m --user 12345 -- \
+	timeout $((120 * slow)) "$VMSHARE" run --accel "$accel" --timeout $((1 * slow))m --user 12345 -- \
 		sh -c 'id; while echo y; do :; done' 2>err | head -n 1 >first
 	[ "$(cat first)" = "uid=12345 gid=12345 groups=12345" ]
 	nothing_left
 }
 
 @test "TERM goes to the command" {
-	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m -- sh -c \
+	timeout $((120 * slow)) "$VMSHARE" run --accel "$accel" --timeout $((1 * slow))m -- sh -c \
 		'trap "echo caught; exit 3" TERM; echo ready; while :; do sleep 1; done' \
 		>out 2>err </dev/null &
 	pid=$!
@@ -236,7 +236,7 @@ g() {
 @test "QEMU is shut in, holds what it needs, and knows no share" {
 	mkdir secret-place
 	mkfifo in
-	timeout 120 "$VMSHARE" run --accel tcg --timeout 1m \
+	timeout $((120 * slow)) "$VMSHARE" run --accel "$accel" --timeout $((1 * slow))m \
 		--share "$PWD/secret-place:t" -- \
 		sh -c 'echo >/mnt/t/up; read -r line' <in >out 2>err \
 		9<"$BATS_TEST_FILENAME" &
@@ -319,8 +319,8 @@ g() {
 		exec "$@"
 	END
 	status=0
-	timeout 180 unshare -m sh mounted "$tree" "$VMSHARE" run --accel tcg \
-		--cpus 1 --timeout 2m --root "$tree" -- sh -c '
+	timeout $((180 * slow)) unshare -m sh mounted "$tree" "$VMSHARE" run --accel "$accel" \
+		--cpus 1 --timeout $((2 * slow))m --root "$tree" -- sh -c '
 		cat /etc/debian_version; sqlite3 --version | head -c 2
 		cat /proc/1/comm /srv/f /opt/f; ls /dev | grep -cx -e kvm -e tty1
 		[ "$(stat -c %i /srv/f)" != "$(stat -c %i /opt/f)" ] && echo apart
@@ -334,8 +334,8 @@ g() {
 apart" ] || fail "$(cat out)"
 	# Written through, it can't be covered, and no command runs.
 	status=0
-	timeout 180 unshare -m sh mounted "$tree" "$VMSHARE" run --accel tcg \
-		--cpus 1 --timeout 2m --root "$tree" --root-rw -- true \
+	timeout $((180 * slow)) unshare -m sh mounted "$tree" "$VMSHARE" run --accel "$accel" \
+		--cpus 1 --timeout $((2 * slow))m --root "$tree" --root-rw -- true \
 		</dev/null >out 2>err || status=$?
 	err=$(cat err)
 	ended 122
@@ -351,7 +351,7 @@ apart" ] || fail "$(cat out)"
 	(cd "$top" && git ls-files -co --exclude-standard | while read -r f; do
 		[ ! -e "$f" ] || echo "$f"; done | tar -cf - -T -) | tar -xf - -C tree
 	# QEMU 10 emulates two to four times faster.
-	limit=900 v run --accel tcg -m 1G --timeout 14m --share tree:src \
+	limit=900 v run --accel "$accel" -m 1G --timeout $((14 * slow))m --share tree:src \
 		${backports:+--qemu "$backports/qemu-system-x86_64"} -- \
 		make -C /mnt/src build/tests/test_base
 	ended 0
@@ -365,7 +365,7 @@ as_user() {
 	cp "$VMSHARE" ./vmshare-user
 	chown -R 1000:1000 .
 	status=0
-	timeout 180 setpriv --reuid 1000 --regid 1000 --clear-groups \
+	timeout $((180 * slow)) setpriv --reuid 1000 --regid 1000 --clear-groups \
 		env HOME=/nonexistent ./vmshare-user "$@" \
 		>out 2>err </dev/null || status=$?
 	out=$(cat out) err=$(cat err)
@@ -374,7 +374,7 @@ as_user() {
 @test "as an ordinary user: squash is the guest's root, mapped keeps owners" {
 	mkdir share maps
 	echo mine >share/f
-	as_user run --accel tcg --timeout 2m --share share:s \
+	as_user run --accel "$accel" --timeout $((2 * slow))m --share share:s \
 		--share maps:m,access=mapped -- sh -c '
 		id -u; stat -c %u /mnt/s/f; echo x >/mnt/s/new
 		chown 5:5 /mnt/s/new; chmod 640 /mnt/s/new
@@ -444,7 +444,7 @@ teardown() {
 	command -v vi >/dev/null || skip "vi is not installed"
 	mkdir here
 	echo "first line" >here/text
-	terminal 100 30 "\"$VMSHARE\" run --accel tcg --cpus 1 --timeout 4m --share here:here"
+	terminal 100 30 "\"$VMSHARE\" run --accel $accel --cpus 1 --timeout $((4 * slow))m --share here:here"
 	wait_for 120 eval 't capture-pane -p | grep -qE "[#\$] *$"'
 	shows "/mnt/here is here; ^A x ends the guest"
 	t send-keys 'stty size; pwd; echo pr""inted' Enter
@@ -485,7 +485,7 @@ teardown() {
 }
 
 @test "a terminal: ^C before the guest is up ends it" {
-	terminal 80 24 "\"$VMSHARE\" run --accel tcg --cpus 1 --timeout 1m"
+	terminal 80 24 "\"$VMSHARE\" run --accel $accel --cpus 1 --timeout $((1 * slow))m"
 	tty=$(t display-message -p '#{pane_tty}')
 	wait_for 20 eval 'stty -a -F "$tty" | grep -qw -e -icanon'
 	t send-keys C-c

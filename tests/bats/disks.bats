@@ -36,7 +36,7 @@ setup() {
 
 # g ARG...: run in a guest
 g() {
-	v run --kernel "$kernel" --accel tcg --cpus 1 -m 512M --timeout 3m "$@"
+	v run --kernel "$kernel" --accel "$accel" --cpus 1 -m 512M --timeout $((3 * slow))m "$@"
 }
 # own ARG...: the same with a directory as the root
 own() {

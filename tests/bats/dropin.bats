@@ -119,7 +119,7 @@ known() {
 	server=$!
 	wait_for 10 test -S c.sock
 	wait_for 10 test -S own.sock
-	limit=300 v run --accel tcg --cpus 1 --timeout 4m \
+	limit=300 v run --accel "$accel" --cpus 1 --timeout $((4 * slow))m \
 		--share-socket c.sock:theirs --share-socket own.sock:ours -- sh -c '
 		for tag in theirs ours; do
 			cat /mnt/$tag/from-host && echo $tag >/mnt/$tag/$tag

@@ -12,6 +12,10 @@ VMSHARE=${VMSHARE:-$top/vmshare}
 export VMSHARE
 # One file system that has user xattrs and O_DIRECT, unlike many a /tmp.
 export TMPDIR=${VMSHARE_TEST_TMP:-/var/tmp}
+# What runs the guests of the tests, and by how much all of their time limits
+# are longer than on a machine of one's own.
+accel=${VMSHARE_TEST_ACCEL:-tcg}
+slow=${VMSHARE_TEST_SLOW:-1}
 unset VMSHARE_CONFIG VMSHARE_QEMU NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
 
 may_run() {
@@ -26,7 +30,7 @@ fail() {
 # v ARG...: run it with no terminal and no input. Sets status, out, err.
 v() {
 	status=0
-	timeout -k 5 "${limit:-60}" "$VMSHARE" "$@" >"$BATS_TEST_TMPDIR/out" \
+	timeout -k 5 $((${limit:-60} * slow)) "$VMSHARE" "$@" >"$BATS_TEST_TMPDIR/out" \
 		2>"$BATS_TEST_TMPDIR/err" </dev/null || status=$?
 	out=$(cat "$BATS_TEST_TMPDIR/out")
 	err=$(cat "$BATS_TEST_TMPDIR/err")
@@ -130,8 +134,8 @@ job() {
 }
 
 # The options that every guest of the tests has: small, and slow to give up.
-guest_options=(--memory 512M --cpus 1 --net none --accel tcg --ephemeral
-	--timeout 10m)
+guest_options=(--memory 512M --cpus 1 --net none --accel "$accel"
+	--ephemeral --timeout $((10 * slow))m)
 
 # host_qemu: options of a QEMU that is started by hand, the disk apart
 hand_qemu=(qemu-system-x86_64 -accel "tcg,thread=single" -cpu max -m 512M
@@ -167,7 +171,7 @@ guest_uses() {
 	END
 	printf '%s' "${more:-}" >ctl/more
 	limit=500 v run "${guest_options[@]}" --share "$PWD/ctl:ctl" \
-		--share "$PWD/data:data${share_options:-}" --timeout 8m "$@"
+		--share "$PWD/data:data${share_options:-}" --timeout $((8 * slow))m "$@"
 	ended 0
 	[ "$(cat ctl/status)" = 0 ] || fail "$(cat ctl/log)"
 	cmp data/from-host data/from-guest
@@ -201,7 +205,7 @@ marked() { # pids of what still runs; no process for each that does
 }
 nothing_left() { # within twenty seconds
 	local pids
-	for _ in $(seq 200); do
+	for _ in $(seq $((200 * slow))); do
 		pids=$(marked)
 		[ -n "$pids" ] || break
 		sleep 0.1
@@ -234,7 +238,7 @@ give_huge() {
 
 # wait_for SECONDS COMMAND...: until it succeeds
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * slow))
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || fail "not within the time: $*" || return 1

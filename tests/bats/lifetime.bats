@@ -15,7 +15,7 @@ setup_file() {
 	mkdir -p "$W/ctl"
 	(
 		status=0
-		timeout 120 "$VMSHARE" run "${guest_options[@]}" \
+		timeout $((120 * slow)) "$VMSHARE" run "${guest_options[@]}" \
 			--timeout 62s --qemu-arg -S --share "$W/ctl:ctl" \
 			"$disk" >/dev/null 2>"$W/err" || status=$?
 		echo $status >"$W/status"
@@ -80,7 +80,7 @@ child() { # NAME: the newest process of this run by that name
 	END
 	listener=$!
 	wait_for 30 test -S notify
-	NOTIFY_SOCKET=$PWD/notify start --shutdown-timeout 2m --pidfile pid \
+	NOTIFY_SOCKET=$PWD/notify start --shutdown-timeout $((2 * slow))m --pidfile pid \
 		--ready-fd 7 7>ready
 	wait_for 300 is_up
 	[ "$(cat pid)" = $parent ]
@@ -214,7 +214,7 @@ child() { # NAME: the newest process of this run by that name
 	done
 	# And one without a disk, whose root is a share as well.
 	for delay in 0.02 0.08 0.12 0.25 0.4 1 2 5; do
-		"$VMSHARE" run --accel tcg --share "$PWD/ctl:ctl" -- sleep 300 \
+		"$VMSHARE" run --accel "$accel" --share "$PWD/ctl:ctl" -- sleep 300 \
 			>out 2>err </dev/null &
 		parent=$!
 		sleep $delay
@@ -271,7 +271,7 @@ child() { # NAME: the newest process of this run by that name
 # in_terminal SCRIPT: run it by sh on a terminal of its own; its text in `tty`
 in_terminal() {
 	cat >in-terminal.sh
-	timeout 200 script -qefc "sh ./in-terminal.sh" typescript >/dev/null </dev/null
+	timeout $((200 * slow)) script -qefc "sh ./in-terminal.sh" typescript >/dev/null </dev/null
 	tty=$(cat typescript)
 }
 

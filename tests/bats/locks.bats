@@ -80,7 +80,7 @@ setup_file() {
 boot() { # NUMBER SHARE...
 	local number=$1
 	shift
-	timeout 400 "$VMSHARE" run --accel tcg --cpus 1 --timeout 6m \
+	timeout $((400 * slow)) "$VMSHARE" run --accel "$accel" --cpus 1 --timeout $((6 * slow))m \
 		--share data:data,cache=none "$@" -- sh -c "$guest_script" sh \
 		"$number" $torture_processes $torture_turns $rows \
 		>"guest$number.out" 2>"guest$number.err" </dev/null ||

@@ -86,7 +86,7 @@ kills() {
 	shift
 	job ctl <<<"sleep 300"
 	for i in $(seq "$n"); do
-		"$VMSHARE" run --accel tcg --share "$PWD/ctl:ctl" "$@" \
+		"$VMSHARE" run --accel "$accel" --share "$PWD/ctl:ctl" "$@" \
 			>out 2>err </dev/null &
 		parent=$!
 		delay=$(awk -v i="$i" -v n="$n" -v s="$span" \
@@ -140,7 +140,7 @@ kills() {
 		done
 	END
 	export ctl=$PWD/ctl options="${guest_options[*]}" disk KILLS=${KILLS:-40}
-	timeout 900 script -qefc "sh ./in-terminal.sh" typescript \
+	timeout $((900 * slow)) script -qefc "sh ./in-terminal.sh" typescript \
 		>/dev/null </dev/null
 	[ ! -e bad ] || fail "$(cat bad)"
 	cmp before after

@@ -40,7 +40,7 @@ boot_root() {
 	cp "$POSIX" root/ctl/posix
 	echo -n text >root/ro/file
 	ln -s file root/ro/link
-	timeout 400 "$VMSHARE" run --accel tcg --cpus 1 --timeout 6m \
+	timeout $((400 * slow)) "$VMSHARE" run --accel "$accel" --cpus 1 --timeout $((6 * slow))m \
 		--share root/ctl:ctl --share root/passthrough:passthrough \
 		--share root/none:none,cache=none --share root/ro:ro,ro \
 		-- sh -c "$script" sh passthrough none \
@@ -52,9 +52,9 @@ boot_user() {
 	cp "$POSIX" user/ctl/posix
 	cp "$VMSHARE" user/vmshare
 	chown -R 65534:65534 user
-	timeout 400 setpriv --reuid 65534 --regid 65534 --clear-groups \
-		env HOME=/nonexistent user/vmshare run --accel tcg --cpus 1 \
-		--timeout 6m --share user/ctl:ctl \
+	timeout $((400 * slow)) setpriv --reuid 65534 --regid 65534 --clear-groups \
+		env HOME=/nonexistent user/vmshare run --accel "$accel" --cpus 1 \
+		--timeout $((6 * slow))m --share user/ctl:ctl \
 		--share user/mapped:mapped,access=mapped \
 		--share user/squash:squash \
 		-- sh -c "$script" sh mapped squash \

@@ -148,9 +148,9 @@ project() {
 as_user() {
 	local name=$1
 	shift
-	timeout 780 setpriv --reuid 65534 --regid 65534 --clear-groups \
+	timeout $((780 * slow)) setpriv --reuid 65534 --regid 65534 --clear-groups \
 		env HOME=/nonexistent TMPDIR="$PWD/user/tmp" user/vmshare run \
-		--accel tcg --cpus 1 --timeout 12m "$@" \
+		--accel "$accel" --cpus 1 --timeout $((12 * slow))m "$@" \
 		>"$name.out" 2>"$name.err" </dev/null || echo $? >"$name.failed"
 }
 

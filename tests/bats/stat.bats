@@ -169,7 +169,7 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 	# A name that would colour a terminal.
 	exec 7<>src/$'l\033[31m'
 	flock 7
-	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m -s "src:$tag" -- sh -c \
+	"$VMSHARE" run --accel "$accel" --cpus 1 --timeout $((3 * slow))m -s "src:$tag" -- sh -c \
 		"cat /mnt/$tag/data
 		flock /mnt/$tag/l* true" >out 2>err </dev/null &
 	guest=$!
@@ -307,7 +307,7 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 @test "what a command wrote and a full disk did not take" {
 	[ -z "${NO_GUEST:-}" ] || skip "$NO_GUEST"
 	status=0
-	"$VMSHARE" run --accel tcg --cpus 1 --timeout 3m --console stdio -- \
+	"$VMSHARE" run --accel "$accel" --cpus 1 --timeout $((3 * slow))m --console stdio -- \
 		echo hello >/dev/full 2>err </dev/null || status=$?
 	[ $status = 125 ]
 	# The console was asked for; standard output is the command's.
@@ -315,7 +315,7 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 	[[ $(cat err) != *"the guest is up"* ]]
 	grep -q "error: what the command wrote is not all there: No space left" err
 	status=0
-	"$VMSHARE" run -v --accel tcg --cpus 1 --timeout 3m -- sh -c \
+	"$VMSHARE" run -v --accel "$accel" --cpus 1 --timeout $((3 * slow))m -- sh -c \
 		'echo hello; exit 3' >/dev/full 2>err </dev/null || status=$?
 	[ $status = 3 ]
 	grep -qE "^vmshare: info: the guest is up after [0-9]+\.[0-9] s" err
