@@ -4,7 +4,7 @@
  * reads (Documentation/driver-api/early-userspace/buffer-format.rst): for each
  * member a header of 110 ASCII characters, the name with its NUL, padding to
  * 4 bytes, the contents, padding to 4 bytes; in the end a member that is
- * called TRAILER!!!. Nothing is compressed: a memfd costs nothing to read and
+ * called TRAILER!!!, and zeroes up to a whole page. Nothing is compressed: a memfd costs nothing to read and
  * the guest would only have to unpack it again.
  *
  * A writer keeps its first error and does nothing more after it, so that the
@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include "guest/private.h"
+
+#define CPIO_ALIGN 4096	/* of the whole */
 
 static void cpio_write(struct cpio *c, const void *data, size_t size)
 {
@@ -40,11 +42,11 @@ static void cpio_write(struct cpio *c, const void *data, size_t size)
 	}
 }
 
-static void cpio_pad(struct cpio *c)
+static void cpio_pad(struct cpio *c, unsigned int align)
 {
-	static const char zero[4];
+	static const char zero[CPIO_ALIGN];
 
-	cpio_write(c, zero, -c->off & 3);
+	cpio_write(c, zero, -c->off & (align - 1));
 }
 
 static void cpio_header(struct cpio *c, const char *name, uint32_t mode,
@@ -64,7 +66,7 @@ static void cpio_header(struct cpio *c, const char *name, uint32_t mode,
 		 major, minor, (unsigned int)len, 0u);
 	cpio_write(c, head, 110);
 	cpio_write(c, name, len);
-	cpio_pad(c);
+	cpio_pad(c, 4);
 }
 
 void cpio_open(struct cpio *c, int fd)
@@ -89,7 +91,7 @@ void cpio_memory(struct cpio *c, const char *name, uint32_t mode,
 {
 	cpio_header(c, name, S_IFREG | mode, size, 0, 0);
 	cpio_write(c, data, size);
-	cpio_pad(c);
+	cpio_pad(c, 4);
 }
 
 void cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src)
@@ -114,11 +116,17 @@ void cpio_copy(struct cpio *c, const char *name, uint32_t mode, int src)
 		}
 		c->off += (uint64_t)n;
 	}
-	cpio_pad(c);
+	cpio_pad(c, 4);
 }
 
 int cpio_close(struct cpio *c)
 {
 	cpio_header(c, "TRAILER!!!", 0, 0, 0, 0);
+	/*
+	 * Whole pages: QEMU loads it up to a byte below 2 GiB at most, rounded
+	 * down to where a page begins. In a microvm of 2 GiB the firmware's
+	 * tables are in the last page, and a part of one would overwrite them.
+	 */
+	cpio_pad(c, CPIO_ALIGN);
 	return c->error;
 }
