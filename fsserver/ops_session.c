@@ -25,6 +25,13 @@
 #define MAX_WRITE	(MAX_PAGES * 4096u)
 #define MAX_BACKGROUND	UINT16_MAX
 
+/*
+ * A guest from Linux 6.15 on ends the mount when a request takes longer than
+ * its sysctl fs.fuse.default_request_timeout, and a wait for a lock may: the
+ * longest time that can be said takes the place of the default, in seconds.
+ */
+#define REQUEST_TIMEOUT	UINT16_MAX
+
 static bool always(const struct fs_options *o)
 {
 	(void)o;
@@ -66,6 +73,11 @@ static bool flock_lock(const struct fs_options *o)
 	return o->flock;
 }
 
+static bool locks(const struct fs_options *o)
+{
+	return o->posix_lock || o->flock;
+}
+
 static bool submounts(const struct fs_options *o)
 {
 	return o->submounts;
@@ -101,6 +113,7 @@ static const struct {
 	{ FUSE_WRITEBACK_CACHE, writeback },
 	{ FUSE_POSIX_LOCKS, posix_lock },
 	{ FUSE_FLOCK_LOCKS, flock_lock },
+	{ FUSE_REQUEST_TIMEOUT, locks },
 	{ FUSE_SUBMOUNTS, submounts },
 	{ FUSE_POSIX_ACL, acl },
 	{ FUSE_DONT_MASK, acl },
@@ -155,6 +168,8 @@ int op_init(struct fs_worker *w)
 	out.max_write = MAX_WRITE;
 	out.max_pages = MAX_PAGES;
 	out.time_gran = 1;
+	if (flags & FUSE_REQUEST_TIMEOUT)
+		out.request_timeout = REQUEST_TIMEOUT;
 	s->max_write = MAX_WRITE;
 	s->max_pages = MAX_PAGES;
 	__atomic_store_n(&s->flags, flags, __ATOMIC_RELAXED);

@@ -45,7 +45,19 @@ static void test_init(void)
 	CHECK(!(flags & FUSE_WRITEBACK_CACHE));
 	CHECK(!(flags & FUSE_POSIX_LOCKS));
 	CHECK(!(flags & FUSE_SECURITY_CTX));
+	CHECK(!(flags & FUSE_REQUEST_TIMEOUT));
+	CHECK_EQ(out.request_timeout, 0);
 	CHECK_EQ(r.mounted, 1);
+	rig_stop(&r);
+	/* What may wait for a lock is not timed out. */
+	rig_prepare(&r);
+	r.options.flock = true;
+	CHECK_EQ(rig_start(&r), 0);
+	CHECK_EQ(rig_init_flags(&r, ~0ull, &out), 0);
+	CHECK(out.flags2 & FUSE_REQUEST_TIMEOUT >> 32);
+	CHECK_EQ(out.request_timeout, 65535);
+	CHECK_EQ(rig_init_flags(&r, ~FUSE_REQUEST_TIMEOUT, &out), 0);
+	CHECK_EQ(out.request_timeout, 0);
 	rig_stop(&r);
 }
 
