@@ -299,6 +299,7 @@ int check_run(const struct config *c, struct qemu_info *qemu,
 {
 	bool serve = strcmp(c->command, "serve") == 0;
 
+	check_kernel(found);
 	for (unsigned int i = 0; i < c->nr_shares; i++)
 		check_share(c, &c->shares[i], found);
 	if (c->has_root_share)
@@ -325,6 +326,8 @@ void findings_print(const struct findings *found, bool all)
 	for (unsigned int i = 0; i < found->count && !all; i++)
 		refused |= found->list[i].fatal;
 	check_print_confinement(found);
+	if (all)
+		check_print_kernel();
 	for (unsigned int i = 0; i < found->count; i++) {
 		const struct finding *f = &found->list[i];
 
@@ -361,5 +364,7 @@ void findings_print_json(const struct findings *found, const struct config *c)
 	}
 	printf("],\"confinement\":[");
 	check_put_confinement(found);
+	printf("],\"kernel\":[");
+	check_put_kernel();
 	printf("]}\n");
 }

@@ -360,8 +360,14 @@ static void add_control(struct build *b)
 		word_add(&b->w, "-chardev");
 		word_part(&b->w, "socket,id=qmp,fd=%d", w->qmp_fd);
 		word_end(&b->w);
-		word_add(&b->w, "-mon");
-		word_add(&b->w, "chardev=qmp,mode=control");
+		/* 11.1 deprecates the one, and is the first with the other. */
+		if (since(b, 11, 1)) {
+			word_add(&b->w, "-object");
+			word_add(&b->w, "monitor-qmp,id=monitor,chardev=qmp");
+		} else {
+			word_add(&b->w, "-mon");
+			word_add(&b->w, "chardev=qmp,mode=control");
+		}
 	}
 }
 

@@ -8,12 +8,19 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 
 #include "launch/qemu_private.h"
 #include "tests/c/launch_rig.h"
@@ -257,15 +264,75 @@ static void findings_as_json(void)
 	n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	text[n] = '\0';
+	/* What follows is this host's. */
+	CHECK(strstr(text, ",\"kernel\":[") && json_valid(text));
+	*strstr(text, ",\"kernel\":[") = '\0';
 	CHECK_STR(text,
 		  "{\"ok\":false,\"status\":127,\"command\":\"check\","
 		  "\"findings\":[{\"level\":\"warning\",\"status\":0,\"text\":"
 		  "\"a \\\"quoted\\\" \\\\ \\u000a\xc3\xa9\",\"hint\":\"\"},"
 		  "{\"level\":\"error\",\"status\":127,\"text\":\"x\",\"hint\":"
 		  "\"do\"}],\"confinement\":[{\"share\":\"s\",\"layer\":"
-		  "\"fences\",\"on\":false,\"why\":\"no \\\"wood\\\"\"}"
-		  "]}\n");
-	CHECK(json_valid(text));
+		  "\"fences\",\"on\":false,\"why\":\"no \\\"wood\\\"\"}]");
+}
+
+/* From here on this process is on a kernel without the calls from @first on. */
+static bool old_kernel(unsigned int first)
+{
+	struct sock_filter code[] = {
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0,
+		 offsetof(struct seccomp_data, nr)},
+		{BPF_JMP | BPF_JGE | BPF_K, 0, 1, first},
+		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS},
+		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+	};
+	const struct sock_fprog prog = {ARRAY_SIZE(code), code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0;
+}
+
+/* The status of check_run() on one, and what check says there. */
+static int status_on(unsigned int first, char *words, size_t size)
+{
+	int out = memfd_create("said", MFD_CLOEXEC), status;
+	ssize_t n;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		dup2(out, STDERR_FILENO);
+		if (!old_kernel(first) || parse("check --accel tcg d") != 0)
+			_exit(99);
+		status = check_run(&c, NULL, &found);
+		findings_print(&found, true);
+		_exit(status);
+	}
+	waitpid(pid, &status, 0);
+	n = pread(out, words, size - 1, 0);
+	words[n < 0 ? 0 : n] = '\0';
+	close(out);
+	return WEXITSTATUS(status);
+}
+
+static void kernels(void)
+{
+	const char *const needs = "vmshare needs Linux 5.4 or later";
+	char words[4096];
+
+	put_bootable("d");
+	CHECK_EQ(chdir(top), 0);
+	CHECK_EQ(status_on(434, words, sizeof(words)), EXIT_REFUSED);
+	CHECK(strstr(words, "error: this kernel, Linux "));
+	CHECK(strstr(words, needs));
+	CHECK_EQ(status_on(435, words, sizeof(words)), 0);
+	CHECK(!strstr(words, needs));
+	CHECK(strstr(words, "has no close_range() with its flag, of Linux 5.11"));
+	CHECK(strstr(words, "has no mount_setattr(), of Linux 5.12"));
+	CHECK(strstr(words, "has no faccessat2(), of Linux 5.8"));
+	CHECK_EQ(status_on(443, words, sizeof(words)), 0);
+	CHECK(!strstr(words, "has no mount_setattr()"));
 }
 
 int main(int argc, char **argv)
@@ -280,6 +347,7 @@ int main(int argc, char **argv)
 		{"listening", listening},
 		{"forwards_in_use", forwards_in_use},
 		{"findings_as_json", findings_as_json},
+		{"kernels", kernels},
 	};
 
 	return rig_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -124,6 +124,12 @@ static void golden_wired(void)
 		  "ports.0,chardev=port3,name=vmshare.err -action "
 		  "panic=exit-failure -no-reboot -chardev socket,id=qmp,fd=13 "
 		  "-mon chardev=qmp,mode=control");
+	info.major = 11;
+	info.minor = 1;
+	CHECK(strstr(join(&w), "-chardev socket,id=qmp,fd=13 -object "
+			       "monitor-qmp,id=monitor,chardev=qmp"));
+	CHECK(!strstr(joined, "-mon "));
+	info.major = 7;
 	info.machine = "microvm,rtc=off";
 	CHECK(strstr(join(&w), "-machine microvm,rtc=off,pcie=on,memory"));
 }
