@@ -23,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 void fs_options_init(struct fs_options *o)
@@ -82,15 +84,20 @@ static int session_sync_fd(struct fs *fs)
 static int session_open(struct fs *fs)
 {
 	uint64_t size = sizeof(*fs->session);
+	struct statfs sfs;
+	bool fresh;
 	void *mem;
 	int err = arena_region(fs->arena, ARENA_SESSION, SESSION_VERSION,
-			       &size, &mem, NULL);
+			       &size, &mem, &fresh);
 
 	if (err)
 		return err;
 	fs->session = mem;
-	if (!fs->session->sync_fd)
-		fs->session->sync_fd = session_sync_fd(fs) + 1;
+	if (!fresh)
+		return 0;
+	fs->session->sync_fd = session_sync_fd(fs) + 1;
+	fs->session->writable = fstatfs(fs->place.root, &sfs) < 0 ||
+				!(sfs.f_flags & ST_RDONLY);
 	return 0;
 }
 

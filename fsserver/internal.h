@@ -75,6 +75,8 @@ struct fs_session {
 	int32_t sync_fd;		/* SYNCFS's descriptor + 1; or 0 */
 	uint32_t squeeze;		/* workers that died of their nodes */
 	uint64_t node_limit;		/* what came of that; or 0 */
+	uint32_t writable;		/* the share's file system was */
+	uint32_t faults;		/* atomic; stats.c's: what was said */
 };
 
 #define SESSION_VERSION	2
@@ -186,6 +188,9 @@ static inline void stats_began(struct fs_worker *w, int64_t began)
 
 /* A request of @w was answered with @len bytes, after @ns. */
 void stats_request(struct fs_worker *w, int64_t ns, uint32_t len);
+
+/* The share's file system failed the request of @w: once, that is said. */
+void stats_fault(struct fs_worker *w, int err);
 
 /* How many of @what there are now; each is written under one lock. */
 static inline void stats_gauge(const struct fs *fs, enum stats_gauge what,

@@ -401,8 +401,11 @@ uint32_t request_run(struct fs_worker *w)
 		goto out;
 	}
 	prepare_reply(w);
-	if (!ret)
+	if (!ret) {
 		ret = op->run(w);
+		if (ret == -EIO || ret == -EROFS)
+			stats_fault(w, ret);
+	}
 	len = answer(w, ret);
 out:
 	if (w->node)

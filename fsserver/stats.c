@@ -174,6 +174,39 @@ void fs_dump(struct fs *fs, unsigned int ms)
 	free(d);
 }
 
+/* ---- a file system that fails ------------------------------------------- */
+
+enum { SAID_EIO = 1, SAID_EROFS = 2 };
+
+/* Was it to be written to, and is it not any more? */
+static bool became_readonly(const struct fs_worker *w)
+{
+	const struct node_key *root = &node_at(w->fs, NODE_ROOT)->key;
+
+	return !w->fs->options.readonly && w->fs->session->writable &&
+	       w->node && w->node->key.dev_major == root->dev_major &&
+	       w->node->key.dev_minor == root->dev_minor;
+}
+
+void stats_fault(struct fs_worker *w, int err)
+{
+	uint32_t said = err == -EIO ? SAID_EIO : SAID_EROFS;
+	struct fs *fs = w->fs;
+	char path[DUMP_PATH], text[DUMP_PATH + 128];
+
+	if (err == -EROFS && !became_readonly(w))
+		return;
+	if (!fs->event || __atomic_fetch_or(&fs->session->faults, said,
+					    __ATOMIC_RELAXED) & said)
+		return;
+	snprintf(text, sizeof(text), "the share's file system %s: %s of %s; "
+		 "this is not said again", err == -EIO ?
+			 "has an I/O error" : "can't be written to any more",
+		 request_name(w->in.opcode),
+		 node_path(fs, w->in.nodeid, path));
+	fs->event(fs->event_ctx, FS_EVENT_WARNING, text);
+}
+
 /* ---- the thread that looks ---------------------------------------------- */
 
 static void *looker_main(void *arg)

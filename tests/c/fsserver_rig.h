@@ -36,7 +36,8 @@ struct rig {
 	uint64_t arena_size;	/* 0: as much as any test needs */
 	struct fs *fs;
 	struct fs_worker *w;
-	unsigned int mounted, unmounted;
+	unsigned int mounted, unmounted, warned;
+	char warning[1024];	/* the last */
 	/* the request being built, and its reply */
 	char *in, *out;
 	size_t in_len, out_len;	/* out_len: payload */
@@ -51,7 +52,10 @@ static inline void rig_event(void *ctx, enum fs_event event, const char *text)
 {
 	struct rig *r = ctx;
 
-	(void)text;
+	if (event == FS_EVENT_WARNING) {
+		r->warned++;
+		snprintf(r->warning, sizeof(r->warning), "%s", text);
+	}
 	r->mounted += event == FS_EVENT_MOUNTED;
 	r->unmounted += event == FS_EVENT_UNMOUNTED;
 }

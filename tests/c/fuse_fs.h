@@ -5,30 +5,35 @@
 /*
  * A file system of the test's own, by /dev/fuse, to be shared: its root has one
  * file "f", zeros, and can be told to fail an operation or to keep one waiting.
- * A thread answers; what it keeps waiting is answered when the test says so.
+ * Another process answers, so that a test that fails can close what it opened.
  */
 
 #include "fsserver/fuse.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FUSE_FS_SIZE	(1u << 20)
 #define FUSE_FS_BUFFER	(256 * 1024)
 
+/* Shared with that process. */
 struct fuse_fs {
 	char dir[64];
 	int fd;
-	pthread_t thread;
+	pid_t pid;
 	/* atomic: the opcode that fails, with which errno */
 	uint32_t fail_op;
 	int error;
@@ -131,9 +136,8 @@ static inline void fuse_fs_run(struct fuse_fs *f,
 	}
 }
 
-static inline void *fuse_fs_main(void *arg)
+static inline void fuse_fs_main(struct fuse_fs *f)
 {
-	struct fuse_fs *f = arg;
 	const struct fuse_in_header *in = (const void *)f->buf;
 
 	while (read(f->fd, f->buf, FUSE_FS_BUFFER) >= (ssize_t)sizeof(*in) ||
@@ -152,7 +156,7 @@ static inline void *fuse_fs_main(void *arg)
 			fuse_fs_run(f, in);
 		}
 	}
-	return NULL;
+	_exit(0);
 }
 
 static inline void fuse_fs_fail(struct fuse_fs *f, uint32_t opcode, int error)
@@ -169,37 +173,46 @@ static inline void fuse_fs_prepare(void)
 }
 
 /* Mount one on @dir. 0 or -errno: it takes root and /dev/fuse. */
-static inline int fuse_fs_start(struct fuse_fs *f, const char *dir)
+static inline int fuse_fs_start(struct fuse_fs **out, const char *dir)
 {
+	struct fuse_fs *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	char options[128];
 	int err;
 
-	memset(f, 0, sizeof(*f));
+	if (f == MAP_FAILED)
+		return -errno;
+	*out = f;
 	snprintf(f->dir, sizeof(f->dir), "%s", dir);
 	f->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (f->fd < 0)
 		return -errno;
-	f->buf = malloc(FUSE_FS_BUFFER);
 	snprintf(options, sizeof(options),
 		 "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other",
 		 f->fd, geteuid(), getegid());
 	if (mount("test", dir, "fuse", MS_NOSUID | MS_NODEV, options) < 0) {
 		err = -errno;
 		close(f->fd);
-		free(f->buf);
 		return err;
 	}
-	return -pthread_create(&f->thread, NULL, fuse_fs_main, f);
+	fflush(stdout);
+	f->pid = fork();
+	if (f->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		f->buf = malloc(FUSE_FS_BUFFER);
+		fuse_fs_main(f);
+	}
+	close(f->fd);
+	return f->pid < 0 ? -errno : 0;
 }
 
 static inline void fuse_fs_stop(struct fuse_fs *f)
 {
 	__atomic_store_n(&f->go_on, true, __ATOMIC_RELEASE);
 	umount2(f->dir, MNT_DETACH);
-	/* Its read ends when nothing refers to the mount any more. */
-	pthread_join(f->thread, NULL);
-	close(f->fd);
-	free(f->buf);
+	kill(f->pid, SIGKILL);
+	waitpid(f->pid, NULL, 0);
+	munmap(f, sizeof(*f));
 }
 
 #endif

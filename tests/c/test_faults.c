@@ -206,7 +206,7 @@ static void test_squeeze(void)
 
 /* ---- file systems that fail --------------------------------------------- */
 
-static struct fuse_fs failing;
+static struct fuse_fs *failing;
 
 /* A share on a file system of our own; false: there is none, or no root. */
 static bool failing_up(void)
@@ -222,7 +222,7 @@ static bool failing_up(void)
 static void failing_stop(void)
 {
 	rig_close_fs(&r);
-	fuse_fs_stop(&failing);
+	fuse_fs_stop(failing);
 	rig_stop(&r);
 }
 
@@ -437,13 +437,53 @@ static void test_syncfs(void)
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, entry.nodeid, O_RDWR, &fh), 0);
 	CHECK_EQ(syncfs_guest(), 0);
 	CHECK_EQ(rig_write(&r, entry.nodeid, fh, 0, "data", 4, 0), 4);
-	fuse_fs_fail(&failing, FUSE_WRITE, -EIO);
+	fuse_fs_fail(failing, FUSE_WRITE, -EIO);
 	CHECK_EQ(syncfs_host(), -EIO);
 	CHECK_EQ(syncfs_host(), 0);
 	CHECK_EQ(syncfs_guest(), -EIO);
 	CHECK_EQ(syncfs_guest(), 0);
 	CHECK_EQ(rig_release(&r, entry.nodeid, fh), 0);
 	failing_stop();
+}
+
+/* Said on the host, once for each kind; the guest is told each time. */
+static void test_said_once(void)
+{
+	struct fuse_entry_out entry;
+	uint64_t fh;
+
+	if (!failing_up())
+		SKIP("needs root and /dev/fuse");
+	CHECK_EQ(rig_lookup(&r, 1, "f", &entry), 0);
+	CHECK_EQ(rig_open(&r, FUSE_OPEN, entry.nodeid, O_RDWR, &fh), 0);
+	fuse_fs_fail(failing, FUSE_MKDIR, -ENOSPC);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", NULL), -ENOSPC);
+	CHECK_EQ(r.warned, 0);
+	fuse_fs_fail(failing, FUSE_READ, -EIO);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(rig_read(&r, entry.nodeid, fh, 0, 4096), -EIO);
+	CHECK_EQ(r.warned, 1);
+	CHECK_STR(r.warning, "the share's file system has an I/O error: READ "
+			     "of /f; this is not said again");
+	fuse_fs_fail(failing, FUSE_MKDIR, -EROFS);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(rig_mkdir(&r, 1, "d", NULL), -EROFS);
+	CHECK_EQ(r.warned, 2);
+	CHECK_STR(r.warning, "the share's file system can't be written to any "
+			     "more: MKDIR of /; this is not said again");
+	CHECK_EQ(rig_release(&r, entry.nodeid, fh), 0);
+	failing_stop();
+}
+
+/* A share that may not be written to is no news. */
+static void test_readonly(void)
+{
+	rig_prepare(&r);
+	r.options.readonly = true;
+	CHECK_EQ(rig_up(&r), 0);
+	CHECK_EQ(rig_mkdir(&r, 1, "d", NULL), -EROFS);
+	CHECK_EQ(r.warned, 0);
+	rig_stop(&r);
 }
 
 int main(int argc, char **argv)
@@ -457,6 +497,8 @@ int main(int argc, char **argv)
 		{ "copied up", test_copied_up },
 		{ "replaced on overlayfs", test_overlay_replaced },
 		{ "SYNCFS hears of lost data", test_syncfs },
+		{ "an I/O error is said once", test_said_once },
+		{ "to be read-only is none", test_readonly },
 	};
 
 	fuse_fs_prepare();
