@@ -19,9 +19,14 @@
  * the share's directory may have been moved since. Only the pid namespace ends
  * with the old keeper, so it and the procfs are new.
  *
- * Mounts are private, so nothing that is mounted on the host later appears in
- * the share, nor the other way. nosuid, nodev, (ro) and nosymfollow are set on
- * all of them. Kernels before 5.12 lack mount_setattr(2): each is remounted.
+ * nosuid, nodev, (ro) and nosymfollow are set on all mounts. Kernels before 5.12
+ * lack mount_setattr(2): each is remounted. What the host mounts below the share
+ * later has its own flags. So it does not appear in the share of a privileged
+ * server: one that was taken over could open the devices of such a file system.
+ * In an ordinary user's it does, and goes as it goes there (mounts are slaves):
+ * that server may open nothing that its user may not. That takes mount numbers
+ * that are never used again, from Linux 6.8: what may be crossed into is known
+ * by them. Nothing that is mounted here appears on the host.
  */
 
 #include "fsserver/confine.h"
@@ -48,6 +53,7 @@
 #define ATTR_NOSUID		0x00000002
 #define ATTR_NODEV		0x00000004
 #define ATTR_NOSYMFOLLOW	0x00200000
+#define MNT_ID_UNIQUE		0x00004000u	/* statx()'s */
 
 struct mount_attr_v0 {
 	uint64_t set, clear, propagation, userns_fd;
@@ -501,12 +507,21 @@ static int ns_join(struct confining *c)
 	return 0;
 }
 
+static bool mounts_are_unique(void)
+{
+	struct statx stx;
+
+	return !syscall(SYS_statx, AT_FDCWD, "/", 0, MNT_ID_UNIQUE, &stx) &&
+	       stx.stx_mask & MNT_ID_UNIQUE;
+}
+
 int ns_enter(struct confining *c)
 {
 	int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	int dir, root, err;
+	bool follows;
 
 	if (c->o->join)
 		return ns_join(c);
@@ -526,7 +541,9 @@ int ns_enter(struct confining *c)
 		}
 	}
 	c->place->userns = uid != 0;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	follows = c->place->userns && mounts_are_unique();
+	if (mount(NULL, "/", NULL, MS_REC | (follows ? MS_SLAVE : MS_PRIVATE),
+		  NULL))
 		return enter_step(c, errno, "making mounts private");
 	dir = confine_open_dir(c);	/* in this mount namespace */
 	if (dir < 0)

@@ -220,8 +220,12 @@ uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 
 /* ---- inode.c ---- */
 
-/* STATX_MNT_ID, which some C libraries' struct statx has no member for. */
-#define FS_STATX_MNT 0x1000u
+/*
+ * STATX_MNT_ID, which some C libraries' struct statx has no member for, or from
+ * Linux 6.8 on STATX_MNT_ID_UNIQUE: one that is never another mount's.
+ */
+#define FS_STATX_MNT (0x1000u | FS_STATX_UNIQUE)
+#define FS_STATX_UNIQUE 0x4000u
 #define FS_STATX_KEY (STATX_TYPE | STATX_INO | STATX_BTIME | FS_STATX_MNT)
 #define FS_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | FS_STATX_MNT)
 _Static_assert(offsetof(struct statx, stx_dev_minor) == 0x8c,

@@ -205,58 +205,104 @@ static bool there(int dir, const char *name)
 
 static unsigned int mounts_before;
 
+/* What the host does meanwhile, as root; said and awaited by files. */
 static int mount_on_share(void)
 {
-	char path[96];
+	char sub[96], path[96];
 
-	mounts_before = count_mounts();
+	snprintf(sub, sizeof(sub), "%s/sub", share);
 	snprintf(path, sizeof(path), "%s/ready", share);
-	if (!mounts_before || !there(AT_FDCWD, path))
-		return -1;
-	snprintf(path, sizeof(path), "%s/sub", share);
-	if (mount("none", path, "tmpfs", 0, NULL))
+	if (!there(AT_FDCWD, path) || mount("none", sub, "tmpfs", 0, NULL))
 		return -1;
 	write_text(share, "mounted", "", 0644, 0);
+	snprintf(path, sizeof(path), "%s/seen", share);
+	/* A copy of it that is in use elsewhere would be EBUSY. */
+	if (!there(AT_FDCWD, path) || umount2(sub, 0))
+		return -1;
+	write_text(share, "unmounted", "", 0644, 0);
 	return 0;
+}
+
+static int shared_mounts_and_more(void)
+{
+	pid_t pid;
+
+	if (shared_mounts())
+		return -1;
+	mounts_before = count_mounts();
+	pid = fork();
+	if (pid == 0)
+		_exit(mount_on_share() ? 1 : 0);
+	return pid < 0 ? -1 : 0;
 }
 
 /* The keeper mounted, moved its root and unmounted; here nothing has. */
 static int mounts_after(void)
 {
-	char path[96];
 	struct statfs st;
+	int status;
 
-	snprintf(path, sizeof(path), "%s/sub", share);
-	return umount2(path, MNT_DETACH) || count_mounts() != mounts_before ||
-	       statfs("/proc", &st) || st.f_type != 0x9fa0;
+	return wait(&status) < 0 || status || !mounts_before ||
+	       count_mounts() != mounts_before || statfs("/proc", &st) ||
+	       st.f_type != 0x9fa0;
+}
+
+/* Is a tmpfs mounted at "sub"? */
+static bool sub_is_mounted(const struct fs_place *p)
+{
+	int fd = openat(p->root, "sub", O_PATH | O_CLOEXEC);
+	struct statfs st;
+	bool is = fd >= 0 && !fstatfs(fd, &st) && st.f_type == TMPFS;
+
+	close(fd);
+	return is;
+}
+
+static bool say(const struct fs_place *p, const char *name)
+{
+	int fd = openat(p->root, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+
+	close(fd);
+	return fd >= 0;
 }
 
 static const char *look_mounted(const struct fs_place *p)
 {
-	struct statfs st;
-	int fd = openat(p->root, "ready", O_CREAT | O_WRONLY, 0644);
+	/* An ordinary user's server sees it, a privileged one never. */
+	bool sees = p->userns && mounts_are_unique();
 
-	EXPECT(fd >= 0);
+	EXPECT(say(p, "ready"));
 	EXPECT(there(p->root, "mounted"));
-	fd = openat(p->root, "sub", O_PATH | O_CLOEXEC);
-	EXPECT(fd >= 0 && !fstatfs(fd, &st));
-	EXPECT(st.f_type != TMPFS);
+	EXPECT(sub_is_mounted(p) == sees);
+	EXPECT(say(p, "seen"));
+	EXPECT(there(p->root, "unmounted"));
+	EXPECT(!sub_is_mounted(p));
 	return NULL;
 }
 
 static void test_propagation(void)
 {
-	struct scene s = scene_of(0);
+	static const char *const said[] = {
+		"ready", "mounted", "seen", "unmounted",
+	};
 	struct statfs st;
+	char path[96];
 
 	if (statfs(base, &st) || st.f_type == TMPFS)
 		SKIP("can't tell a tmpfs on a tmpfs");
-	s.before = shared_mounts;
-	s.look = look_mounted;
-	s.beside = mount_on_share;
-	s.after = mounts_after;
-	play(&s);
-	CHECK_PLAYED();
+	for (uid_t user = 0; user <= USER; user += USER) {
+		struct scene s = scene_of(user);
+
+		s.before = shared_mounts_and_more;
+		s.look = look_mounted;
+		s.after = mounts_after;
+		play(&s);
+		CHECK_PLAYED();
+		for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+			snprintf(path, sizeof(path), "%s/%s", share, said[i]);
+			CHECK_EQ(unlink(path), 0);
+		}
+	}
 }
 
 int main(int argc, char **argv)
@@ -265,7 +311,7 @@ int main(int argc, char **argv)
 		{ "what was inherited is given up", test_given_up },
 		{ "no namespace is the host's", test_namespaces },
 		{ "the share's mount", test_flags },
-		{ "mounts stay on their side", test_propagation },
+		{ "mounts of the host, later", test_propagation },
 	};
 
 	return confine_main(cases, ARRAY_SIZE(cases), argc, argv);
