@@ -12,6 +12,10 @@
  * away, then looks at the pins, and puts it back if there are any. Both are
  * sequentially consistent, so one of them sees the other.
  *
+ * A descriptor of a file on another mount than the root's keeps the host from
+ * unmounting that: it closes when it was not used for a second or two, by a
+ * thread that has time (stats.c).
+ *
  * The lock is the innermost of the room and is never held over a system call.
  */
 
@@ -84,6 +88,57 @@ static int evict(struct fs *fs)
 	return -1;
 }
 
+static bool is_foreign(struct fs *fs, const struct fs_node *node)
+{
+	return __atomic_load_n(&node->key.mnt, __ATOMIC_RELAXED) !=
+	       node_at(fs, NODE_ROOT)->key.mnt;
+}
+
+/*
+ * Take the unused of other mounts from the cache, from place *@at on, into the
+ * @victims, of which there are up to @room; with the lock. How many there are.
+ */
+static unsigned int take_idle(struct fs *fs, unsigned int *at, int *victims,
+			      unsigned int room)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+	unsigned int nr = 0;
+
+	while (*at < c->nr && nr < room) {
+		struct fs_node *n = node_at(fs, c->slots[*at]);
+		int fd;
+
+		++*at;
+		if (!is_foreign(fs, n) ||
+		    __atomic_exchange_n(&n->used, 0, __ATOMIC_RELAXED))
+			continue;
+		fd = __atomic_exchange_n(&n->fd, -1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&n->ref, __ATOMIC_SEQ_CST) & NODE_PINS) {
+			__atomic_store_n(&n->fd, fd, __ATOMIC_SEQ_CST);
+			continue;
+		}
+		uncache(fs, n);	/* another one is at this place now */
+		--*at;
+		victims[nr++] = fd;
+	}
+	return nr;
+}
+
+void fdcache_idle(struct fs *fs)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+	unsigned int at = 0, nr;
+	int victims[32];
+
+	do {
+		pthread_mutex_lock(&c->lock);
+		nr = take_idle(fs, &at, victims, ARRAY_SIZE(victims));
+		pthread_mutex_unlock(&c->lock);
+		for (unsigned int i = 0; i < nr; i++)
+			close(victims[i]);
+	} while (nr == ARRAY_SIZE(victims));
+}
+
 int fdcache_install(struct fs *fs, struct fs_node *node, int fd)
 {
 	struct fd_cache *c = &fs->nodes->fds;
@@ -103,6 +158,8 @@ int fdcache_install(struct fs *fs, struct fs_node *node, int fd)
 	pthread_mutex_unlock(&c->lock);
 	if (victim >= 0)
 		close(victim);
+	if (is_foreign(fs, node))
+		stats_foreign(fs);
 	return have;
 }
 

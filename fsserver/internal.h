@@ -163,6 +163,9 @@ void fs_drop_guest(struct fs *fs);
 
 int stats_open(struct fs *fs, struct stats *stats);
 void stats_end(struct fs *fs);		/* before the pool's end */
+/* There is a descriptor on another mount than the root's: fdcache_idle() is to
+ * be called from now on. */
+void stats_foreign(struct fs *fs);
 /* A slot for the counts of a new thread, and back; @taken has a lock. */
 static inline void stats_join(struct fs_worker *w, struct stats *stats,
 			      bool taken[STATS_SLOTS])

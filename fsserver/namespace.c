@@ -19,14 +19,16 @@
  * the share's directory may have been moved since. Only the pid namespace ends
  * with the old keeper, so it and the procfs are new.
  *
- * nosuid, nodev, (ro) and nosymfollow are set on all mounts. Kernels before 5.12
- * lack mount_setattr(2): each is remounted. What the host mounts below the share
- * later has its own flags. So it does not appear in the share of a privileged
- * server: one that was taken over could open the devices of such a file system.
- * In an ordinary user's it does, and goes as it goes there (mounts are slaves):
- * that server may open nothing that its user may not. That takes mount numbers
- * that are never used again, from Linux 6.8: what may be crossed into is known
- * by them. Nothing that is mounted here appears on the host.
+ * nosuid, nodev, (ro) and nosymfollow are set on all mounts. Kernels before
+ * 5.12 lack mount_setattr(2): each is remounted.
+ *
+ * What the host mounts below the share later has its own flags. So it does not
+ * appear in the share of a privileged server: one that was taken over could
+ * open the devices of such a file system. In an ordinary user's it does, and
+ * goes as it goes there (mounts are slaves): that server may open nothing that
+ * its user may not. It takes mount numbers that are never used again, from
+ * Linux 6.8: what may be crossed into is known by them. Nothing that is mounted
+ * here appears on the host.
  */
 
 #include "fsserver/confine.h"

@@ -200,6 +200,9 @@ void fdcache_unkeep(struct fs *fs, struct fs_node *node);
 int fdcache_detach(struct fs *fs, struct fs_node *node);
 /* Whether one more can be cached without another giving way, as it looks. */
 bool fdcache_spare(struct fs *fs);
+/* Close those of other mounts than the root's that were not used since the last
+ * call. */
+void fdcache_idle(struct fs *fs);
 /* A call got EMFILE or ENFILE: make room. False when there is none. */
 bool fdcache_shrink(struct fs *fs);
 

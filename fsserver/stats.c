@@ -14,6 +14,9 @@
  * It copies what runs under the pool's lock, which is a leaf, and looks up the
  * paths when it has let go of it. A request may end meanwhile, and its number
  * of a node may be nonsense: it is pinned like any that comes from a guest.
+ * Besides, once files on other mounts than the root's are in use, it looks each
+ * second for those that are not any more (fdcache_idle()).
+ *
  * What was answered is counted in that memory too, so that no question is lost
  * that was put before the server was ready, or when it crashed.
  */
@@ -41,6 +44,8 @@ struct fs_looker {
 	struct fs *fs;
 	pthread_t thread;
 	bool closing;		/* atomic */
+	bool foreign;		/* atomic; files on other mounts are in use */
+	bool ticks;		/* atomic; it knows, and wakes each second */
 };
 
 void stats_request(struct fs_worker *w, int64_t ns, uint32_t len)
@@ -209,6 +214,30 @@ void stats_fault(struct fs_worker *w, int err)
 
 /* ---- the thread that looks ---------------------------------------------- */
 
+/* To wake it may come too early; then the next file does. */
+void stats_foreign(struct fs *fs)
+{
+	struct fs_looker *l = fs->looker;
+
+	if (!l || __atomic_load_n(&l->ticks, __ATOMIC_RELAXED))
+		return;
+	__atomic_store_n(&l->foreign, true, __ATOMIC_RELEASE);
+	(void)syscall(SYS_futex, &fs->stats->asked, FUTEX_WAKE, 1, NULL, NULL,
+		      0);
+}
+
+/* Until somebody asks: @now is what was answered. */
+static void looker_sleep(struct fs_looker *l, uint32_t now)
+{
+	const struct timespec second = { .tv_sec = 1 };
+	bool ticks = __atomic_load_n(&l->foreign, __ATOMIC_ACQUIRE);
+
+	__atomic_store_n(&l->ticks, ticks, __ATOMIC_RELAXED);
+	if (syscall(SYS_futex, &l->fs->stats->asked, FUTEX_WAIT, now,
+		    ticks ? &second : NULL, NULL, 0) < 0 && errno == ETIMEDOUT)
+		fdcache_idle(l->fs);
+}
+
 static void *looker_main(void *arg)
 {
 	struct fs_looker *l = arg;
@@ -219,8 +248,7 @@ static void *looker_main(void *arg)
 		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
 		if (now == stats->answered) {
-			(void)syscall(SYS_futex, word, FUTEX_WAIT, now, NULL,
-				      NULL, 0);
+			looker_sleep(l, now);
 		} else if (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
 			fs_dump(l->fs, ASKED_MS);
 			stats->answered = now;

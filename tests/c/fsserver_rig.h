@@ -33,6 +33,7 @@ struct rig {
 	struct fs_options options;
 	struct fs_place place;
 	struct arena *arena;
+	struct stats *stats;	/* or NULL */
 	uint64_t arena_size;	/* 0: as much as any test needs */
 	struct fs *fs;
 	struct fs_worker *w;
@@ -164,6 +165,7 @@ static inline int rig_open_fs(struct rig *r)
 		.options = &r->options,
 		.place = &r->place,
 		.arena = r->arena,
+		.stats = r->stats,
 		.ops = &rig_ops,
 		.queues = 2,
 		.event = rig_event,

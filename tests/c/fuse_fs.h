@@ -178,6 +178,7 @@ static inline int fuse_fs_start(struct fuse_fs **out, const char *dir)
 	struct fuse_fs *f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	char options[128];
+	pid_t pid;
 	int err;
 
 	if (f == MAP_FAILED)
@@ -196,14 +197,15 @@ static inline int fuse_fs_start(struct fuse_fs **out, const char *dir)
 		return err;
 	}
 	fflush(stdout);
-	f->pid = fork();
-	if (f->pid == 0) {
+	pid = fork();
+	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		f->buf = malloc(FUSE_FS_BUFFER);
 		fuse_fs_main(f);
 	}
 	close(f->fd);
-	return f->pid < 0 ? -errno : 0;
+	f->pid = pid;
+	return pid < 0 ? -errno : 0;
 }
 
 static inline void fuse_fs_stop(struct fuse_fs *f)

@@ -309,6 +309,39 @@ static void test_given_away(void)
 	}
 }
 
+/* ---- other mounts ------------------------------------------------------- */
+
+/* What the guest has looked at does not keep the host from unmounting it. */
+static void test_unmount(void)
+{
+	int tries = 0, stats_fd;
+	uint64_t dir, file;
+	char path[96];
+
+	rig_prepare(&r);
+	snprintf(path, sizeof(path), "%s/m", r.dir);
+	if (mkdir(path, 0755) || mount("none", path, "tmpfs", 0, NULL)) {
+		rig_stop(&r);
+		SKIP("needs root");
+	}
+	CHECK_EQ(rig_file(&r, "m/f", ""), 0);
+	stats_fd = stats_create("vmshare-test", &r.stats);
+	CHECK(stats_fd >= 0);
+	CHECK_EQ(rig_up(&r), 0);
+	dir = rig_node(&r, 1, "m");
+	file = rig_node(&r, dir, "f");
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(rig_getattr(&r, file, NULL), 0);
+	while (umount2(path, 0) && errno == EBUSY && tries++ < 600)
+		usleep(100000);
+	CHECK(tries > 0 && tries < 600);
+	CHECK_EQ(rig_node(&r, 1, "m") != dir, true);
+	CHECK_EQ(rig_getattr(&r, file, NULL), -ESTALE);
+	rig_stop(&r);
+	stats_close(r.stats);
+	close(stats_fd);
+}
+
 /* ---- overlayfs ---------------------------------------------------------- */
 
 /* A share whose files are all of the lower layer. 0, or why there is none. */
@@ -494,6 +527,7 @@ int main(int argc, char **argv)
 		{ "a limit of memory", test_memory_limit },
 		{ "killed for lack of memory", test_squeeze },
 		{ "given away by a worker that dies", test_given_away },
+		{ "unmounted by the host", test_unmount },
 		{ "copied up", test_copied_up },
 		{ "replaced on overlayfs", test_overlay_replaced },
 		{ "SYNCFS hears of lost data", test_syncfs },
