@@ -5,8 +5,10 @@
  * Leader/followers. Each started lane has one leader: the thread that waits for
  * its rings, pops chains and runs their requests itself, one after the other,
  * without a hand-off. What has been completed becomes visible to the guest when
- * the rings are drained, in ops->wait(). No lock is taken and no shared line is
- * written between two requests.
+ * the rings are drained, in ops->wait(), or before the next request where one
+ * was slow a short while ago: requests that sleep without saying so (a name
+ * that is not in the kernel's cache) seldom come alone. Otherwise no lock is
+ * taken and no shared line is written between two requests.
  *
  * A leader lets go of its lane in three cases:
  *  - its request is about to sleep (pool_will_block()): what was completed is
@@ -45,6 +47,13 @@
 #define SHARE_MEAN_NS	40000
 #define SHARE_CLAMP_NS	(4 * SHARE_MEAN_NS) /* one outlier is no trend */
 #define SHARE_TOTAL_NS	100000
+
+/*
+ * After a request that took longer than one from memory does, so many are run
+ * with nothing completed kept back: to show it costs 1 us or two.
+ */
+#define SLOW_NS		60000
+#define CAUTIOUS	64u
 
 static void *thread_main(void *arg);
 
@@ -308,6 +317,8 @@ static uint32_t run_one(struct pool_thread *t)
 
 	t->generation = __atomic_load_n(&pool->generation, __ATOMIC_RELAXED);
 	t->w.leading = true;
+	if (t->lane->cautious)
+		pool->ops->flush(pool->ops_ctx, t->lane->index);
 	if (overloaded(pool, t->lane))
 		share_work(t);
 	len = t->sharing ? run_shared(t) : request_run(&t->w);
@@ -322,6 +333,14 @@ static uint32_t run_one(struct pool_thread *t)
 		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
 	}
 	return len;
+}
+
+static void be_cautious(struct pool_lane *l, int64_t took)
+{
+	if (took >= SLOW_NS)
+		l->cautious = CAUTIOUS;
+	else if (l->cautious)
+		l->cautious--;
 }
 
 /* Lead @l until it is stopped or another leads it. */
@@ -347,6 +366,7 @@ static void lead(struct pool_thread *t, struct pool_lane *l)
 			if (!t->w.leading)
 				return;
 			update_mean(l, ended - began);
+			be_cautious(l, ended - began);
 			began = ended;
 		}
 		if (rc < 0)
@@ -444,7 +464,8 @@ int pool_open(struct fs_pool **out, struct fs *fs)
 		return -ENOMEM;
 	}
 	for (unsigned int i = 0; i < pool->nr_lanes; i++)
-		pool->lanes[i] = (struct pool_lane){ .index = i };
+		pool->lanes[i] = (struct pool_lane){ .index = i,
+						      .cautious = CAUTIOUS };
 	pool->fs = fs;
 	pool->ops = fs->ops;
 	pool->ops_ctx = fs->ops_ctx;

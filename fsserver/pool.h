@@ -18,6 +18,7 @@
 struct pool_lane {
 	unsigned int index;
 	int64_t mean;		/* atomic: recent ns of a request; a guide */
+	unsigned int cautious;	/* leader's: requests until it is bold again */
 	bool running;		/* (L) between start and stop */
 	bool led;		/* (L) some thread leads it, or is about to */
 	unsigned int slots;	/* (L) ring slots of those waiting for locks */
