@@ -134,8 +134,8 @@ enum guest_frame_type {
 	FRAME_SIGNAL,		/* code */
 };
 
-/* The only message there is: of one size, in the machine's byte order (the
- * guest runs the host's own binary). */
+/* The only message there is: of one size, little endian on both sides (where
+ * the guest is of another architecture, too). */
 struct guest_frame {
 	uint32_t type;
 	uint32_t code;

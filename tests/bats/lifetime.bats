@@ -81,7 +81,7 @@ child() { # NAME: the newest process of this run by that name
 	listener=$!
 	wait_for 30 test -S notify
 	NOTIFY_SOCKET=$PWD/notify start --shutdown-timeout $((2 * slow))m --pidfile pid \
-		--ready-fd 7 7>ready
+		--ready-fd 7 --dump core 7>ready
 	wait_for 300 is_up
 	[ "$(cat pid)" = $parent ]
 	wait_for 30 test -s ready
@@ -90,6 +90,7 @@ child() { # NAME: the newest process of this run by that name
 	ends_with 143
 	grep -q 'reboot: Power down' out
 	[ ! -e pid ]
+	[ ! -e core ]	# no panic, no dump
 	wait $listener
 	[ "$(cat notified)" = $'READY=1\nSTOPPING=1\nEXIT_STATUS=143' ]
 	nothing_left

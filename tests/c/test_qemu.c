@@ -187,6 +187,12 @@ static void newer_and_other(void)
 	CHECK(strstr(joined, "-machine virt,gic-version=max,memory-backend"));
 	CHECK(strstr(joined, "-accel tcg -cpu max"));
 	CHECK(strstr(joined, "-device pvpanic-pci"));
+	CHECK(strstr(joined, "-action panic=exit-failure") &&
+	      !strstr(joined, "-no-shutdown"));
+	c.dump = "core";
+	join(NULL);
+	CHECK(strstr(joined, "-action panic=pause -no-shutdown "
+			     "-device vmcoreinfo"));
 	CHECK(strstr(joined, "if=pflash,unit=0,readonly=on,format=raw,"
 			     "file=/f/code "));
 	CHECK(strstr(joined, "if=pflash,unit=1,snapshot=on,format=qcow2,"
