@@ -102,7 +102,7 @@ $(BATS_SUITES): check-%: tests/bats/%.bats $(BIN)
 		$(call suite,$*,1500,bats --tap $<)
 
 check-filesystems: $(addprefix $(BUILD)/tests/test_,fsserver fsserver_data \
-	fsserver_nodes owner acl lock)
+	fsserver_nodes owner acl idmap lock)
 check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 
 # What has been seen green in one go on the machine of CI: guests first, they

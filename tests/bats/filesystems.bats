@@ -7,7 +7,7 @@
 
 load helper
 
-programs=(fsserver fsserver_data fsserver_nodes owner acl lock)
+programs=(fsserver fsserver_data fsserver_nodes owner acl idmap lock)
 
 setup() {
 	local p
