@@ -357,7 +357,8 @@ static int server_open(struct server *sv, const struct share_fds *fds,
 	setup.ops_ctx = s->dev;
 	err = fs_open(&s->fs, &setup);
 	if (err) {
-		log_error("can't start the file server: %s", strerror(-err));
+		log_error("can't start the file server: %s",
+			  process_error(err));
 		vu_close(s->dev);
 		return err;
 	}

@@ -60,6 +60,27 @@ static void check_memory(const struct config *c, struct findings *found)
 			     problems[i].hint, "%s", problems[i].text);
 }
 
+/* What a file server can't do without, whatever it serves. */
+static void check_host(const struct config *c, struct findings *found)
+{
+	char has[32], needs[32];
+	struct rlimit rl;
+
+	if (access("/proc/self/fd", X_OK))
+		findings_add(found, EXIT_REFUSED, "mount -t proc proc /proc",
+			     "/proc is not mounted: file servers need it");
+	if (!c->nr_shares && !c->has_root_share)
+		return;
+	if (getrlimit(RLIMIT_FSIZE, &rl) || rl.rlim_cur >= SHARE_ARENA_LEAST)
+		return;
+	findings_add(found, EXIT_REFUSED,
+		     "ulimit -f unlimited, or LimitFSIZE= of the unit",
+		     "the limit of a file's size is %s; the state of a file "
+		     "server needs %s", format_size(has, sizeof(has),
+						    rl.rlim_cur),
+		     format_size(needs, sizeof(needs), SHARE_ARENA_LEAST));
+}
+
 static void check_limits(const struct config *c, struct findings *found)
 {
 	struct rlimit rl;
@@ -304,6 +325,7 @@ int check_run(const struct config *c, struct qemu_info *qemu,
 		check_share(c, &c->shares[i], found);
 	if (c->has_root_share)
 		check_share(c, &c->root_share, found);
+	check_host(c, found);
 	check_limits(c, found);
 	if (serve)
 		check_serve(c, found);

@@ -16,8 +16,9 @@
  * The guardian is in a session of its own, with all signals blocked, so that
  * neither ^C nor a killed process group takes it along. It touches nothing
  * but that page until vmshare dies. When vmshare ends in order it kills its
- * guardian. Single-threaded on both sides: fields are written by vmshare, and
- * read by the guardian only after vmshare is dead.
+ * guardian, and starts another where that one is killed meanwhile. Both are
+ * single-threaded: fields are written by vmshare, and read by the guardian
+ * only after vmshare is dead.
  */
 
 #include "launch/supervise.h"
@@ -39,6 +40,7 @@
 #include <unistd.h>
 
 #define GUARDIAN_FILES	4
+#define GUARDIAN_DEATHS	8	/* then it is no accident */
 #define DEATH_MS	5000	/* for a killed process to be gone */
 
 struct guarded_file {
@@ -48,7 +50,8 @@ struct guarded_file {
 
 struct guardian {
 	int parent;			/* pidfd of vmshare */
-	int self;			/* pidfd of the guardian */
+	int self;			/* pidfd of the guardian, or -1 */
+	unsigned int deaths;		/* of its predecessors */
 	int process[GUARDIAN_PROCESSES]; /* pidfds, -1: free */
 	struct guarded_file file[GUARDIAN_FILES];
 	char scratch[PATH_MAX];		/* QEMU's directory, "": none */
@@ -112,11 +115,20 @@ static _Noreturn void guardian_main(struct guardian *g)
 	_exit(0);
 }
 
+static int guardian_fork(struct guardian *g)
+{
+	long pid = syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, 0,
+			   &g->self, 0, 0);
+
+	if (pid == 0)
+		guardian_main(g);
+	return pid < 0 ? -errno : 0;
+}
+
 int guardian_start(struct guardian **guardian)
 {
 	struct guardian *g = mmap(NULL, sizeof(*g), PROT_READ | PROT_WRITE,
 				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	long pid;
 	int err;
 
 	if (g == MAP_FAILED)
@@ -130,12 +142,8 @@ int guardian_start(struct guardian **guardian)
 		goto fail;
 	}
 	(void)fcntl(g->parent, F_SETFD, FD_CLOEXEC);
-	pid = syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, 0,
-		      &g->self, 0, 0);
-	if (pid == 0)
-		guardian_main(g);
-	if (pid < 0) {
-		err = -errno;
+	err = guardian_fork(g);
+	if (err) {
 		close(g->parent);
 		goto fail;
 	}
@@ -154,11 +162,26 @@ void guardian_end(struct guardian *g)
 	for (unsigned int i = 0; i < GUARDIAN_FILES; i++)
 		if (g->file[i].path[0] && g->file[i].fd >= 0)
 			close(g->file[i].fd);
-	guardian_kill(g->self);
-	sys_await(g->self);
-	close(g->self);
+	if (g->self >= 0) {
+		guardian_kill(g->self);
+		sys_await(g->self);
+		close(g->self);
+	}
 	close(g->parent);
 	munmap(g, sizeof(*g));
+}
+
+int guardian_fd(const struct guardian *g)
+{
+	return g ? g->self : -1;
+}
+
+int guardian_replace(struct guardian *g)
+{
+	(void)sys_await(g->self);
+	close(g->self);
+	g->self = -1;
+	return ++g->deaths < GUARDIAN_DEATHS ? guardian_fork(g) : -ECANCELED;
 }
 
 int *guardian_slot(struct guardian *g)

@@ -202,7 +202,7 @@ static int start_program(struct attempt *a, int letter)
 	if (pid == 0)
 		program_main(a, letter);
 	if (pid < 0)
-		return fail(a, "can't fork: %m");
+		return fail(a, "can't fork: %s", process_error(-errno));
 	pidfd = *slot;
 	/* Theirs: an end of theirs is seen here only when we have none. */
 	close(a->heir.ready);

@@ -344,6 +344,8 @@ void guardian_end(struct guardian *guardian);
 
 /* ---- share.c: one share's processes ------------------------------------- */
 
+#define SHARE_ARENA_LEAST	(128ull << 20)	/* bytes, of its state */
+
 /* One byte each from worker to parent; a guest can cause no others. */
 enum share_event {
 	SHARE_CONNECTED = 'c',	/* QEMU spoke to the server */
@@ -582,6 +584,8 @@ int prepare_socketpair(int *ours, int *qemus);
 void prepare_process(void);
 /* guardian_start(), but prints why not. 0, or an exit status. */
 int prepare_guardian(struct guardian **guardian);
+/* strerror() of -errno, with the limit where no process could be made. */
+const char *process_error(int err);
 /* What is printed, and whether it goes to systemd's journal. */
 void prepare_log(const struct config *c);
 /* Descriptors are a file server's memory: take all we may have. */

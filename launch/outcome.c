@@ -26,6 +26,36 @@ void outcome_waiting(const struct share *share, int seconds)
 		 share->config->tag, seconds);
 }
 
+void outcome_unguarded(struct guardian *guardian)
+{
+	int err = guardian_replace(guardian);
+
+	if (err)
+		log_warning("the guardian process was killed, and there is no "
+			    "other: %s", err == -ECANCELED ?
+			    "it is killed each time" : process_error(err));
+	else
+		log_warning("the guardian process was killed; another one "
+			    "watches");
+}
+
+void outcome_failed(const struct share *share, int status, const char *then)
+{
+	const char *tag = share->config->tag;
+	int sig = status - 128;
+
+	/* A worker's death was its keeper's to tell. This is the keeper's. */
+	if (sig > 0)
+		log_error("share '%s': the file server failed (killed by "
+			  "signal %d, %s)%s", tag, sig, strsignal(sig), then);
+	else
+		log_error("share '%s': the file server failed (status %d)%s",
+			  tag, status, then);
+	if (sig == SIGKILL)
+		log_hint("the kernel does this where memory runs out; dmesg "
+			 "says so then");
+}
+
 static void outcome_share(const struct share *share)
 {
 	const char *tag = share->config->tag;

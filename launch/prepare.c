@@ -123,11 +123,20 @@ void prepare_process(void)
 	/* What the caller left open is nobody's but for what a flag names. */
 	(void)sys_close_range(3, INT_MAX, true);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A limit of file sizes is an error of the call that meets it. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	/* Asks what is stuck: nothing is before there is a loop to take it. */
 	(void)signal(SIGUSR1, SIG_IGN);
 	/* Asks for a restart. */
 	(void)signal(SIGUSR2, SIG_IGN);
 	heir_remember();
+}
+
+const char *process_error(int err)
+{
+	return err != -EAGAIN ? strerror(-err) :
+		"no more processes or threads are allowed here: see 'ulimit "
+		"-u', and pids.max of the control group (TasksMax=)";
 }
 
 int prepare_guardian(struct guardian **guardian)
@@ -136,7 +145,7 @@ int prepare_guardian(struct guardian **guardian)
 
 	if (!err)
 		return 0;
-	log_error("can't start the guardian process: %s", strerror(-err));
+	log_error("can't start the guardian process: %s", process_error(err));
 	return EXIT_REFUSED;
 }
 

@@ -268,7 +268,7 @@ static int unanswered(struct findings *found, const struct qemu_info *info,
 	if (p->error)
 		findings_add(found, EXIT_REFUSED, "", "%s %s: can't be "
 			     "started: %s", info->path, asked,
-			     strerror(p->error));
+			     process_error(-p->error));
 	else if (p->late)
 		findings_add(found, EXIT_REFUSED,
 			     "try again when the machine is less busy, or "

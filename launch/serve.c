@@ -487,7 +487,8 @@ static void on_event(void *ctx, struct share *share, char event)
 
 /* Poll until the end: an exit status. */
 static int wait_loop(struct serving *s, const struct config *c,
-		     struct share *share, int signals)
+		     struct share *share, struct guardian *guardian,
+		     int signals)
 {
 	for (;;) {
 		struct signalfd_siginfo info;
@@ -495,7 +496,9 @@ static int wait_loop(struct serving *s, const struct config *c,
 			{.fd = signals, .events = POLLIN},
 			{.fd = share->events, .events = POLLIN},
 			{.fd = share->pidfd, .events = POLLIN},
+			{.fd = guardian_fd(guardian), .events = POLLIN},
 		};
+		int status;
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0) {
 			if (errno == EINTR)
@@ -505,8 +508,15 @@ static int wait_loop(struct serving *s, const struct config *c,
 		}
 		if (fds[1].revents)
 			share_read_events(share, on_event, s);
-		if (fds[2].revents)
-			return share_reap(share) ? EXIT_SERVER_FAILED : 0;
+		if (fds[3].revents)
+			outcome_unguarded(guardian);
+		if (fds[2].revents) {
+			status = share_reap(share);
+			if (!status)
+				return 0;
+			outcome_failed(share, status, "");
+			return EXIT_SERVER_FAILED;
+		}
 		if (!fds[0].revents ||
 		    read(signals, &info, sizeof(info)) != sizeof(info))
 			continue;
@@ -535,7 +545,7 @@ int serve_wait(const struct config *c, struct share *share,
 	else if (report_open(&s.report, c, guardian) == 0) {
 		report_started(&s.report, share->keeper);
 		report_ready(&s.report);
-		status = wait_loop(&s, c, share, signals);
+		status = wait_loop(&s, c, share, guardian, signals);
 		share_read_events(share, on_event, &s);
 		report_exit(&s.report, status, "vmshare");
 	}

@@ -58,7 +58,6 @@
 
 /* Bytes; less where a limit forbids that much. */
 #define SHARE_ARENA_MOST	(16ull << 30)
-#define SHARE_ARENA_LEAST	(256ull << 20)
 #define SHARE_DEATHS		5
 #define SHARE_KILLS		30
 #define SHARE_SQUEEZES		8	/* tables are halved each time */
@@ -144,6 +143,7 @@ static int keeper_settle(void)
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)signal(SIGUSR2, on_asked);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -157,15 +157,19 @@ static int compare_fds(const void *a, const void *b)
 
 /*
  * Address space, but a guest that knows enough files fills it: so no more than
- * a quarter of the machine's memory either.
+ * a quarter of the machine's memory either. It is a file, and may be as large
+ * as one of this user's.
  */
 static int keeper_arena(struct keeper *k)
 {
 	uint64_t size = SHARE_ARENA_MOST, page, pages;
+	struct rlimit file;
 	int err;
 
 	page = (uint64_t)sysconf(_SC_PAGESIZE);
 	pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
+	if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur < size)
+		size = file.rlim_cur / page * page;
 	while (size / page > pages / 4 && size > SHARE_ARENA_LEAST)
 		size /= 2;
 	do {
@@ -331,8 +335,8 @@ static int keeper_loop(struct keeper *k)
 		int status = keeper_work(k, child_serve, &usage);
 
 		if (status < 0) {
-			errno = -status;
-			log_error("can't start a worker: %m");
+			log_error("can't start a worker: %s",
+				  process_error(status));
 			return SHARE_FAILED;
 		}
 		if (WIFEXITED(status) && WEXITSTATUS(status) != SHARE_AGAIN)
@@ -541,7 +545,7 @@ int share_start(struct share *s, const struct share_config *config,
 	if (s->keeper < 0) {
 		err = s->keeper;
 		snprintf(why, why_size, "can't fork the file server: %s",
-			 strerror(-err));
+			 process_error(err));
 		goto out;
 	}
 	close(ready[1]);

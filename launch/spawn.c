@@ -134,7 +134,7 @@ int spawn_qemu(struct qemu_process *p, char **argv,
 	p->output = output[0];
 	return 0;
 fail:
-	log_error("can't start QEMU: %m");
+	log_error("can't start QEMU: %s", process_error(-errno));
 	for (int i = 0; i < 2; i++) {
 		if (output[i] >= 0)
 			close(output[i]);

@@ -325,8 +325,7 @@ static void on_share_end(struct run *r, struct share *share)
 	}
 	if (r->qemu_gone || r->cause != CAUSE_NONE)
 		return;
-	log_error("share '%s': the file server failed (status %d); ending the "
-		  "guest, which would hang", share->config->tag, status);
+	outcome_failed(share, status, "; ending the guest, which would hang");
 	end_run(r, CAUSE_SHARE, STEP_TERM);
 }
 
@@ -354,6 +353,7 @@ static void fill_set(struct run *r, struct poll_set *p)
 	want(p, r->qemu.pidfd);
 	want(p, r->qemu.output);
 	want(p, r->qmp.fd);
+	want(p, guardian_fd(s->guardian));
 	p->console = p->nr;
 	p->nr_console = console_poll(&r->console, p->fds + p->nr);
 	p->nr += p->nr_console;
@@ -521,6 +521,8 @@ static void dispatch(struct run *r, const struct poll_set *p)
 		on_qmp(r);
 	if (p->fds[2].revents)
 		on_qemu_words(r);
+	if (p->fds[4].revents)
+		outcome_unguarded(s->guardian);
 	run_console(r, p->fds + p->console, p->nr_console);
 	if (s->streams)
 		run_streams(r, p->fds + p->streams, p->nr_streams);

@@ -27,6 +27,17 @@
  */
 int *guardian_slot(struct guardian *guardian);
 
+/* To be polled: readable when the guardian has died. -1: there is none. */
+int guardian_fd(const struct guardian *guardian);
+
+/**
+ * guardian_replace() - it has died: start another
+ *
+ * After some deaths there is none any more.
+ * Return: 0 or -errno.
+ */
+int guardian_replace(struct guardian *guardian);
+
 /* The process is gone: forget it (the caller closes the pidfd afterwards). */
 void guardian_forget(struct guardian *guardian, int pidfd);
 
@@ -282,6 +293,10 @@ void dump_decide(struct run *r);
 void dump_over(struct run *r, bool good);
 void dump_close(struct run *r);
 
+/* Tell of a share whose keeper ended with @status, and what comes of it. */
+void outcome_failed(const struct share *share, int status, const char *then);
+/* The guardian has died: have another, and tell. */
+void outcome_unguarded(struct guardian *guardian);
 /* Tell of a share that the guest has set up no driver for in @seconds. */
 void outcome_waiting(const struct share *share, int seconds);
 /*

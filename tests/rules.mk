@@ -111,7 +111,7 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 # the suite long, and all of the disk's 20,000 small files.
 CI_BATS   := disk matrix lifetime libvirt diskless disks posix rootless locks \
 	filesystems cli refused dropin stat package manual messages crash ask \
-	serve sockets attack
+	serve sockets deaths attack
 check-all: $(CI_BATS:%=check-%) check-c check-asan check-tsan check-lint \
 	check-build check-fuzz
 

@@ -474,7 +474,7 @@ on_tty() {
 	status=0
 	wait $parent || status=$?
 	[ "$status" = 123 ] || fail "status $status: $(cat err)"
-	grep -qE "error: share 't': the file server failed \(status [0-9]+\); ending the guest, which would hang" err ||
+	grep -qE "error: share 't': the file server failed \(killed by signal 9, Killed\); ending the guest, which would hang" err ||
 		fail "$(cat err)"
 	nothing_left
 }
