@@ -266,6 +266,7 @@ int config_parse(struct config *c, int argc, char **argv)
 	memset(c, 0, sizeof(*c));
 	c->command = argv[0];
 	c->status_fd = c->ready_fd = c->listen_fd = -1;
+	c->shutdown_timeout_ms = UINT64_MAX;
 	f.list = calloc(count_letters(argc, argv), sizeof(*f.list));
 	if (!f.list)
 		err = cfg_fail(&p, "out of memory");

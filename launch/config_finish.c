@@ -309,6 +309,11 @@ static int finish_node_memory(struct cfg_parser *p)
 	return 0;
 }
 
+bool config_writes_disk(const struct config *c)
+{
+	return c->nr_disks && !c->ephemeral && !c->read_only;
+}
+
 static int finish_vm(struct cfg_parser *p)
 {
 	struct config *c = p->c;
@@ -335,6 +340,8 @@ static int finish_vm(struct cfg_parser *p)
 		return err;
 	if (!c->nr_nodes)
 		c->nr_nodes = 1;
+	if (c->shutdown_timeout_ms == UINT64_MAX)
+		c->shutdown_timeout_ms = config_writes_disk(c) ? 90000 : 10000;
 	err = c->numa ? finish_node_cpus(p) : 0;
 	return err ? err : finish_node_memory(p);
 }

@@ -155,6 +155,8 @@ struct config {
  */
 int config_parse(struct config *c, int argc, char **argv);
 void config_free(struct config *c);
+/* Does what the guest writes to a disk stay? */
+bool config_writes_disk(const struct config *c);
 /* Which kernel a guest of our own is to have. */
 void config_kernel(const struct config *c, struct guest_kernel_ask *ask);
 

@@ -18,6 +18,28 @@
 
 #define TAIL_LINES	12
 
+/* What it means to end a guest that has not ended itself. */
+static const char *disk_of_cut_off(const struct run *r)
+{
+	return config_writes_disk(r->s->config) ?
+		       "; its disk is as after a power cut" : "";
+}
+
+void outcome_timeout(const struct run *r)
+{
+	log_error("the guest did not end within the timeout of %g s%s",
+		  (double)r->s->config->timeout_ms / 1000, disk_of_cut_off(r));
+}
+
+void outcome_cut_off(const struct run *r)
+{
+	log_error("the guest was cut off: it did not end within the shutdown "
+		  "timeout of %g s%s",
+		  (double)r->s->config->shutdown_timeout_ms / 1000,
+		  disk_of_cut_off(r));
+	log_hint("give it more time with --shutdown-timeout");
+}
+
 /* Emulated guests are slow: it may still come. */
 void outcome_waiting(const struct share *share, int seconds)
 {
@@ -56,11 +78,14 @@ void outcome_failed(const struct share *share, int status, const char *then)
 			 "says so then");
 }
 
-static void outcome_share(const struct share *share)
+/* @early: the guest was ended before it had the time. */
+static void outcome_share(const struct share *share, bool early)
 {
 	const char *tag = share->config->tag;
 
 	if (!share->driver) {
+		if (early)
+			return;
 		log_warning("the guest never set up share '%s': its kernel may "
 			    "lack CONFIG_VIRTIO_FS (or have it as a module "
 			    "that is not loaded)", tag);
@@ -186,5 +211,6 @@ void outcome_shares(const struct run *r)
 	if (r->s->streams || !r->up)
 		return;
 	for (unsigned int i = 0; i < r->s->nr_shares; i++)
-		outcome_share(&r->s->shares[i]);
+		outcome_share(&r->s->shares[i],
+			      r->cause != CAUSE_NONE && r->driver_check);
 }

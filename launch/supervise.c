@@ -212,12 +212,10 @@ static void on_qemu_words(struct run *r)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	for (ssize_t i = 0; i < n; i++) {
-		if (buf[i] == '\n') {
+		if (buf[i] == '\n')
 			qemu_line(r);
-			r->words_len = 0;
-		} else if (r->words_len < sizeof(r->words)) {
+		else if (r->words_len < sizeof(r->words))
 			r->words[r->words_len++] = buf[i];
-		}
 	}
 	if (n > 0)
 		return;
@@ -449,8 +447,7 @@ static void run_timers(struct run *r)
 	}
 
 	if (passed(&r->timeout, now)) {
-		log_error("the guest did not end within the timeout of %g s",
-			  (double)r->s->config->timeout_ms / 1000);
+		outcome_timeout(r);
 		end_run(r, CAUSE_TIMEOUT, STEP_TERM);
 	}
 	if (passed(&r->driver_check, now)) {
@@ -469,8 +466,11 @@ static void run_timers(struct run *r)
 		r->panicked = true;
 		step_to(r, STEP_KILL);
 	}
-	if (passed(&r->step_deadline, now))
+	if (passed(&r->step_deadline, now)) {
+		if (r->step == STEP_ASKED && !r->qemu_gone)
+			outcome_cut_off(r);
 		step_to(r, r->step == STEP_ASKED ? STEP_TERM : STEP_KILL);
+	}
 }
 
 static void run_console(struct run *r, const struct pollfd *fds,
@@ -515,10 +515,11 @@ static void dispatch(struct run *r, const struct poll_set *p)
 {
 	struct supervise_setup *s = r->s;
 
-	if (p->fds[0].revents)
-		on_signal(r);
+	/* A machine that was up when the signal came can be asked. */
 	if (p->fds[3].revents)
 		on_qmp(r);
+	if (p->fds[0].revents)
+		on_signal(r);
 	if (p->fds[2].revents)
 		on_qemu_words(r);
 	if (p->fds[4].revents)

@@ -266,7 +266,8 @@ struct run {
 	int signal;			/* of CAUSE_SIGNAL */
 	enum step step;
 	int64_t step_deadline;		/* 0: none; ms, CLOCK_MONOTONIC */
-	int64_t timeout, driver_check, left_deadline, panic_deadline;
+	int64_t timeout, left_deadline, panic_deadline;
+	int64_t driver_check;		/* 0: a share may be missed now */
 	struct dump dump;
 	struct progress boot;		/* until the guest is up */
 	int64_t boot_tick;		/* 0: it is */
@@ -293,6 +294,9 @@ void dump_decide(struct run *r);
 void dump_over(struct run *r, bool good);
 void dump_close(struct run *r);
 
+/* Tell that the guest is ended, by --timeout or --shutdown-timeout. */
+void outcome_timeout(const struct run *r);
+void outcome_cut_off(const struct run *r);
 /* Tell of a share whose keeper ended with @status, and what comes of it. */
 void outcome_failed(const struct share *share, int status, const char *then);
 /* The guardian has died: have another, and tell. */

@@ -112,6 +112,8 @@ child() { # NAME: the newest process of this run by that name
 	wait_for 120 begins
 	kill -TERM $parent
 	ends_with 143
+	says "error: the guest was cut off: it did not end within the shutdown timeout of 1 s"
+	[[ $err != *CONFIG_VIRTIO_FS* ]]
 	nothing_left
 }
 

@@ -45,10 +45,26 @@ static void defaults(void)
 	CHECK_STR(c.console, "stdio");
 	CHECK_STR(c.accel, "auto");
 	CHECK(!c.own_init && !c.has_root_share);
-	CHECK_EQ(c.shutdown_timeout_ms, 10000);
 	CHECK_EQ(c.timeout_ms, 0);
 	CHECK_EQ(c.status_fd, -1);
 	CHECK(!c.guest_argv);
+}
+
+/* A guest that writes to a disk has longer to unmount it. */
+static void time_to_end(void)
+{
+	CHECK_EQ(parse("run disk.img"), 0);
+	CHECK(config_writes_disk(&c));
+	CHECK_EQ(c.shutdown_timeout_ms, 90000);
+	CHECK_EQ(parse("run --ephemeral disk.img"), 0);
+	CHECK_EQ(c.shutdown_timeout_ms, 10000);
+	CHECK_EQ(parse("run --read-only disk.img"), 0);
+	CHECK_EQ(c.shutdown_timeout_ms, 10000);
+	CHECK_EQ(parse("run -- true"), 0);
+	CHECK(!config_writes_disk(&c));
+	CHECK_EQ(c.shutdown_timeout_ms, 10000);
+	CHECK_EQ(parse("run --shutdown-timeout 0s disk.img"), 0);
+	CHECK_EQ(c.shutdown_timeout_ms, 0);
 }
 
 static void spellings(void)
@@ -524,6 +540,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{"defaults", defaults},
+		{"time_to_end", time_to_end},
 		{"spellings", spellings},
 		{"command_of_the_guest", command_of_the_guest},
 		{"forwards", forwards},

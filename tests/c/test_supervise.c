@@ -336,6 +336,40 @@ static void asked_in_vain(void)
 	init_config(&c);
 	CHECK_EQ(run_script(&c, QMP_UP "kill -TERM $PPID; exec sleep 60"),
 		 128 + SIGTERM);
+	CHECK(strstr(words, "error: the guest was cut off: it did not end "
+		"within the shutdown timeout of 0.3 s\n"));
+	/* What it wrote to a disk may not be there. */
+	c.nr_disks = 1;
+	CHECK_EQ(run_script(&c, QMP_UP "kill -TERM $PPID; exec sleep 60"),
+		 128 + SIGTERM);
+	CHECK(strstr(words, "timeout of 0.3 s; its disk is as after a power "
+		"cut\n"));
+	c.timeout_ms = 200;
+	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 124);
+	CHECK(strstr(words, "timeout of 0.2 s; its disk is as after a power "
+		"cut\n"));
+	c.ephemeral = true;
+	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 124);
+	CHECK(!strstr(words, "power cut"));
+}
+
+/* Its kernel is not to blame for what it had no time for. */
+static void ended_early(void)
+{
+	struct share_config sc = {.tag = "src"};
+	struct share s = {.config = &sc, .pidfd = -1, .relay = -1, .dir = -1,
+			  .events = -1, .connected = true};
+	struct config c;
+
+	init_config(&c);
+	share = &s;
+	CHECK_EQ(run_script(&c, QMP_UP "kill -TERM $PPID; exec sleep 60"),
+		 128 + SIGTERM);
+	CHECK(!strstr(words, "CONFIG_VIRTIO_FS"));
+	c.timeout_ms = 200;
+	CHECK_EQ(run_script(&c, QMP_UP "exec sleep 60"), 124);
+	CHECK(!strstr(words, "CONFIG_VIRTIO_FS"));
+	share = NULL;
 }
 
 static void second_signal_ends(void)
@@ -480,97 +514,6 @@ static void killed_parent(void)
 	close(master);
 }
 
-/* ---- JSON and the monitor ------------------------------------------------ */
-
-static void json(void)
-{
-	static const struct {
-		const char *text, *path, *want;	/* NULL: not there */
-	} cases[] = {
-		{"{}", "a", NULL},
-		{"{\"a\": 1}", "a", "1"},
-		{"{\"a\":{\"b\":\"x\"},\"b\":2}", "a.b", "x"},
-		{"{\"a\":{\"b\":\"x\"},\"b\":2}", "b", "2"},
-		{"{\"x\":[{\"a\":1},\"]}\"],\"a\":true}", "a", "true"},
-		{"{\"x\":\"\\\"a\\\":\",\"a\":3}", "a", "3"},
-		{"{\"a\"", "a", NULL},
-		{"{\"a\":", "a", NULL},
-		{"{\"a\":\"", "a", NULL},
-		{"[1]", "a", NULL},
-		{"", "a", NULL},
-		{"}", "a", NULL},
-		{"{\"a\":[}", "a", NULL},
-		{"{\"a\":1}", "a.b", NULL},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const char *value = NULL;
-		ssize_t len = json_find(cases[i].text, cases[i].path, &value);
-
-		if (!cases[i].want) {
-			CHECK(len < 0);
-			continue;
-		}
-		CHECK_EQ(len, strlen(cases[i].want));
-		CHECK(strncmp(value, cases[i].want, (size_t)len) == 0);
-	}
-}
-
-static void json_deep(void)
-{
-	const char *value;
-	char text[4096];
-
-	memset(text, '[', sizeof(text));
-	memcpy(text, "{\"a\":", 5);
-	text[sizeof(text) - 1] = '\0';
-	CHECK(json_find(text, "a", &value) < 0);
-}
-
-static enum qmp_event monitor_says(struct qmp *q)
-{
-	qmp_read(q);
-	return qmp_next(q);
-}
-
-static void monitor(void)
-{
-	static const char shutdown[] =
-		"{\"timestamp\": {\"seconds\": 1}, \"event\": \"SHUTDOWN\", "
-		"\"data\": {\"guest\": true, \"reason\": \"guest-shutdown\"}}";
-	static char big[40000];
-	struct qmp q;
-	int fds[2];
-	char buf[256];
-
-	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	qmp_open(&q, fds[0]);
-	CHECK_EQ(qmp_command(&q, "quit"), -EAGAIN);
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	dprintf(fds[1], "{\"QMP\": {}}\r\n");
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	CHECK(read(fds[1], buf, sizeof(buf)) > 0);
-	CHECK(strstr(buf, "qmp_capabilities"));
-	dprintf(fds[1], "{\"return\": {}}\r\n%s\r\n", shutdown);
-	CHECK_EQ(monitor_says(&q), QMP_READY);
-	CHECK_EQ(qmp_next(&q), QMP_SHUTDOWN_GUEST);
-	CHECK_EQ(qmp_next(&q), QMP_NONE);
-	/* A line that is too long is skipped, the next one is read. */
-	memset(big, 'x', sizeof(big));
-	CHECK_EQ(write(fds[1], big, sizeof(big)), sizeof(big));
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	/* No more than once a call: whoever writes may never stop. */
-	CHECK(recv(q.fd, buf, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	dprintf(fds[1], "\n{\"event\": \"RESET\"}\n");
-	CHECK_EQ(monitor_says(&q), QMP_RESET);
-	close(fds[1]);
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	CHECK_EQ(monitor_says(&q), QMP_NONE);
-	CHECK_EQ(q.fd, -1);
-}
-
 /* ---- the console --------------------------------------------------------- */
 
 static void pump(struct console *c)
@@ -665,14 +608,12 @@ static const struct check_case cases[] = {
 	{"exec fails", exec_fails},
 	{"the first signal asks", first_signal_asks},
 	{"a guest that does not listen is ended", asked_in_vain},
+	{"a guest that is ended early", ended_early},
 	{"the second signal ends it", second_signal_ends},
 	{"QEMU gets only its descriptors", only_wanted_descriptors},
 	{"status lines", status_lines},
 	{"the pidfile goes", pidfile_goes},
 	{"nothing is left of a killed parent", killed_parent},
-	{"JSON members", json},
-	{"JSON too deep", json_deep},
-	{"the monitor", monitor},
 	{"console keys", console_keys},
 	{"console backpressure", console_backpressure},
 };
