@@ -19,6 +19,17 @@
 #include "launch/launch.h"
 #include "tests/c/check.h"
 
+#ifdef __aarch64__
+#define CONSOLE "ttyAMA0"
+#else
+#define CONSOLE "ttyS0"
+#endif
+
+/* What QEMU may not do. */
+#define SANDBOX_ARG                                                            \
+	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"                  \
+	"resourcecontrol=deny"
+
 #define MAX_WORDS 64
 
 static char top[64];		/* current directory of all cases */

@@ -96,8 +96,8 @@ static int harmless(void)
 	if (mem == MAP_FAILED || mprotect(mem, 4096, PROT_NONE) ||
 	    munmap(mem, 8192))
 		return 2;
-	if (syscall(SYS_ioctl, fd, FS_IOC_GETFLAGS, &flags) && errno != ENOTTY &&
-	    errno != EOPNOTSUPP)
+	if (syscall(SYS_ioctl, fd, FS_IOC_GETFLAGS, &flags) &&
+	    errno != ENOTTY && errno != EOPNOTSUPP)
 		return 3;
 	if (pthread_create(&id, NULL, thread, &ran) ||
 	    pthread_join(id, NULL) || !ran)
