@@ -22,6 +22,11 @@ static int shut(int err)
 	return landlock_abi < LL_MIN_ABI ? 0 : err;
 }
 
+static bool has_openat2(void)
+{
+	return !syscall(SYS_openat2, -1, "", NULL, 0) || errno != ENOSYS;
+}
+
 /* The last keeper's Landlock is on, or says why the kernel has not got it. */
 static void check_landlock(void)
 {
@@ -39,8 +44,10 @@ static void check_landlock(void)
 static void check_layers(void)
 {
 	for (int i = 0; i < FS_LAYER_COUNT; i++)
-		if (i != FS_LAYER_LANDLOCK)
+		if (i != FS_LAYER_LANDLOCK && i != FS_LAYER_OPENAT2)
 			CHECK_EQ(report.place.layers[i].state, FS_LAYER_ON);
+	CHECK_EQ(report.place.layers[FS_LAYER_OPENAT2].state, has_openat2() ?
+		 FS_LAYER_ON : FS_LAYER_UNAVAILABLE);
 	check_landlock();
 }
 
