@@ -42,7 +42,7 @@ teardown() {
 		printf '#!/bin/sh\necho "$0 $*" >>%q\n' "$PWD/called" >$tool
 	done
 	chmod +x apt-get dpkg sudo mmdebstrap
-	for tool in root disk disk-6.12 backports; do
+	for tool in root disk disk-6.12 backports tree-trixie; do
 		status=0
 		PATH=$PWD:$PATH VMSHARE_TEST_IMAGES=keep VMSHARE_TEST_CACHE=$PWD/cache \
 			"$top/tests/images/get" $tool 2>said || status=$?
