@@ -27,7 +27,7 @@ check: ## run every suite with what is here, count
 	@tests/summary $(TAPDIR) \
 		'$(MORE_BATS): more time than CI has; make check-more' \
 		'under asan $(ASAN_NOT), under tsan $(TSAN_NOT): can'\''t be' \
-		'fresh, bench: by hand; make check-fresh, make bench'
+		'everywhere, fresh, bench: by hand; make check-everywhere'
 
 demo: ## install what is missing, build, show a guest that uses a directory
 	tests/setup demo
@@ -112,8 +112,8 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 CI_BATS   := disk matrix lifetime libvirt diskless disks posix rootless locks \
 	filesystems cli refused dropin stat package manual messages crash ask \
 	serve sockets deaths attack
-check-all: $(CI_BATS:%=check-%) check-c check-asan check-tsan check-lint \
-	check-build check-fuzz
+check-all: $(CI_BATS:%=check-%) check-systems check-c check-asan check-tsan \
+	check-lint check-build check-fuzz
 
 MORE_BATS := $(filter-out $(CI_BATS),$(BATS))
 check-more: export DISK_FILES := 20000
