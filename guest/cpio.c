@@ -2,10 +2,10 @@
 /*
  * Writes an archive in the "newc" form, which is what the kernel's unpacker
  * reads (Documentation/driver-api/early-userspace/buffer-format.rst): for each
- * member a header of 110 ASCII characters, the name with its NUL, padding to
- * 4 bytes, the contents, padding to 4 bytes; in the end a member that is
- * called TRAILER!!!, and zeroes up to a whole page. Nothing is compressed: a memfd costs nothing to read and
- * the guest would only have to unpack it again.
+ * member a header of 110 ASCII characters, the name with its NUL, padding to 4
+ * bytes, the contents, padding to 4 bytes; in the end a member that is called
+ * TRAILER!!!, and zeroes up to a whole page. Nothing is compressed: a memfd
+ * costs nothing to read and the guest would only have to unpack it again.
  *
  * A writer keeps its first error and does nothing more after it, so that the
  * caller asks once, in cpio_close(). Every member needs its directories
