@@ -395,7 +395,7 @@ as_user() {
 	echo mine >share/f
 	echo shut >share/shut
 	chmod 600 share/shut
-	as_user run --accel tcg --timeout 2m --user nobody --share share:s -- sh -c '
+	as_user run --accel "$accel" --timeout $((2 * slow))m --user nobody --share share:s -- sh -c '
 		id -un; cd /mnt/s; stat -c %U f; cat shut
 		echo x >new && mkdir dir && echo y >dir/z && chmod 640 new && rm f
 		stat -c %U:%a new dir'

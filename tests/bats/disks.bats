@@ -40,7 +40,7 @@ g() {
 }
 # own ARG...: the same with a directory as the root
 own() {
-	v run --root / --accel tcg --cpus 1 -m 512M --timeout 3m "$@"
+	v run --root / --accel "$accel" --cpus 1 -m 512M --timeout $((3 * slow))m "$@"
 }
 # on_disk IMAGE FILE: what the host finds there
 on_disk() {
