@@ -16,6 +16,9 @@ export TMPDIR=${VMSHARE_TEST_TMP:-/var/tmp}
 # are longer than on a machine of one's own.
 accel=${VMSHARE_TEST_ACCEL:-tcg}
 slow=${VMSHARE_TEST_SLOW:-1}
+# Looking costs a slow machine more than what is waited for.
+pause=0.1
+[ "$slow" = 1 ] || pause=2
 unset VMSHARE_CONFIG VMSHARE_QEMU NOTIFY_SOCKET LISTEN_FDS LISTEN_PID
 
 may_run() {
@@ -205,10 +208,10 @@ marked() { # pids of what still runs; no process for each that does
 }
 nothing_left() { # within twenty seconds
 	local pids
-	for _ in $(seq $((200 * slow))); do
+	for _ in $(seq 200); do
 		pids=$(marked)
 		[ -n "$pids" ] || break
-		sleep 0.1
+		sleep $pause
 	done
 	[ -z "$pids" ] || fail "left behind: $(ps -o pid,stat,args -p "${pids//$'\n'/,}")"
 	[ -z "$(find "$TMPDIR" -mindepth 1)" ] ||
@@ -242,6 +245,6 @@ wait_for() {
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || fail "not within the time: $*" || return 1
-		sleep 0.1
+		sleep $pause
 	done
 }
