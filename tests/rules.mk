@@ -112,8 +112,8 @@ check-filesystems: export C_TESTS_DIR := $(abspath $(BUILD)/tests)
 CI_BATS   := disk matrix lifetime libvirt diskless disks posix rootless locks \
 	filesystems cli refused dropin stat package manual messages crash ask \
 	serve sockets deaths attack
-check-all: $(CI_BATS:%=check-%) check-systems check-c check-asan check-tsan \
-	check-lint check-build check-fuzz
+check-all: $(CI_BATS:%=check-%) check-systems check-kvm-short check-c \
+	check-asan check-tsan check-lint check-build check-fuzz
 
 MORE_BATS := $(filter-out $(CI_BATS),$(BATS))
 check-more: export DISK_FILES := 20000
