@@ -206,8 +206,7 @@ static int access_fd(struct fs_worker *w, int fd, uint32_t mask)
 	if (err)
 		return err;
 	if (w->caps & 1ull << CAP_DAC_OVERRIDE)
-		may = (uint32_t)(R_OK | W_OK) |
-		      (S_ISDIR(stx.stx_mode) || stx.stx_mode & 0111 ? X_OK : 0u);
+		may = S_ISDIR(stx.stx_mode) || stx.stx_mode & 0111 ? 07u : 06u;
 	else if (stx.stx_uid == w->cur_uid)
 		may = stx.stx_mode >> 6;
 	else if (stx.stx_gid == w->cur_gid)
