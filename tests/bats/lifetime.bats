@@ -70,11 +70,11 @@ child() { # NAME: the newest process of this run by that name
 
 @test "TERM powers the guest down, 143; --pidfile, --ready-fd, systemd" {
 	command -v python3 >/dev/null || skip "python3 is not installed"
-	python3 - >notified <<-'END' &
-		import socket
+	python3 - "$slow" >notified <<-'END' &
+		import socket, sys
 		note = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 		note.bind("notify")
-		note.settimeout(300)
+		note.settimeout(300 * int(sys.argv[1]))
 		for n in range(2):
 		    print(note.recv(1000).decode(), flush=True)
 	END
