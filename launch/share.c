@@ -329,7 +329,7 @@ static bool keeper_goes_on(struct keeper *k, int sig,
 
 static int keeper_loop(struct keeper *k)
 {
-	struct rusage usage;
+	struct rusage usage = {.ru_maxrss = 0};
 
 	for (;;) {
 		int status = keeper_work(k, child_serve, &usage);
