@@ -266,12 +266,13 @@ static bool may_be_opened(const char *dir)
 		"root", "run", "sbin", "sys", "usr", "var",
 	};
 	const char *home = getenv("HOME");
-	size_t len = home ? strlen(home) : 0;
 	char real[PATH_MAX];
+	size_t len;
 
 	if (!realpath(dir, real))
 		return false;	/* below what can't be seen */
-	if (len > 1 && strncmp(real, home, len) == 0 && real[len] == '/')
+	if (home && home[0] && home[1] && strstr(real, home) == real &&
+	    real[strlen(home)] == '/')
 		return true;
 	len = strcspn(real + 1, "/");
 	for (size_t i = 0; i < ARRAY_SIZE(not); i++)
