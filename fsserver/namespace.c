@@ -375,37 +375,79 @@ static int remount(const char *path, bool readonly)
 	return mount(NULL, path, NULL, flags, NULL) ? -errno : 0;
 }
 
+/* A line of mountinfo: id parent major:minor root MOUNT-POINT ... */
+static char *mount_of(char *line, int *id, int *parent)
+{
+	char *path = line;
+
+	if (sscanf(line, "%d %d", id, parent) != 2)
+		return NULL;
+	for (int i = 0; i < 4 && path; i++)
+		path = strchr(path, ' ') ? strchr(path, ' ') + 1 : NULL;
+	if (path) {
+		path[strcspn(path, " \n")] = '\0';
+		unescape(path);
+	}
+	return path;
+}
+
+/* Parents come before their children. Return: whether @id is of the tree. */
+static int in_tree(int **tree, size_t *nr, int id, int parent)
+{
+	bool found = !*nr;	/* it begins with its root */
+	int *grown;
+
+	for (size_t i = 0; i < *nr && !found; i++)
+		found = (*tree)[i] == parent;
+	if (!found)
+		return 0;
+	grown = realloc(*tree, (*nr + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	*tree = grown;
+	grown[(*nr)++] = id;
+	return 1;
+}
+
+static int remount_tree(FILE *f, const char *top, bool readonly)
+{
+	int id, parent, root = -1, err = 0, *tree = NULL;
+	char *line = NULL, *path;
+	size_t size = 0, nr = 0;
+
+	/* What it hides at that place has other mounts below. */
+	while (getline(&line, &size, f) > 0) {
+		path = mount_of(line, &id, &parent);
+		if (path && !strcmp(path, top))
+			root = id;
+	}
+	rewind(f);
+	while (err >= 0 && getline(&line, &size, f) > 0) {
+		path = mount_of(line, &id, &parent);
+		if (!path || (!nr && id != root))
+			continue;
+		err = in_tree(&tree, &nr, id, parent);
+		if (err > 0)
+			err = remount(path, readonly);
+	}
+	free(tree);
+	free(line);
+	return err < 0 ? err : 0;
+}
+
 /* For kernels without mount_setattr(2): each mount at and below @top. */
 static int remount_all(int proc, const char *top, bool readonly)
 {
-	size_t len = strlen(top), size = 0;
-	char *line = NULL;
-	int fd, err = 0;
-	FILE *f;
+	int fd = openat(proc, "self/mountinfo", O_RDONLY | O_CLOEXEC), err;
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 
-	fd = openat(proc, "self/mountinfo", O_RDONLY | O_CLOEXEC);
-	f = fd < 0 ? NULL : fdopen(fd, "r");
 	if (!f) {
 		err = -errno;
 		if (fd >= 0)
 			close(fd);
 		return err;
 	}
-	while (!err && getline(&line, &size, f) > 0) {
-		char *path = line;
-
-		/* id parent major:minor root MOUNT-POINT ... */
-		for (int i = 0; i < 4 && path; i++)
-			path = strchr(path, ' ') ? strchr(path, ' ') + 1 : NULL;
-		if (!path)
-			continue;
-		path[strcspn(path, " \n")] = '\0';
-		unescape(path);
-		if (!strncmp(path, top, len) &&
-		    (!path[len] || path[len] == '/'))
-			err = remount(path, readonly);
-	}
-	free(line);
+	err = remount_tree(f, top, readonly);
 	fclose(f);
 	return err;
 }

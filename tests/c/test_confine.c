@@ -342,6 +342,23 @@ static const char *remounts(void)
 	return NULL;
 }
 
+/* A tree over what has a mount where the tree has not even a name. */
+static const char *remounts_over(void)
+{
+	char top[100], below[120], path[120];
+	int proc = open("/proc", O_PATH | O_CLOEXEC);
+
+	snprintf(top, sizeof(top), "%s/top", base);
+	snprintf(below, sizeof(below), "%s/below", top);
+	snprintf(path, sizeof(path), "%s/new", top);
+	EXPECT(!mkdir(top, 0755) && !mkdir(below, 0755));
+	EXPECT(!mount("none", below, "tmpfs", 0, NULL));
+	EXPECT(!mount(share, top, NULL, MS_BIND, NULL));
+	EXPECT(remount_all(proc, top, true) == 0);
+	EXPECT(creates(AT_FDCWD, path) == -EROFS);
+	return NULL;
+}
+
 static void test_remount(void)
 {
 	int status;
@@ -350,6 +367,8 @@ static void test_remount(void)
 	if (!pid) {
 		const char *bad = remounts();
 
+		if (!bad)
+			bad = remounts_over();
 		if (bad)
 			printf("# not so: %s (%m)\n", bad);
 		fflush(stdout);
