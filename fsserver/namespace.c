@@ -49,6 +49,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifndef STATX_TYPE		/* musl has none before 1.2.5 */
+#include <linux/stat.h>
+#endif
 
 /* linux/mount.h, which can't be included beside sys/mount.h */
 #define ATTR_RDONLY		0x00000001
