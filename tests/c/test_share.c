@@ -128,7 +128,7 @@ static int serve_killed(void *arg, const struct share_fds *fds,
 	(void)fds;
 	(void)arena;
 	lab->workers++;
-	raise(SIGKILL);
+	sys_raise(SIGKILL);
 	return 9;
 }
 
