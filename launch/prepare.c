@@ -89,23 +89,27 @@ static void open_syslog(void)
 		close(sock);
 }
 
-void prepare_log(const struct config *c)
+/* systemd.exec(5): is stderr the journal? */
+static bool is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
-	int level = LOG_LEVEL_NOTE + c->verbose;
-	bool journal = false;
 	struct stat st;
 
-	/* systemd.exec(5): is stderr the journal? */
-	if (stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-	    fstat(STDERR_FILENO, &st) == 0)
-		journal = st.st_dev == dev && st.st_ino == ino;
+	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
+	       st.st_ino == ino;
+}
+
+void prepare_log(const struct config *c)
+{
+	int level = LOG_LEVEL_NOTE + c->verbose;
+
 	if (level > LOG_LEVEL_DEBUG)
 		level = LOG_LEVEL_DEBUG;
 	if (level < LOG_LEVEL_ERROR)
 		level = LOG_LEVEL_ERROR;
-	log_setup((enum log_level)level, journal);
+	log_setup((enum log_level)level, is_journal());
 	if (c->syslog)
 		open_syslog();
 }
@@ -122,6 +126,8 @@ void prepare_process(void)
 		close(null);
 	/* What the caller left open is nobody's but for what a flag names. */
 	(void)sys_close_range(3, INT_MAX, true);
+	/* Options that can't be read have their errors, too. */
+	log_setup(LOG_LEVEL_NOTE, is_journal());
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* A limit of file sizes is an error of the call that meets it. */
 	(void)signal(SIGXFSZ, SIG_IGN);

@@ -301,6 +301,10 @@ Operation not permitted); checks of names, openat2 and Landlock"* ]]
 	wait_for 30 grep -q "^<5>vmshare: note: share '$tag': no request" journaled
 	kill -TERM $server
 	wait $server
+	# So does what is said before the options are known.
+	JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/6) \
+		"$VMSHARE" serve --no-such 2>&6 </dev/null || true
+	wait_for 30 grep -q "^<3>vmshare: error: unknown option '--no-such'" journaled
 	exec 6>&-
 }
 
