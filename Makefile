@@ -9,6 +9,9 @@ MANDIR    ?= $(DATADIR)/man
 BASHCOMP  ?= $(DATADIR)/bash-completion/completions
 ZSHCOMP   ?= $(DATADIR)/zsh/site-functions
 FISHCOMP  ?= $(DATADIR)/fish/vendor_completions.d
+SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
+# /etc/apparmor.d, where the profile of `vmshare serve` is wanted
+APPARMORDIR ?=
 INSTALL   ?= install
 # A cross compiler's prefix: make CROSS_COMPILE=aarch64-linux-gnu-
 ifdef CROSS_COMPILE
@@ -100,9 +103,12 @@ $(NATIVE): FORCE
 		BUILD=$(BUILD)/native all
 endif
 
+UNITS     := vmshare-serve@.service vmshare-serve@.socket
+
 install: $(BIN) $(NATIVE) ## install below PREFIX (/usr/local), itself below DESTDIR
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 \
-		$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP) $(DATADIR)/qemu/vhost-user)
+		$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP) $(DATADIR)/qemu/vhost-user \
+		$(SYSTEMDUNITDIR) $(APPARMORDIR))
 	$(INSTALL) -m 755 $(BIN) \
 		$(DESTDIR)$(BINDIR)/vmshare
 	$(INSTALL) -m 644 vmshare.1 $(DESTDIR)$(MANDIR)/man1/vmshare.1
@@ -112,11 +118,19 @@ install: $(BIN) $(NATIVE) ## install below PREFIX (/usr/local), itself below DES
 	printf '{\n  "description": "%s",\n  "type": "fs",\n  "binary": "%s"\n}\n' \
 		'vmshare vhost-user-fs' '$(BINDIR)/vmshare' \
 		>$(DESTDIR)$(DATADIR)/qemu/vhost-user/40-vmshare.json
+	for unit in $(UNITS); do \
+		sed 's,/usr/bin/,$(BINDIR)/,' doc/systemd/$$unit \
+			>$(DESTDIR)$(SYSTEMDUNITDIR)/$$unit || exit; \
+	done
+	$(if $(APPARMORDIR),$(INSTALL) -m 644 doc/apparmor/vmshare-serve \
+		$(DESTDIR)$(APPARMORDIR)/vmshare-serve)
 
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR),$(BINDIR)/vmshare $(MANDIR)/man1/vmshare.1 \
 		$(BASHCOMP)/vmshare $(ZSHCOMP)/_vmshare \
-		$(FISHCOMP)/vmshare.fish $(DATADIR)/qemu/vhost-user/40-vmshare.json)
+		$(FISHCOMP)/vmshare.fish $(DATADIR)/qemu/vhost-user/40-vmshare.json \
+		$(addprefix $(SYSTEMDUNITDIR)/,$(UNITS)) \
+		$(APPARMORDIR:%=%/vmshare-serve))
 
 # Whole seconds of the last change, so that packages compare equal.
 EPOCH     := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct \

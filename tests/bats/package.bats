@@ -3,7 +3,8 @@
 #
 # First contact: README's transcript is what `make demo` prints, its examples
 # and the manual's are commands that are understood, and the Debian package
-# installs, works and goes away in a Debian that has nothing else.
+# installs, works and goes away in a Debian that has nothing else; the units do
+# what they are for under a real systemd, in a guest.
 
 load helper
 
@@ -116,6 +117,7 @@ teardown() {
 	chroot "$root" dpkg -i --path-include='/usr/share/man/*' /vmshare.deb
 	[ "$(chroot "$root" vmshare version)" = "$("$VMSHARE" version)" ]
 	[ -s "$root/usr/share/man/man1/vmshare.1.gz" ]
+	[ -s "$root/usr/lib/systemd/system/vmshare-serve@.socket" ]
 	[ -s "$root/usr/share/bash-completion/completions/vmshare" ]
 	[ -s "$root/usr/share/zsh/vendor-completions/_vmshare" ]
 	[ -s "$root/usr/share/fish/vendor_completions.d/vmshare.fish" ]
@@ -144,5 +146,25 @@ teardown() {
 		fail "$(cat "$root/said")"
 	chroot "$root" dpkg -r vmshare
 	[ ! -e "$root/usr/bin/vmshare" ]
-	[ -z "$(find "$root/usr/share" -name '*vmshare*')" ]
+	[ -z "$(find "$root/usr/share" "$root/usr/lib/systemd" -name '*vmshare*')" ]
+}
+
+@test "systemd starts a share when somebody connects, confined" {
+	command -v qemu-system-x86_64 >/dev/null || skip "no QEMU"
+	[ -x /lib/systemd/systemd ] || skip "systemd is not installed"
+	[ -x "${UNIT_CLIENT:=$top/build/tests/units/client}" ] ||
+		skip "make check-package builds $UNIT_CLIENT"
+	needs_guest
+	may_run
+	mkdir in
+	env -u MAKEFLAGS -u MAKELEVEL make -C "$top" install PREFIX=/usr \
+		DESTDIR="$PWD/in/root" >log 2>&1 || fail "$(tail log)"
+	install -m 755 "$VMSHARE" in/root/usr/bin/vmshare
+	cp "$UNIT_CLIENT" "$top"/tests/units/{inside,try} \
+		"$top/doc/apparmor/vmshare-serve" in/
+	limit=900 v run --accel "$accel" --memory 1G --timeout $((14 * slow))m \
+		--share "$PWD/in:in" -- sh /mnt/in/inside
+	[ "$(cat in/status)" = 0 ] || fail "$err"$'\n'"$(tail -n 40 in/log)"
+	ended 0
+	if command -v apparmor_parser; then grep "^under AppArmor" in/log; fi
 }

@@ -93,11 +93,12 @@ exchanged() {
 
 @test "by systemd's descriptor, with READY=1 to its notify socket" {
 	command -v python3 >/dev/null || skip "python3 is not installed"
-	# As the manual's unit has it.
-	unit=$(sed -n 's/^ExecStart=//p' "$top/vmshare.1")
-	[ "$unit" = "/usr/bin/vmshare serve --share /srv/%i:%i" ]
+	# As the unit has it.
+	unit=$(sed -n 's/^ExecStart=//p' "$top/doc/systemd/vmshare-serve@.service")
+	[ "$unit" = "/usr/bin/vmshare serve --config /etc/vmshare/%i.conf" ]
 	unit=${unit#* }
-	python3 - "$VMSHARE" "${unit//'/srv/%i:%i'/ctl:ctl}" \
+	printf '[share ctl]\ndir = ctl\n' >ctl.conf
+	python3 - "$VMSHARE" "${unit//'/etc/vmshare/%i'/ctl}" \
 		>notified 2>served.err <<-'END'
 		import os, signal, socket, subprocess, sys
 		note = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
