@@ -61,7 +61,7 @@ all: $(BIN) ## build the binary, ./vmshare
 
 $(BIN): $(BUILD)/vmshare
 	@mkdir -p $(@D)
-	$(STRIP) -o $@ $<
+	$(STRIP) -R .comment -o $@ $<
 
 $(BUILD)/vmshare: $(BUILD)/vmshare.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $^
@@ -132,38 +132,67 @@ uninstall: ## remove what install put there
 		$(addprefix $(SYSTEMDUNITDIR)/,$(UNITS)) \
 		$(APPARMORDIR:%=%/vmshare-serve))
 
-# Whole seconds of the last change, so that packages compare equal.
+# Whole seconds of the last change, so that packages compare equal. A tarball's
+# files have it.
 EPOCH     := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct \
-             2>/dev/null),0)
+             2>/dev/null || stat -c %Y CHANGELOG.md))
 DEB_ARCH  := $(subst aarch64,arm64,$(subst x86_64,amd64,$(firstword \
              $(subst -, ,$(TARGET)))))
+DEB_QEMU  := $(if $(filter arm64,$(DEB_ARCH)),qemu-system-arm,qemu-system-x86)
 DEB_ROOT  := $(BUILD)/deb
+DEB_DOC   := $(DEB_ROOT)/usr/share/doc/vmshare
+DEB_VERSION := $(VERSION)-1
+# Whoever builds a package answers for it: deb-control's own two variables.
+DEB_WHO   := $(or $(DEBFULLNAME),The vmshare authors) <$(or $(DEBEMAIL),vmshare@localhost)>
 define DEB_CONTROL
 Package: vmshare
-Version: $(VERSION)
+Version: $(DEB_VERSION)
 Architecture: $(DEB_ARCH)
-Maintainer: vmshare maintainers <vmshare@localhost>
+Maintainer: $(DEB_WHO)
 Section: otherosfs
 Priority: optional
-Recommends: qemu-system-x86 | qemu-system-arm
+Recommends: $(DEB_QEMU)
+Suggests: uidmap
 Description: boot virtual machines that share directories
  One static binary that makes a guest's memory, serves its files over
- virtiofs and starts QEMU wired to both.
+ virtiofs and starts QEMU wired to both. It can be called in virtiofsd's
+ place as well, by libvirt and by systemd.
 endef
-export DEB_CONTROL
+define DEB_CHANGELOG
+vmshare ($(DEB_VERSION)) unstable; urgency=medium
+
+  * Built from source by "make deb"; see changelog.gz.
+
+ -- $(DEB_WHO)  $(shell date -Ru -d @$(EPOCH))
+endef
+# An older lintian takes a position-independent static program for a library;
+# there is no bug of Debian's that this package could close.
+define DEB_LINTIAN
+vmshare: shared-library-lacks-prerequisites [usr/bin/vmshare]
+vmshare: initial-upload-closes-no-bugs [usr/share/doc/vmshare/changelog.Debian.gz:1]
+endef
+export DEB_CONTROL DEB_CHANGELOG DEB_LINTIAN
 
 deb: $(BIN) ## build a Debian package, build/vmshare_*.deb
 	rm -rf $(DEB_ROOT)
 	$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(DEB_ROOT) \
 		ZSHCOMP=/usr/share/zsh/vendor-completions
-	$(INSTALL) -d $(DEB_ROOT)/DEBIAN $(DEB_ROOT)/usr/share/doc/vmshare
-	$(INSTALL) -m 644 LICENSE $(DEB_ROOT)/usr/share/doc/vmshare/copyright
-	gzip -9n <CHANGELOG.md >$(DEB_ROOT)/usr/share/doc/vmshare/changelog.gz
+	$(INSTALL) -d $(DEB_ROOT)/DEBIAN $(DEB_DOC) \
+		$(DEB_ROOT)/usr/share/lintian/overrides
+	$(INSTALL) -m 644 LICENSE $(DEB_DOC)/copyright
+	gzip -9n <CHANGELOG.md >$(DEB_DOC)/changelog.gz
+	printf '%s\n' "$$DEB_CHANGELOG" | gzip -9n >$(DEB_DOC)/changelog.Debian.gz
+	printf '%s\n' "$$DEB_LINTIAN" >$(DEB_ROOT)/usr/share/lintian/overrides/vmshare
 	gzip -9n $(DEB_ROOT)/usr/share/man/man1/vmshare.1
 	printf '%s\n' "$$DEB_CONTROL" >$(DEB_ROOT)/DEBIAN/control
+	find $(DEB_ROOT)/usr -type f -printf '%s\n' | awk \
+		'{ n += int(($$1 + 1023) / 1024) } END { print "Installed-Size:", n }' \
+		>>$(DEB_ROOT)/DEBIAN/control
+	cd $(DEB_ROOT) && find usr -type f | LC_ALL=C sort | \
+		xargs -d '\n' md5sum >DEBIAN/md5sums
 	chmod -R u+rwX,go+rX,go-w $(DEB_ROOT)
 	SOURCE_DATE_EPOCH=$(EPOCH) dpkg-deb --root-owner-group --build \
-		$(DEB_ROOT) $(BUILD)/vmshare_$(VERSION)_$(DEB_ARCH).deb
+		$(DEB_ROOT) $(BUILD)/vmshare_$(DEB_VERSION)_$(DEB_ARCH).deb
 
 DIST      := $(BUILD)/vmshare-$(VERSION).tar.gz
 dist: ## make a reproducible tarball of the last commit, build/vmshare-*.tar.gz
