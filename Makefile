@@ -142,6 +142,7 @@ DEB_QEMU  := $(if $(filter arm64,$(DEB_ARCH)),qemu-system-arm,qemu-system-x86)
 DEB_ROOT  := $(BUILD)/deb
 DEB_DOC   := $(DEB_ROOT)/usr/share/doc/vmshare
 DEB_VERSION := $(VERSION)-1
+DEB_DATE  := $(shell date -Ru -d @$(EPOCH))
 # Whoever builds a package answers for it: deb-control's own two variables.
 DEB_WHO   := $(or $(DEBFULLNAME),The vmshare authors) <$(or $(DEBEMAIL),vmshare@localhost)>
 define DEB_CONTROL
@@ -163,7 +164,7 @@ vmshare ($(DEB_VERSION)) unstable; urgency=medium
 
   * Built from source by "make deb"; see changelog.gz.
 
- -- $(DEB_WHO)  $(shell date -Ru -d @$(EPOCH))
+ -- $(DEB_WHO)  $(DEB_DATE)
 endef
 # An older lintian takes a position-independent static program for a library;
 # there is no bug of Debian's that this package could close.
