@@ -105,7 +105,7 @@ static int worker_sweep(struct arena *arena)
 		for (end = fd; end < STAGE_FDS && !known[end]; end++)
 			;
 		if (end > fd)
-			syscall(SYS_close_range, fd, end - 1, 0);
+			sys_close_range((int)fd, (int)end - 1, false);
 	}
 	return 0;
 }

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -52,11 +53,10 @@ static int confine(void *arg, const int *keep, unsigned int nr_keep,
 	(void)size;
 	for (unsigned int i = 0; i < nr_keep; i++) {
 		if ((unsigned int)keep[i] > next)
-			syscall(SYS_close_range, next,
-				(unsigned int)keep[i] - 1, 0);
+			sys_close_range((int)next, keep[i] - 1, false);
 		next = (unsigned int)keep[i] + 1;
 	}
-	syscall(SYS_close_range, next, ~0U, 0);
+	sys_close_range((int)next, INT_MAX, false);
 	return 0;
 }
 
