@@ -341,7 +341,8 @@ bounds() {
 	kill -SYS "$worker"
 	server_ended 123
 	# Which one is made up here: nobody called.
-	grep -E 'error: the file server made the system call [a-z_0-9]+, number' err
+	says "error: the file server made the system call"
+	grep -E 'call [a-z_0-9]+, number [0-9]+, which it never' err
 	says "which it never needs: its share ends"
 	! grep 'another one goes on' err || fail "it went on"
 }
