@@ -243,9 +243,10 @@ assert s["nodes"] == 1 and s["running"] == 0 and s["operations"] == []'
 namespaces, Landlock, dropped capabilities, seccomp"* ]]
 	# In a chroot the kernel gives nobody a user namespace.
 	mount --bind / same
+	mount --bind /proc same/proc
 	less=$(check_as_user '' chroot "$PWD/same")
 	asked=$(check_as_user ,sandbox=namespace chroot "$PWD/same")
-	umount same
+	umount same/proc same
 	[[ $less == *"confined by: checks of names, openat2, Landlock, "* ]]
 	[[ $less == *"runs without namespaces (making a user namespace: \
 Operation not permitted); checks of names, openat2 and Landlock"* ]]
