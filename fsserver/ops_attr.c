@@ -74,6 +74,19 @@ static struct fuse_sx_time sx_time(const struct statx_timestamp *t)
 					 .tv_nsec = t->tv_nsec };
 }
 
+/* The birth time, where fs_statx() put something else in its place. */
+static void put_btime(struct fs_worker *w, struct statx *stx)
+{
+	int fd = node_fd(w, w->node);
+	struct statx own;
+
+	if (fd < 0 || syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BTIME,
+			      &own) || !(own.stx_mask & STATX_BTIME))
+		return;
+	stx->stx_btime = own.stx_btime;
+	stx->stx_mask |= STATX_BTIME;
+}
+
 int op_statx(struct fs_worker *w)
 {
 	const struct fuse_statx_in *in = request_args(w);
@@ -86,6 +99,8 @@ int op_statx(struct fs_worker *w)
 
 	if (err)
 		return err;
+	if (in->sx_mask & ~stx.stx_mask & STATX_BTIME)
+		put_btime(w, &stx);
 	out.attr_valid = fs_timeout(w->fs, &out.attr_valid_nsec);
 	sx->mask = stx.stx_mask & (STATX_BASIC_STATS | STATX_BTIME);
 	sx->blksize = stx.stx_blksize;
