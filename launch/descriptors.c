@@ -75,7 +75,8 @@ int share_sweep(const struct share_ops *ops, void *arg,
 		const struct share_fds *fds, struct arena *arena)
 {
 	const int own[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO,
-			   fds->relay, fds->ready, fds->go, fds->link};
+			   fds->relay, fds->ready, fds->go, fds->link,
+			   fds->kills};
 	int err;
 	unsigned char *known = table_of(ops, arg, fds, arena, &err);
 

@@ -364,6 +364,7 @@ struct share_fds {
 	int relay;		/* from the parent, for an heir; or -1 */
 	/* The keeper's, to parent and old keeper, until it begins; then -1. */
 	int ready, go, link;
+	int kills;		/* the keeper's: mem_group_events(), or -1 */
 };
 
 typedef void share_know_fn(void *known, int fd);

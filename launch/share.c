@@ -25,9 +25,9 @@
  * worker that a signal killed is replaced where its successor can adopt the
  * state, unless five died with no request completed between: a clone repeats
  * addresses and canaries, so this is a defence too. SIGKILL comes from outside:
- * thirty of those. Where it looks as if the kernel had sent it, since a control
- * group ran out of memory, the next worker is told to need less, eight times. A
- * system call filter's victim is never replaced.
+ * thirty of those. Where the kernel sent it, since a control group ran out of
+ * memory, the next worker is told to need less, eight times. A system call
+ * filter's victim is never replaced.
  *
  * A keeper of another program may take its place (heir.c). That one is forked
  * and confined as the first was, but beside it, and then SIGUSR2 to the old
@@ -77,6 +77,7 @@ struct keeper {
 	 * itself. */
 	uint64_t memory;
 	char group[192];
+	uint64_t oom_kills;	/* of that group's processes, so far */
 	/* Workers that died without having completed a request, in a row: of
 	 * themselves, and by SIGKILL. */
 	unsigned int deaths, kills;
@@ -182,7 +183,8 @@ static int keeper_arena(struct keeper *k)
 static void keeper_prepare(struct keeper *k)
 {
 	const int held[] = {k->fds.sock, k->fds.events, k->fds.relay,
-			    k->fds.ready, k->fds.go, k->fds.link};
+			    k->fds.ready, k->fds.go, k->fds.link,
+			    k->fds.kills};
 	int keep[ARRAY_SIZE(held)] = {0}, err;
 	unsigned int nr = 0;
 	char why[768] = "";
@@ -234,8 +236,7 @@ static int child_send(struct keeper *k)
 }
 
 /* Have a child do it and wait for its end: its wait status, or -errno. */
-static int keeper_work(struct keeper *k, keeper_child *work,
-		       struct rusage *usage)
+static int keeper_work(struct keeper *k, keeper_child *work)
 {
 	sigset_t asked;
 	int status;
@@ -258,22 +259,23 @@ static int keeper_work(struct keeper *k, keeper_child *work,
 		return -errno;
 	/* PID 1 reaps what is re-parented to it, too. */
 	do
-		got = wait4(-1, &status, 0, usage);
+		got = waitpid(-1, &status, 0);
 	while (got != pid && (got > 0 || errno == EINTR));
 	keeper_worker = 0;
 	return got < 0 ? -errno : status;
 }
 
 /*
- * Was it the kernel, because a control group ran out of memory? It takes the
- * largest process there is: one that had little of what is allowed was killed
- * by somebody else.
+ * Did the kernel kill it, because a control group ran out of memory? The group
+ * counts those; without that count nobody knows.
  */
-static bool lacked_memory(const struct keeper *k, int sig,
-			  const struct rusage *usage)
+static bool lacked_memory(struct keeper *k, int sig)
 {
+	uint64_t before = k->oom_kills;
+
+	k->oom_kills = mem_group_kills(k->fds.kills);
 	return sig == SIGKILL && k->memory != UINT64_MAX &&
-	       (uint64_t)usage->ru_maxrss << 10 >= k->memory / 8;
+	       k->oom_kills != before;
 }
 
 /* The next one remembers half as many files, or there is none. */
@@ -285,9 +287,9 @@ static bool goes_on_with_less(struct keeper *k)
 	if (k->kills < SHARE_SQUEEZES) {
 		if (k->ops->squeeze)
 			k->ops->squeeze(k->arg, k->arena);
-		log_warning("the file server was killed, it seems for lack of "
-			    "memory: control group %s allows %s; another one "
-			    "goes on with less", k->group, size);
+		log_warning("the file server was killed for lack of memory: "
+			    "control group %s allows %s; another one goes on "
+			    "with less", k->group, size);
 		return true;
 	}
 	log_error("the file server can't go on with the %s that control group "
@@ -301,10 +303,10 @@ static bool goes_on_with_less(struct keeper *k)
  * A signal killed the worker: is there to be another? SIGKILL comes from
  * outside and does not count as much, but is not answered in a hot loop.
  */
-static bool keeper_goes_on(struct keeper *k, int sig,
-			   const struct rusage *usage)
+static bool keeper_goes_on(struct keeper *k, int sig)
 {
 	bool may = k->ops->progressed && sig != SIGSYS;
+	bool squeezed = lacked_memory(k, sig);
 
 	if (may && k->ops->progressed(k->arg, k->arena))
 		k->deaths = k->kills = 0;
@@ -314,7 +316,7 @@ static bool keeper_goes_on(struct keeper *k, int sig,
 		k->kills++;
 	else
 		k->deaths++;
-	if (may && lacked_memory(k, sig, usage))
+	if (may && squeezed)
 		return goes_on_with_less(k);
 	if (may && k->deaths < SHARE_DEATHS && k->kills < SHARE_KILLS) {
 		log_warning("the file server was killed by signal %d (%s); "
@@ -329,10 +331,8 @@ static bool keeper_goes_on(struct keeper *k, int sig,
 
 static int keeper_loop(struct keeper *k)
 {
-	struct rusage usage = {.ru_maxrss = 0};
-
 	for (;;) {
-		int status = keeper_work(k, child_serve, &usage);
+		int status = keeper_work(k, child_serve);
 
 		if (status < 0) {
 			log_error("can't start a worker: %s",
@@ -343,11 +343,11 @@ static int keeper_loop(struct keeper *k)
 			return WEXITSTATUS(status);
 		if (keeper_asked) {
 			keeper_asked = 0;
-			(void)keeper_work(k, child_send, NULL);
+			(void)keeper_work(k, child_send);
 			continue;
 		}
 		if (WIFSIGNALED(status) &&
-		    !keeper_goes_on(k, WTERMSIG(status), &usage))
+		    !keeper_goes_on(k, WTERMSIG(status)))
 			return SHARE_FAILED;
 	}
 }
@@ -370,6 +370,8 @@ static void keeper_begin(struct keeper *k, const char *tag)
 	log_name(name);
 	k->self = getpid();
 	k->memory = mem_group_limit(k->group, sizeof(k->group));
+	k->fds.kills = mem_group_events();
+	k->oom_kills = mem_group_kills(k->fds.kills);
 }
 
 static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
@@ -392,7 +394,7 @@ static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
 static void heir_take(struct keeper *k)
 {
 	int *const own[] = {&k->fds.link, &k->fds.ready, &k->fds.go,
-			    &k->fds.relay};
+			    &k->fds.relay, &k->fds.kills};
 	int fd, status;
 
 	fd = descriptors_receive(own, ARRAY_SIZE(own), &k->fds.link, k->ops,
@@ -410,7 +412,7 @@ static void heir_take(struct keeper *k)
 	if (status)
 		keeper_refuse(k, "taking over the state: %s",
 			      strerror(-status));
-	status = keeper_work(k, child_probe, NULL);
+	status = keeper_work(k, child_probe);
 	if (status)
 		keeper_refuse(k, "this program can't go on with the state");
 }
@@ -444,7 +446,8 @@ int heir_start(const struct heir *h, const struct share_ops *ops, void *arg)
 	struct keeper k = {
 		.ops = ops, .arg = arg,
 		.fds = {.sock = -1, .events = -1, .relay = h->relay,
-			.ready = h->ready, .go = h->go, .link = h->link},
+			.ready = h->ready, .go = h->go, .link = h->link,
+			.kills = -1},
 	};
 	char line[1 + sizeof(int32_t)] = {HEIR_FORKED};
 	int32_t pid = ops->fork(arg);
@@ -536,7 +539,7 @@ int share_start(struct share *s, const struct share_config *config,
 			.ops = ops, .arg = arg,
 			.fds = {.sock = sock, .events = events[1],
 				.relay = relay[1], .ready = ready[1],
-				.go = go[0], .link = -1},
+				.go = go[0], .link = -1, .kills = -1},
 		};
 
 		close(go[1]);

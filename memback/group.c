@@ -5,12 +5,18 @@
  * there. A group's limit holds for all below it, so the least one from ours up
  * to the top counts. In a container the paths in /proc/self/cgroup may be the
  * host's, of which only the top is mounted: what is not there is passed over.
+ *
+ * And how many processes of a group the kernel killed because it had no memory
+ * left: "oom_kill" in memory.events or memory.oom_control. It is counted
+ * before the process is killed, so whoever has waited for its end sees it.
  */
 #include "memback/internal.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NO_LIMIT	(UINT64_C(1) << 60)	/* so much is none */
 
@@ -55,32 +61,93 @@ bool mem_own_group(const char *controller, char *buf, size_t size)
 	return found;
 }
 
+/* Where memory is accounted for: the unified tree, or one of its own. */
+struct memory_group {
+	const char *tree;		/* below mem_roots.cgroup */
+	const char *limit, *events;	/* names of files */
+	char path[4096];		/* of our group, from the tree's top */
+};
+
+static bool memory_group(struct memory_group *g)
+{
+	g->tree = "/memory";
+	g->limit = "memory.limit_in_bytes";
+	g->events = "memory.oom_control";
+	if (mem_own_group("memory", g->path, sizeof(g->path)))
+		return true;
+	g->tree = "";
+	g->limit = "memory.max";
+	g->events = "memory.events";
+	return mem_own_group("", g->path, sizeof(g->path));
+}
+
+static void file_of(const struct memory_group *g, const char *file, char *path,
+		    size_t size)
+{
+	snprintf(path, size, "%s%s%s/%s", mem_roots.cgroup, g->tree, g->path,
+		 file);
+}
+
+/* The group above; false at the top. */
+static bool go_up(struct memory_group *g)
+{
+	char *slash = strrchr(g->path, '/');
+
+	if (slash)
+		*slash = '\0';
+	return slash;
+}
+
 uint64_t mem_group_limit(char *where, size_t where_size)
 {
-	const char *file = "memory.limit_in_bytes", *tree = "/memory";
-	char group[4096], path[4608], *slash;
 	uint64_t least = UINT64_MAX, limit;
+	struct memory_group g;
+	char path[4608];
 
 	snprintf(where, where_size, "/");
-	if (!mem_own_group("memory", group, sizeof(group))) {
-		file = "memory.max";
-		tree = "";
-		if (!mem_own_group("", group, sizeof(group)))
-			return UINT64_MAX;
-	}
-	for (;;) {
-		snprintf(path, sizeof(path), "%s%s%s/%s", mem_roots.cgroup,
-			 tree, group, file);
+	if (!memory_group(&g))
+		return UINT64_MAX;
+	do {
+		file_of(&g, g.limit, path, sizeof(path));
 		/* "max" is none */
 		if (!mem_read_number(path, &limit) && limit < NO_LIMIT &&
 		    limit < least) {
 			least = limit;
 			snprintf(where, where_size, "%s",
-				 group[0] ? group : "/");
+				 g.path[0] ? g.path : "/");
 		}
-		slash = strrchr(group, '/');
-		if (!slash)
-			return least;
-		*slash = '\0';
-	}
+	} while (go_up(&g));
+	return least;
+}
+
+int mem_group_events(void)
+{
+	struct memory_group g;
+	char path[4608];
+	int fd = -1;
+
+	if (!memory_group(&g))
+		return -ENOENT;
+	/* Where a group has no account of its own, that of the one above. */
+	do {
+		file_of(&g, g.events, path, sizeof(path));
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	} while (fd < 0 && go_up(&g));
+	return fd < 0 ? -ENOENT : fd;
+}
+
+uint64_t mem_group_kills(int fd)
+{
+	static const char key[] = "oom_kill ";
+	char text[512], *line, *rest = text;
+	uint64_t kills = 0;
+	ssize_t n;
+
+	n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	while ((line = strsep(&rest, "\n")))
+		if (strncmp(line, key, strlen(key)) == 0)
+			(void)parse_u64(line + strlen(key), 0, UINT64_MAX,
+					&kills);
+	return kills;
 }

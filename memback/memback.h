@@ -64,4 +64,22 @@ int mem_create(const struct mem_spec *spec, uint64_t size, unsigned int node,
  */
 uint64_t mem_group_limit(char *where, size_t where_size);
 
+/**
+ * mem_group_events() - what mem_group_kills() reads
+ *
+ * Opened while /sys can be reached; it can be read when that is gone.
+ * Return: a descriptor (CLOEXEC), the caller's to close; -ENOENT where no
+ * control group accounts for our memory.
+ */
+int mem_group_events(void);
+
+/**
+ * mem_group_kills() - how often the kernel killed a process of our group for
+ * lack of memory, so far
+ * @fd:	of mem_group_events(), or less than 0
+ *
+ * Return: the count; 0 where it is not known.
+ */
+uint64_t mem_group_kills(int fd);
+
 #endif

@@ -325,6 +325,33 @@ static void limit_of_groups(void)
 	CHECK(mem_group_limit(where, sizeof(where)) == UINT64_MAX);
 }
 
+/* The kernel's count of those that it killed in our group. */
+static void kills_of_group(void)
+{
+	int fd;
+
+	fake_host();
+	CHECK_EQ(mem_group_events(), -ENOENT);
+	CHECK_EQ(mem_group_kills(-ENOENT), 0);
+	/* A group that accounts for nothing: the one above does. */
+	put("cgroup/a/memory.events", "low 0\noom 7\noom_kill 5\n");
+	fd = mem_group_events();
+	CHECK(fd >= 0);
+	CHECK_EQ(mem_group_kills(fd), 5);
+	put("cgroup/a/memory.events", "oom_kill 6\noom_group_kill 9\n");
+	CHECK_EQ(mem_group_kills(fd), 6);
+	put("cgroup/a/memory.events", "oom_kill x\n");
+	CHECK_EQ(mem_group_kills(fd), 0);
+	close(fd);
+	/* The older tree. */
+	put("proc/self/cgroup", "8:cpu,memory:/c/d\n0::/a\n");
+	put("cgroup/memory/c/d/memory.oom_control",
+	    "oom_kill_disable 0\nunder_oom 0\noom_kill 12\n");
+	fd = mem_group_events();
+	CHECK_EQ(mem_group_kills(fd), 12);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -334,6 +361,7 @@ int main(int argc, char **argv)
 		{"more_than_the_host", more_than_the_host},
 		{"more_than_the_group", more_than_the_group},
 		{"limit_of_groups", limit_of_groups},
+		{"the kernel's kills in our group are counted", kills_of_group},
 		{"file_without_room", file_without_room},
 		{"resource_limits", resource_limits},
 		{"memfd", memfd},

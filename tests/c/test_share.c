@@ -132,6 +132,22 @@ static int serve_killed(void *arg, const struct share_fds *fds,
 	return 9;
 }
 
+/* As the kernel does it: counted, then killed. */
+static char group_events[128];
+
+static int serve_starved(void *arg, const struct share_fds *fds,
+			 struct arena *arena)
+{
+	FILE *f = fopen(group_events, "we");
+
+	if (!f)
+		return 9;
+	fprintf(f, "max 80\noom 9\noom_kill %d\noom_group_kill 0\n",
+		4 + lab->workers);
+	fclose(f);
+	return serve_killed(arg, fds, arena);
+}
+
 static void squeeze(void *arg, struct arena *arena)
 {
 	(void)arg;
@@ -385,7 +401,7 @@ static void crash_loop_ends(void)
 	CHECK(strstr(words, "once more without having completed a request"));
 }
 
-/* A group that allows 1 MiB, of which any process has an eighth. */
+/* A group that allows 1 MiB, and whose kernel killed three processes of it. */
 static bool small_group(char dir[64])
 {
 	static char proc[80], cgroup[80];
@@ -401,24 +417,27 @@ static bool small_group(char dir[64])
 	snprintf(command, sizeof(command),
 		 "cd %s && mkdir -p proc/self cgroup/small && "
 		 "echo 0::/small >proc/self/cgroup && "
-		 "echo 1048576 >cgroup/small/memory.max", dir);
+		 "echo 1048576 >cgroup/small/memory.max &&"
+		 "printf 'max 70\\noom 5\\noom_kill 3\\n' "
+		 ">cgroup/small/memory.events", dir);
+	snprintf(group_events, sizeof(group_events), "%s/small/memory.events",
+		 cgroup);
 	return system(command) == 0;
 }
 
-/* Killed by whomever, over and over: less each time, and then an end. */
-static void kills_end(void)
+/* Killed for lack of memory, over and over: less each time, and then an end. */
+static void starved_end(void)
 {
 	const struct mem_roots roots = mem_roots;
 	struct share_ops ops = echo_ops;
 	char dir[64], command[96];
 	int sock;
 
-	ops.serve = serve_killed;
+	ops.serve = serve_starved;
 	ops.progressed = progressed;
 	ops.squeeze = squeeze;
 	CHECK(small_group(dir));
 	CHECK_EQ(start(&ops, &sock), 0);
-	mem_roots = roots;
 	CHECK_EQ(wait_end(), 1);
 	CHECK_EQ(lab->workers, 8);
 	CHECK_EQ(lab->squeezed, 7);
@@ -426,12 +445,31 @@ static void kills_end(void)
 	CHECK(strstr(words, "vmshare: error: share 't': the file server can't "
 			    "go on with the 1 MiB that control group /small "
 			    "allows: each of 8 completed no request\n"));
-	CHECK(strstr(words, "the file server was killed, it seems for lack of "
-			    "memory: control group /small allows 1 MiB; "));
+	CHECK(strstr(words, "the file server was killed for lack of memory: "
+			    "control group /small allows 1 MiB; "));
 	CHECK(strstr(words, "vmshare: hint: raise the memory limit"));
+	/* By somebody else: the group's count stays. */
+	ops.serve = serve_killed;
+	CHECK_EQ(start(&ops, &sock), 0);
+	mem_roots = roots;
+	CHECK_EQ(wait_end(), 1);
+	CHECK_EQ(lab->workers, 30);
+	CHECK_EQ(lab->squeezed, 0);
+	finish(sock);
 	snprintf(command, sizeof(command), "rm -r %s", dir);
 	CHECK_EQ(system(command), 0);
-	/* Without a limit nobody knows why. */
+}
+
+/* Without a control group nobody knows why. */
+static void kills_end(void)
+{
+	const struct mem_roots roots = mem_roots;
+	struct share_ops ops = echo_ops;
+	int sock;
+
+	ops.serve = serve_killed;
+	ops.progressed = progressed;
+	ops.squeeze = squeeze;
 	mem_roots.cgroup = "/nowhere";
 	CHECK_EQ(start(&ops, &sock), 0);
 	mem_roots = roots;
@@ -559,7 +597,8 @@ static const struct check_case cases[] = {
 	{"a refusal has a reason", refused},
 	{"a crash without a successor ends the share", crash_ends},
 	{"five crashes without progress end it", crash_loop_ends},
-	{"kills without progress end it, too", kills_end},
+	{"lack of memory: with less each time, then an end", starved_end},
+	{"other kills without progress end it, too", kills_end},
 	{"an exit, or a filter's victim, is final", final_exits},
 	{"a successor finds arena and descriptors", successor},
 	{"stop leaves no worker", stopped},
