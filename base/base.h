@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
@@ -412,6 +413,21 @@ void stats_sum(const struct stats *stats, struct stats_slot *sum,
  */
 uint64_t stats_percentile(const struct stats_op *op, unsigned int permille);
 
+/* ---- the clock: CLOCK_MONOTONIC ------------------------------------------ */
+
+static inline int64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static inline int64_t clock_ms(void)
+{
+	return clock_ns() / 1000000;
+}
+
 /* ---- system calls that a kernel or a C library may lack ----------------- */
 
 /* The same on every architecture; younger than some headers. */
@@ -432,6 +448,10 @@ uint64_t stats_percentile(const struct stats_op *op, unsigned int permille);
 #define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
+
+/* Arguments that some headers lack; what they mean is the same everywhere. */
+#define SYS_P_PIDFD		((idtype_t)3)	/* waitid(): Linux 5.4 */
+#define SYS_CLOSE_CLOEXEC	(1u << 2)	/* close_range(): 5.11 */
 
 /**
  * sys_close_range() - close descriptors, or have an exec close them

@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* As in <linux/close_range.h>, which is as young as the flag. */
-#define CLOEXEC_ONLY	(1u << 2)
 /* Without /proc: no table of descriptors is larger unless somebody asks. */
 #define MANY		(1l << 20)
 
@@ -46,7 +44,8 @@ int sys_close_range(int first, int last, bool cloexec)
 
 	if (first > last)
 		return 0;
-	if (!syscall(SYS_close_range, first, last, cloexec ? CLOEXEC_ONLY : 0))
+	if (!syscall(SYS_close_range, first, last,
+		     cloexec ? SYS_CLOSE_CLOEXEC : 0))
 		return 0;
 	/* EINVAL: 5.9 and 5.10 do not know the flag. */
 	if (errno != ENOSYS && errno != EINVAL)
@@ -79,10 +78,9 @@ void sys_raise(int sig)
 
 siginfo_t sys_await(int pidfd)
 {
-	const idtype_t by_pidfd = (idtype_t)3;	/* P_PIDFD, from Linux 5.4 on */
 	siginfo_t info = { .si_pid = 0 };
 
-	while (waitid(by_pidfd, (id_t)pidfd, &info, WEXITED) < 0 &&
+	while (waitid(SYS_P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 &&
 	       errno == EINTR)
 		;
 	return info;

@@ -109,20 +109,37 @@ static void session_close(struct fs *fs)
 	fs->session->sync_fd = 0;
 }
 
-static int session_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
-			void *ctx)
+/* The session of an arena that no worker uses; NULL before there is one. */
+static int session_find(struct arena *arena, struct fs_session **session)
 {
-	const struct fs_session *session;
 	uint64_t size = 0;
-	void *mem;
+	void *mem = NULL;
 	int err = arena_region(arena, ARENA_SESSION, SESSION_VERSION, &size,
 			       &mem, NULL);
 
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	session = mem;
-	mark(ctx, session->sync_fd - 1);
-	return 0;
+	*session = err ? NULL : mem;
+	return err == -ENOENT ? 0 : err;
+}
+
+static int session_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
+			void *ctx)
+{
+	struct fs_session *session;
+	int err = session_find(arena, &session);
+
+	if (session)
+		mark(ctx, session->sync_fd - 1);
+	return err;
+}
+
+int fs_squeeze(struct arena *arena)
+{
+	struct fs_session *session;
+	int err = session_find(arena, &session);
+
+	if (session)
+		session->squeeze++;
+	return err;
 }
 
 int fs_open(struct fs **fs, const struct fs_setup *setup)

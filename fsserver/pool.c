@@ -57,14 +57,6 @@
 
 static void *thread_main(void *arg);
 
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 /* ---- making and ending threads ------------------------------------------ */
 
 static struct pool_thread *thread_alloc(struct fs_pool *pool)
@@ -301,11 +293,11 @@ static void share_work(struct pool_thread *t)
 /* Run a request beside the next leader, and tell it how long such ones take. */
 static uint32_t run_shared(struct pool_thread *t)
 {
-	int64_t began = now_ns();
+	int64_t began = clock_ns();
 	uint32_t len = request_run(&t->w);
 
 	if (t->sharing)		/* it did not sleep */
-		update_mean(t->lane, now_ns() - began);
+		update_mean(t->lane, clock_ns() - began);
 	return len;
 }
 
@@ -356,12 +348,12 @@ static void lead(struct pool_thread *t, struct pool_lane *l)
 		if (pool->ops->wait(pool->ops_ctx, l->index))
 			break;
 		stats_count(&t->w, STATS_WAKES);
-		began = now_ns();
+		began = clock_ns();
 		while ((rc = pool->ops->pop(pool->ops_ctx, l->index,
 					    &t->w.chain)) > 0) {
 			stats_began(&t->w, began);
 			len = run_one(t);
-			ended = now_ns();
+			ended = clock_ns();
 			stats_request(&t->w, ended - began, len);
 			if (!t->w.leading)
 				return;

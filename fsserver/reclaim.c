@@ -105,18 +105,3 @@ void nodes_trim(struct fs *fs)
 	if (t->limit)
 		trim(t);
 }
-
-int fs_squeeze(struct arena *arena)
-{
-	struct fs_session *session;
-	uint64_t size = 0;
-	void *mem;
-	int err = arena_region(arena, ARENA_SESSION, SESSION_VERSION, &size,
-			       &mem, NULL);
-
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	session = mem;
-	session->squeeze++;
-	return 0;
-}

@@ -153,12 +153,10 @@ void fs_dump(struct fs *fs, unsigned int ms)
 {
 	struct dump *d = calloc(1, sizeof(*d));
 	char path[DUMP_PATH];
-	struct timespec now;
 
 	if (!d)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	d->now = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	d->now = clock_ns();
 	d->older = (int64_t)ms * 1000000;
 	pool_each(fs->pool, dump_one, d);
 	for (unsigned int i = 0; i < d->nr; i++) {

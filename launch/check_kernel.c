@@ -17,15 +17,14 @@
 /* Since Linux 5.4, which is the oldest; all that it needs is older. */
 static bool has_pidfd_wait(void)
 {
-	const idtype_t by_pidfd = (idtype_t)3;	/* P_PIDFD */
 	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	siginfo_t info;
 	bool has;
 
 	if (fd < 0)
 		return errno != ENOSYS;
-	/* We are no child of ours; that it says so is enough. */
-	has = waitid(by_pidfd, (id_t)fd, &info, WEXITED | WNOHANG) == 0 ||
+	/* ECHILD, since no process is its own child; EINVAL: unknown. */
+	has = waitid(SYS_P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == 0 ||
 	      errno == ECHILD;
 	close(fd);
 	return has;
@@ -33,9 +32,8 @@ static bool has_pidfd_wait(void)
 
 static bool has_close_range(void)
 {
-	const unsigned int cloexec = 1u << 2;
-
-	return syscall(SYS_close_range, INT_MAX, INT_MAX, cloexec) == 0 ||
+	return syscall(SYS_close_range, INT_MAX, INT_MAX,
+		       SYS_CLOSE_CLOEXEC) == 0 ||
 	       (errno != ENOSYS && errno != EINVAL);
 }
 

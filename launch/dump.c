@@ -22,18 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DECIDE_MS	200	/* for what the guest wrote to its console */
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 int dump_open(struct run *r)
 {
@@ -80,7 +71,7 @@ bool dump_begin(struct run *r)
 void dump_stopped(struct run *r)
 {
 	if (r->dump.path && !r->dump.under_way)
-		r->dump.decide = now_ms() + DECIDE_MS;
+		r->dump.decide = clock_ms() + DECIDE_MS;
 }
 
 void dump_decide(struct run *r)

@@ -35,7 +35,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HEIR_MS		10000	/* for each of its steps */
@@ -117,25 +116,17 @@ static _Noreturn void program_main(struct attempt *a, int letter)
 	_exit(EXIT_REFUSED);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* What program or keeper says, which is to be @word: its length, or -errno. */
 static int hear(struct attempt *a, enum heir_word word, char *line,
 		size_t size)
 {
 	struct pollfd pfd = {.fd = a->ready, .events = POLLIN};
-	int64_t end = now_ms() + HEIR_MS, left;
+	int64_t end = clock_ms() + HEIR_MS, left;
 	char text[512];
 	ssize_t n;
 
 	do
-		left = end - now_ms();
+		left = end - clock_ms();
 	while ((n = poll(&pfd, 1, left > 0 ? (int)left : 0)) < 0 &&
 	       errno == EINTR);
 	if (n == 0)
@@ -315,7 +306,7 @@ void share_succeed(const struct config *c, struct share *s)
 {
 	struct attempt *a = calloc(1, sizeof(*a));
 	const char *tag = s->config->tag;
-	int64_t began = now_ms();
+	int64_t began = clock_ms();
 	int err = -ENOMEM;
 
 	if (a) {
@@ -336,7 +327,7 @@ void share_succeed(const struct config *c, struct share *s)
 	}
 	if (!err)
 		log_note("share '%s': %s has taken over within %d ms", tag,
-			 program, (int)(now_ms() - began));
+			 program, (int)(clock_ms() - began));
 	else
 		log_error("share '%s' goes on as it is: %s", tag,
 			  a ? a->why : "out of memory");

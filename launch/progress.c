@@ -15,22 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void progress_begin(struct progress *p)
 {
 	const char *term = getenv("TERM");
 
-	p->began = now_ms();
+	p->began = clock_ms();
 	p->shown = p->told = false;
 	p->screen = log_enabled(LOG_LEVEL_NOTE) && isatty(STDERR_FILENO) &&
 		term && *term && strcmp(term, "dumb") != 0;
@@ -38,7 +29,7 @@ void progress_begin(struct progress *p)
 
 int64_t progress_ms(const struct progress *p)
 {
-	return now_ms() - p->began;
+	return clock_ms() - p->began;
 }
 
 bool progress_due(struct progress *p)

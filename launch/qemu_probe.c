@@ -28,7 +28,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PROBE_OUTPUT  (256u << 10)
@@ -108,14 +107,6 @@ static void probe_read(struct probe *p)
 	p->fd = -1;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Reap it by @end, or kill it. */
 static void probe_reap(struct probe *p, int64_t end)
 {
@@ -126,7 +117,7 @@ static void probe_reap(struct probe *p, int64_t end)
 		pid = waitpid(p->pid, &p->status, WNOHANG);
 		if (pid > 0 || (pid < 0 && errno != EINTR))
 			return;
-		p->late = now_ms() >= end;
+		p->late = clock_ms() >= end;
 		if (!p->late)
 			poll(NULL, 0, 1);
 	}
@@ -140,7 +131,7 @@ static void probe_reap(struct probe *p, int64_t end)
 /* Read from all until each has ended, or time is up. */
 static void probes_finish(struct probe *list, unsigned int count)
 {
-	int64_t end = now_ms() + qemu_host.patience_ms, left;
+	int64_t end = clock_ms() + qemu_host.patience_ms, left;
 
 	for (;;) {
 		struct pollfd fds[8];
@@ -150,7 +141,7 @@ static void probes_finish(struct probe *list, unsigned int count)
 			fds[i] = (struct pollfd){list[i].fd, POLLIN, 0};
 			any = any || list[i].fd >= 0;
 		}
-		left = end - now_ms();
+		left = end - clock_ms();
 		if (!any || left <= 0)
 			break;
 		poll(fds, count, (int)left);

@@ -221,7 +221,6 @@ static int show_share(struct stat_view *v, const struct look *l,
 		      unsigned int share, struct stat_now *n)
 {
 	const struct stats *stats;
-	struct timespec ts;
 	int err = stats_attach(l->shares[share].stats, &stats);
 
 	if (err)
@@ -233,10 +232,8 @@ static int show_share(struct stat_view *v, const struct look *l,
 		n->gauge[i] = __atomic_load_n(&stats->gauge[i],
 					      __ATOMIC_RELAXED);
 	stats_close(stats);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	n->oldest = n->running ? (int64_t)((uint64_t)ts.tv_sec * 1000000000u +
-				 (uint64_t)ts.tv_nsec -
-				 (uint64_t)n->sum.began) : 0;
+	n->oldest = n->running ? (int64_t)((uint64_t)clock_ns() -
+					   (uint64_t)n->sum.began) : 0;
 	if (v->c->watch)
 		last_second(v, n, share);
 	if (v->c->json) {

@@ -29,7 +29,6 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TERM_MS		3000	/* from SIGTERM to SIGKILL */
@@ -38,14 +37,6 @@
 #define PANIC_MS	2000	/* for a panicked kernel to reboot by itself */
 #define DRAIN_MS	1000	/* per piece of output left when QEMU is gone */
 #define DRAIN_READS	32	/* more than a socket holds */
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- the way out --------------------------------------------------------- */
 
@@ -67,13 +58,13 @@ static void step_to(struct run *r, enum step step)
 	case STEP_RUN:
 		break;
 	case STEP_ASKED:
-		r->step_deadline = now_ms() +
+		r->step_deadline = clock_ms() +
 			(int64_t)r->s->config->shutdown_timeout_ms;
 		break;
 	case STEP_TERM:
 		qemu_signal(r, SIGTERM);
 		qemu_signal(r, SIGCONT);
-		r->step_deadline = now_ms() + TERM_MS;
+		r->step_deadline = clock_ms() + TERM_MS;
 		break;
 	case STEP_KILL:
 		qemu_signal(r, SIGKILL);
@@ -318,7 +309,7 @@ static void on_share_end(struct run *r, struct share *share)
 	if (status == 0) {
 		/* QEMU closed its socket: it ends, or should. */
 		if (!r->left_deadline)
-			r->left_deadline = now_ms() + LEFT_MS;
+			r->left_deadline = clock_ms() + LEFT_MS;
 		return;
 	}
 	if (r->qemu_gone || r->cause != CAUSE_NONE)
@@ -385,7 +376,7 @@ static int poll_timeout(const struct run *r)
 	sooner(&first, r->boot_tick);
 	if (!first)
 		return -1;
-	left = first - now_ms();
+	left = first - clock_ms();
 	if (left < 0)
 		return 0;
 	return left > 1000000 ? 1000000 : (int)left + 1;
@@ -408,7 +399,7 @@ static void boot_begin(struct run *r)
 	if (r->console.out >= 0 && !r->s->config->console_file)
 		r->boot.screen = false;
 	if (r->s->streams || r->s->nr_shares)
-		r->boot_tick = now_ms() + PROGRESS_AFTER_MS;
+		r->boot_tick = clock_ms() + PROGRESS_AFTER_MS;
 }
 
 static void boot_over(struct run *r)
@@ -437,7 +428,7 @@ static void boot_look(struct run *r)
 
 static void run_timers(struct run *r)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	if (passed(&r->boot_tick, now)) {
 		r->boot_tick = now + PROGRESS_AFTER_MS;
@@ -484,7 +475,7 @@ static void run_console(struct run *r, const struct pollfd *fds,
 	/* Our own guest reboots after a panic, which ends it; or it hangs. */
 	if (r->s->streams && !r->panic_deadline && !r->panicked &&
 	    r->console.tail_at != before && console_panicked(&r->console))
-		r->panic_deadline = now_ms() + PANIC_MS;
+		r->panic_deadline = clock_ms() + PANIC_MS;
 }
 
 static void run_streams(struct run *r, const struct pollfd *fds,
@@ -652,9 +643,9 @@ static int run_start(struct run *r)
 	report_started(&r->report, r->qemu.pid);
 	qmp_open(&r->qmp, s->qmp_fd);
 	if (c->timeout_ms)
-		r->timeout = now_ms() + (int64_t)c->timeout_ms;
+		r->timeout = clock_ms() + (int64_t)c->timeout_ms;
 	if (!s->streams && s->nr_shares)
-		r->driver_check = now_ms() + DRIVER_MS;
+		r->driver_check = clock_ms() + DRIVER_MS;
 	if (r->console.in >= 0 || s->raw)
 		terminal_raw(&r->terminal);
 	boot_begin(r);

@@ -320,9 +320,9 @@ static int run_chores(struct vu_device *dev)
 	run_mend(dev);
 	if (__atomic_exchange_n(&dev->suspect, false, __ATOMIC_ACQ_REL) &&
 	    !dev->suspect_since && !dev->state->warned)
-		dev->suspect_since = vu_now_ms();
+		dev->suspect_since = clock_ms();
 	if (dev->suspect_since) {
-		left = dev->suspect_since + SUSPECT_MS - vu_now_ms();
+		left = dev->suspect_since + SUSPECT_MS - clock_ms();
 		if (left <= 0)
 			suspect_check(dev);
 	}
@@ -368,8 +368,8 @@ static int run_messages(struct vu_device *dev, int sock)
 			return -ESHUTDOWN;
 		r = run_message(dev, sock);
 		if (r > 0)
-			until = vu_now() + LINGER_NS;
-	} while (r > 0 || (r == 0 && until > vu_now()));
+			until = clock_ns() + LINGER_NS;
+	} while (r > 0 || (r == 0 && until > clock_ns()));
 	return r;
 }
 
@@ -384,10 +384,10 @@ static int run_patience(struct vu_device *dev)
 		return -1;
 	}
 	if (!dev->partial_since || dev->partial_seq != x->seq) {
-		dev->partial_since = vu_now_ms();
+		dev->partial_since = clock_ms();
 		dev->partial_seq = x->seq;
 	}
-	left = dev->partial_since + MESSAGE_MS - vu_now_ms();
+	left = dev->partial_since + MESSAGE_MS - clock_ms();
 	return left > 0 ? (int)left : 0;
 }
 

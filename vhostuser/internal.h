@@ -448,20 +448,6 @@ static inline bool vu_lane_over(const struct vu_lane *l)
 	return __atomic_load_n(&l->stopping, __ATOMIC_ACQUIRE);
 }
 
-/* CLOCK_MONOTONIC, in ns. */
-static inline int64_t vu_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static inline int64_t vu_now_ms(void)
-{
-	return vu_now() / 1000000;
-}
-
 struct vu_device {
 	size_t size;			/* of this structure */
 	struct vu_config config;

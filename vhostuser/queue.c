@@ -139,7 +139,7 @@ static bool batch_full(struct vu_queue *q)
 
 	if (!vu_load(&q->beside))
 		return false;
-	now = vu_now();
+	now = clock_ns();
 	if (!q->gathered++)
 		q->first = now;
 	return q->gathered == BATCH_CHAINS || now - q->first >= BATCH_NS;

@@ -170,7 +170,7 @@ static bool lane_linger(struct vu_lane *l)
 		return true;
 	if (!habit_due(&l->linger))
 		return false;
-	now = vu_now();
+	now = clock_ns();
 	until = linger_until(l, now);
 	do {
 		before = now;
@@ -178,7 +178,7 @@ static bool lane_linger(struct vu_lane *l)
 			processor_pause();
 			came = lane_any(l, ring_look);
 		}
-		now = vu_now();
+		now = clock_ns();
 		torn = now - before > LINGER_TORN_NS;
 	} while (!came && !torn && !vu_lane_over(l) && now < until);
 	habit_learn(&l->linger, came && !torn);
@@ -217,6 +217,6 @@ int vu_wait(struct vu_lane *l)
 	}
 	lane_disarm(l);
 	if (!l->linger.skip)
-		l->found = vu_now();
+		l->found = clock_ns();
 	return 0;
 }

@@ -106,7 +106,7 @@ int vu_watch(struct vu_device *dev)
 
 	if (!vu_load(&dev->watching))
 		return -1;
-	now = vu_now_ms();
+	now = clock_ms();
 	if (!dev->watch_due)
 		dev->watch_due = now + WATCH_MS;
 	if (now < dev->watch_due)

@@ -520,7 +520,7 @@ static void test_counts(void)
 	CHECK(SOON(counted_now(&running) == 600));
 	stats_sum(&counts, &sum, &running);
 	CHECK(running > STATS_SLOTS / 2 && running < STATS_SLOTS);
-	CHECK(sum.began > 0 && sum.began <= now_ns());
+	CHECK(sum.began > 0 && sum.began <= clock_ns());
 	CHECK(counts.gauge[STATS_THREADS] > STATS_SLOTS);
 	for (int i = 0; i < STATS_SLOTS + 20; i++)
 		sem_post(&gate);
