@@ -50,7 +50,7 @@ LINK      ?= -static-pie
 KHEADERS  :=
 endif
 
-room_src   = $(sort $(wildcard $(1)/*.c))
+room_src   = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
 room_obj   = $(patsubst %.c,$(BUILD)/%.o,$(call room_src,$(1)))
 LIB_OBJ   := $(foreach r,$(ROOMS),$(call room_obj,$(r)))
 FE_OBJ    := $(call room_obj,tests/frontend)

@@ -13,10 +13,10 @@
  * the guest's.
  */
 
-#include "fsserver/byhandle.h"
-#include "fsserver/handle.h"
-#include "fsserver/journal.h"
-#include "fsserver/ops.h"
+#include "fsserver/nodes/byhandle.h"
+#include "fsserver/nodes/handle.h"
+#include "fsserver/journal/journal.h"
+#include "fsserver/ops/ops.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -18,8 +18,8 @@
  * has none. No function here prints, allocates or blocks.
  */
 
-#include "fsserver/journal.h"
-#include "fsserver/ops.h"
+#include "fsserver/journal/journal.h"
+#include "fsserver/ops/ops.h"
 
 #include <errno.h>
 #include <string.h>

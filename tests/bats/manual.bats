@@ -29,7 +29,7 @@ setup() {
 
 @test "every key of the key table is in the page" {
 	local key missing=
-	for key in $(sed -n 's/^\t{ "\([a-z-]*\)", .*/\1/p' "$top/launch/options.c" | sort -u); do
+	for key in $(sed -n 's/^\t{ "\([a-z-]*\)", .*/\1/p' "$top/launch/config/options.c" | sort -u); do
 		grep -qE -- "(^|[^a-z-]|--)$key([^a-z-]|$)" page || missing+=" $key"
 	done
 	[ -z "$missing" ] || fail "not in vmshare.1:$missing"
@@ -40,7 +40,7 @@ setup() {
 	for opt in $(sed -n '/^OPTIONS/,/^CONFIGURATION/p' page |
 		grep -oE -- '^ +(-[a-zA-Z], )?--[a-z][a-z-]+' |
 		grep -oE -- '--[a-z-]+' | sort -u); do
-		grep -qE "\"${opt#--}\"" "$top/launch/options.c" || case $opt in
+		grep -qE "\"${opt#--}\"" "$top/launch/config/options.c" || case $opt in
 		--help|--version) ;;
 		*) unknown+=" $opt" ;;
 		esac
@@ -113,9 +113,9 @@ setup() {
 		        else:
 		            parts[-1] += text[at]
 		        at += 1
-		for name in sorted(glob.glob(sys.argv[1] + "/*/*.c") + [sys.argv[1] + "/vmshare.c"]):
-		    room, file = name.split("/")[-2:]
-		    if room in ("base", "tests") or file == "letter.c" or file.startswith("init"):
+		for name in sorted(glob.glob(sys.argv[1] + "/*/**/*.c", recursive=True) + [sys.argv[1] + "/vmshare.c"]):
+		    room, file = os.path.relpath(name, sys.argv[1]).split("/")[0], os.path.basename(name)
+		    if room in ("base", "tests", "build") or file == "handover.c" or file.startswith("init"):
 		        continue
 		    source = open(name).read()
 		    for call in re.finditer(r"\b(" + "|".join(prints) + r")\(", source):

@@ -8,10 +8,10 @@
  * should be.
  */
 
-#include "fsserver/drop.c"
-#include "fsserver/namespace.c"
-#include "fsserver/sandbox.c"
-#include "fsserver/xattrname.c"
+#include "fsserver/confine/drop.c"
+#include "fsserver/confine/namespace.c"
+#include "fsserver/confine/sandbox.c"
+#include "fsserver/owners/xattrname.c"
 
 #include "check.h"
 

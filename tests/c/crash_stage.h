@@ -6,16 +6,17 @@
  * A file server whose workers die.
  *
  * This process is the front end. A keeper process, with a descriptor table of
- * its own, clones workers that share that table, as launch/share.c does. It
- * traces them, so that it can kill them at a chosen point: before or after the
- * n-th system call of any of their threads, and some machine instructions
- * later. Most die in a request, some while they start or wait. Nothing in the
- * server knows of it. Without tracing it kills them after a random time.
+ * its own, clones workers that share that table, as launch/share/share.c
+ * does. It traces them, so that it can kill them at a chosen point: before or
+ * after the n-th system call of any of their threads, and some machine
+ * instructions later. Most die in a request, some while they start or wait.
+ * Nothing in the server knows of it. Without tracing it kills them after a
+ * random time.
  */
 
 #include "fsserver/fuse.h"
 #include "fsserver/internal.h"
-#include "fsserver/nodetab.h"
+#include "fsserver/nodes/nodetab.h"
 #include "tests/c/check.h"
 #include "tests/frontend/fe.h"
 #include "vhostuser/vhostuser.h"

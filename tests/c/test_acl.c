@@ -6,7 +6,7 @@
  */
 #include "tests/c/owner_rig.h"
 
-#include "fsserver/acl.h"
+#include "fsserver/owners/acl.h"
 
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>

@@ -22,7 +22,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
-#include "launch/qemu_private.h"
+#include "launch/qemu/private.h"
 #include "tests/c/launch_rig.h"
 
 static struct qemu_info info;

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "launch/options.h"
+#include "launch/config/options.h"
 #include "tests/c/launch_rig.h"
 
 #define MIB	  (UINT64_C(1) << 20)

@@ -6,7 +6,7 @@
  */
 
 #include "fsserver_rig.h"
-#include "fsserver/journal.h"
+#include "fsserver/journal/journal.h"
 #include "fuse_fs.h"
 
 #include <linux/filter.h>

@@ -8,7 +8,7 @@
 
 #include "fsserver_rig.h"
 
-#include "fsserver/nodetab.h"
+#include "fsserver/nodes/nodetab.h"
 
 static struct rig r;
 

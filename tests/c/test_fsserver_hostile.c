@@ -7,7 +7,7 @@
  * the host's files as they were.
  */
 
-#include "fsserver/nodetab.h"
+#include "fsserver/nodes/nodetab.h"
 #include "fsserver_rig.h"
 
 #include <sys/inotify.h>

@@ -9,7 +9,7 @@
 
 #include "fsserver_rig.h"
 
-#include "fsserver/nodetab.h"
+#include "fsserver/nodes/nodetab.h"
 
 #include <pthread.h>
 #include <sched.h>

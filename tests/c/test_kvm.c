@@ -16,7 +16,7 @@
 
 #include <linux/kvm.h>
 
-#include "launch/qemu_private.h"
+#include "launch/qemu/private.h"
 #include "tests/c/launch_rig.h"
 
 static void kvm(void)

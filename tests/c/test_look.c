@@ -5,7 +5,7 @@
  * then. To be given a number of one's choice takes root.
  */
 
-#include "launch/look.h"
+#include "launch/look/private.h"
 #include "tests/c/check.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
  * it has room for: they come and go, under other numbers each time.
  */
 
-#include "fsserver/mount.c"
+#include "fsserver/nodes/mount.c"
 
 #include "check.h"
 

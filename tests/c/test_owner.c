@@ -8,7 +8,7 @@
 
 #include "tests/c/owner_rig.h"
 
-#include "fsserver/nodetab.h"
+#include "fsserver/nodes/nodetab.h"
 
 #include <dirent.h>
 #include <limits.h>

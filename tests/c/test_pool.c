@@ -6,8 +6,8 @@
  * neighbours in the room can be replaced.
  */
 
-#include "fsserver/pool.c"
-#include "fsserver/waiter.c"
+#include "fsserver/pool/pool.c"
+#include "fsserver/pool/waiter.c"
 
 #include "check.h"
 

@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "launch/qemu_private.h"
+#include "launch/qemu/private.h"
 #include "tests/c/launch_rig.h"
 
 #define FRONT                                                                  \

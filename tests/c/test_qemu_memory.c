@@ -5,7 +5,7 @@
  * nobody else.
  */
 
-#include "launch/qemu_private.h"
+#include "launch/qemu/private.h"
 #include "tests/c/check.h"
 
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * A QEMU that does not answer is never taken for one that can't do it.
  */
 
-#include "launch/qemu_private.h"
+#include "launch/qemu/private.h"
 #include "tests/c/launch_rig.h"
 
 #include <sys/resource.h>

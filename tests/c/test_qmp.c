@@ -4,7 +4,7 @@
  * QEMU's monitor, and the JSON that it speaks.
  */
 
-#include "launch/supervise.h"
+#include "launch/run/supervise.h"
 #include "tests/c/check.h"
 
 #include <errno.h>

@@ -7,8 +7,8 @@
 
 #include <sys/mount.h>	/* before <linux/fs.h>, or older C libraries fail */
 
-#include "fsserver/callname.c"
-#include "fsserver/seccomp.c"
+#include "fsserver/confine/callname.c"
+#include "fsserver/confine/seccomp.c"
 
 #include "check.h"
 

@@ -5,7 +5,7 @@
  * leaves to the next, when there is a next, and that none outlives vmshare.
  */
 
-#include "launch/supervise.h"
+#include "launch/run/supervise.h"
 #include "memback/internal.h"
 #include "tests/c/check.h"
 

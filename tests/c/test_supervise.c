@@ -6,7 +6,7 @@
  * nothing is left when vmshare is killed.
  */
 
-#include "launch/supervise.h"
+#include "launch/run/supervise.h"
 #include "tests/c/check.h"
 
 #include <errno.h>

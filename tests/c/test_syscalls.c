@@ -7,8 +7,8 @@
  * that nothing needed, but for those named below, each with its reason.
  */
 
-#include "fsserver/callname.c"
-#include "fsserver/seccomp.c"
+#include "fsserver/confine/callname.c"
+#include "fsserver/confine/seccomp.c"
 
 #include "attack_rig.h"
 

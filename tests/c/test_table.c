@@ -12,7 +12,7 @@
 
 #include "fsserver_rig.h"
 
-#include "fsserver/nodetab.h"
+#include "fsserver/nodes/nodetab.h"
 
 #include <time.h>
 

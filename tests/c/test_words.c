@@ -5,7 +5,7 @@
  * reached, of a front end that hangs up; and when a wait is worth one.
  */
 
-#include "launch/supervise.h"
+#include "launch/run/supervise.h"
 #include "tests/c/check.h"
 
 #include <errno.h>

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a server tells about itself: counts in the memory that its parent gave
+ * it (struct stats in base), and in words the requests that run just now.
+ *
+ * Counting is the threads' own: each adds to its slot when a request was
+ * answered, with the clock readings that the pool takes anyway. How many nodes
+ * and descriptors there are is stored where that changes, under its lock.
+ *
+ * The words are written by a thread that does nothing else. It sleeps on a
+ * futex in that memory until the parent asks (stats_ask()): no signal has to
+ * find its way past a pid namespace, threads that block signals and a system
+ * call filter, and a server whose every other thread is stuck still answers.
+ * It copies what runs under the pool's lock, which is a leaf, and looks up the
+ * paths when it has let go of it. A request may end meanwhile, and its number
+ * of a node may be nonsense: it is pinned like any that comes from a guest.
+ * Besides, once files on other mounts than the root's are in use, it looks each
+ * second for those that are not any more (fdcache_idle()).
+ *
+ * What was answered is counted in that memory too, so that no question is lost
+ * that was put before the server was ready, or when it crashed.
+ */
+
+#include "fsserver/nodes/nodetab.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DUMP_MAX	64	/* requests described at a time */
+#define DUMP_PATH	512
+#define DUMP_NAME	256	/* of one name, escaped; longer ones are cut */
+#define DUMP_LEVELS	128
+#define ASKED_MS	100	/* what is younger is not stuck */
+
+struct fs_looker {
+	struct fs *fs;
+	pthread_t thread;
+	bool closing;		/* atomic */
+	bool foreign;		/* atomic; files on other mounts are in use */
+	bool ticks;		/* atomic; it knows, and wakes each second */
+};
+
+void stats_request(struct fs_worker *w, int64_t ns, uint32_t len)
+{
+	struct stats_slot *s = w->stats;
+	bool shared = w->stats_shared;
+	struct stats_op *op;
+
+	if (!s)
+		return;
+	op = &s->op[fs_op_name(w->in.opcode) && w->in.opcode < STATS_OPS ?
+			    w->in.opcode : 0];
+	stats_add(&op->count, 1, shared);
+	stats_add(&op->bytes, w->chain.readable + len, shared);
+	stats_add(&op->bucket[stats_bucket(ns)], 1, shared);
+	if (w->failed)
+		stats_add(&op->failed, 1, shared);
+}
+
+/* ---- the dump ----------------------------------------------------------- */
+
+struct dump_line {
+	uint64_t node;
+	int64_t age;
+	uint32_t op;
+	uint16_t queue;
+	bool waiting;
+};
+
+struct dump {
+	int64_t now, older;
+	unsigned int nr, more;
+	struct dump_line line[DUMP_MAX];
+};
+
+static void dump_one(void *ctx, const struct fs_worker *w, int64_t began,
+		     bool waiting)
+{
+	struct dump *d = ctx;
+
+	if (d->now - began < d->older)
+		return;
+	if (d->nr == DUMP_MAX) {
+		d->more++;
+		return;
+	}
+	/* Read while the request runs: good enough to look at. */
+	d->line[d->nr++] = (struct dump_line){
+		.node = __atomic_load_n(&w->now_node, __ATOMIC_RELAXED),
+		.op = __atomic_load_n(&w->now_op, __ATOMIC_RELAXED),
+		.queue = __atomic_load_n(&w->now_queue, __ATOMIC_RELAXED),
+		.age = d->now - began,
+		.waiting = waiting,
+	};
+}
+
+/* Put "/@name" in front of what is at @path + *@at, where "..." fits still. */
+static bool path_prepend(char *path, size_t *at, const char *name)
+{
+	char text[DUMP_NAME];
+	size_t len;
+
+	log_escape(text, sizeof(text), name, strlen(name));
+	len = strlen(text);
+	if (len + sizeof("/...") - 1 > *at)
+		return false;
+	*at -= len;
+	memcpy(path + *at, text, len);
+	path[--*at] = '/';
+	return true;
+}
+
+/* The path of a node in the share, escaped; one of its names, if it has any. */
+static const char *node_path(struct fs *fs, uint64_t id, char path[DUMP_PATH])
+{
+	char name[NAME_MAX + 1];
+	struct fs_node *node, *parent;
+	size_t at = DUMP_PATH - 1;
+	bool fits = true;
+
+	path[at] = '\0';
+	if (id == FUSE_ROOT_ID)
+		return "/";
+	if (node_get(fs, id, &node))
+		return "(no file)";
+	for (unsigned int n = 0; n < DUMP_LEVELS && fits; n++) {
+		if (node_id(node) == FUSE_ROOT_ID)
+			break;
+		parent = node_name_at(fs, node, 0, name);
+		if (!parent)
+			break;
+		fits = path_prepend(path, &at, name);
+		node_put(fs, node);
+		node = parent;
+	}
+	if (!fits || node_id(node) != FUSE_ROOT_ID) {
+		at -= 3;
+		memcpy(path + at, "...", 3);
+	}
+	node_put(fs, node);
+	return path + at;
+}
+
+void fs_dump(struct fs *fs, unsigned int ms)
+{
+	struct dump *d = calloc(1, sizeof(*d));
+	char path[DUMP_PATH];
+
+	if (!d)
+		return;
+	d->now = clock_ns();
+	d->older = (int64_t)ms * 1000000;
+	pool_each(fs->pool, dump_one, d);
+	for (unsigned int i = 0; i < d->nr; i++) {
+		const struct dump_line *l = &d->line[i];
+
+		log_warning("%s of %s (node %llu, queue %u) has run for "
+			    "%lld.%03lld s%s", request_name(l->op),
+			    node_path(fs, l->node, path),
+			    (unsigned long long)l->node, l->queue,
+			    (long long)(l->age / 1000000000),
+			    (long long)(l->age / 1000000 % 1000),
+			    l->waiting ? " and waits for a lock" : "");
+	}
+	if (d->more)
+		log_warning("and %u more requests", d->more);
+	if (!d->nr)
+		log_note("no request has run for %u ms", ms);
+	free(d);
+}
+
+/* ---- a file system that fails ------------------------------------------- */
+
+enum { SAID_EIO = 1, SAID_EROFS = 2 };
+
+/* Was it to be written to, and is it not any more? */
+static bool became_readonly(const struct fs_worker *w)
+{
+	const struct node_key *root = &node_at(w->fs, NODE_ROOT)->key;
+
+	return !w->fs->options.readonly && w->fs->session->writable &&
+	       w->node && w->node->key.dev_major == root->dev_major &&
+	       w->node->key.dev_minor == root->dev_minor;
+}
+
+void stats_fault(struct fs_worker *w, int err)
+{
+	uint32_t said = err == -EIO ? SAID_EIO : SAID_EROFS;
+	struct fs *fs = w->fs;
+	char path[DUMP_PATH], text[DUMP_PATH + 128];
+
+	if (err == -EROFS && !became_readonly(w))
+		return;
+	if (!fs->event || __atomic_fetch_or(&fs->session->faults, said,
+					    __ATOMIC_RELAXED) & said)
+		return;
+	snprintf(text, sizeof(text), "the share's file system %s: %s of %s; "
+		 "this is not said again", err == -EIO ?
+			 "has an I/O error" : "can't be written to any more",
+		 request_name(w->in.opcode),
+		 node_path(fs, w->in.nodeid, path));
+	fs->event(fs->event_ctx, FS_EVENT_WARNING, text);
+}
+
+/* ---- the thread that looks ---------------------------------------------- */
+
+/* To wake it may come too early; then the next file does. */
+void stats_foreign(struct fs *fs)
+{
+	struct fs_looker *l = fs->looker;
+
+	if (!l || __atomic_load_n(&l->ticks, __ATOMIC_RELAXED))
+		return;
+	__atomic_store_n(&l->foreign, true, __ATOMIC_RELEASE);
+	(void)syscall(SYS_futex, &fs->stats->asked, FUTEX_WAKE, 1, NULL, NULL,
+		      0);
+}
+
+/* Until somebody asks: @now is what was answered. */
+static void looker_sleep(struct fs_looker *l, uint32_t now)
+{
+	const struct timespec second = { .tv_sec = 1 };
+	bool ticks = __atomic_load_n(&l->foreign, __ATOMIC_ACQUIRE);
+
+	__atomic_store_n(&l->ticks, ticks, __ATOMIC_RELAXED);
+	if (syscall(SYS_futex, &l->fs->stats->asked, FUTEX_WAIT, now,
+		    ticks ? &second : NULL, NULL, 0) < 0 && errno == ETIMEDOUT)
+		fdcache_idle(l->fs);
+}
+
+static void *looker_main(void *arg)
+{
+	struct fs_looker *l = arg;
+	struct stats *stats = l->fs->stats;
+	uint32_t *word = &stats->asked;
+
+	while (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
+		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+
+		if (now == stats->answered) {
+			looker_sleep(l, now);
+		} else if (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
+			fs_dump(l->fs, ASKED_MS);
+			stats->answered = now;
+		}
+	}
+	return NULL;
+}
+
+static void gauges_start(struct fs *fs)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+
+	for (unsigned int i = stats_first(fs->stats); i < STATS_SLOTS; i++)
+		fs->stats->slot[i].began = 0;	/* a dead worker's */
+	stats_gauge(fs, STATS_THREADS, 0);
+	stats_gauge(fs, STATS_NODES, nodes_count(fs));
+	pthread_mutex_lock(&c->lock);
+	stats_gauge(fs, STATS_CACHED, c->nr);
+	stats_gauge(fs, STATS_HELD, c->charged);
+	stats_gauge(fs, STATS_BUDGET, c->budget);
+	pthread_mutex_unlock(&c->lock);
+}
+
+int stats_open(struct fs *fs, struct stats *stats)
+{
+	sigset_t all, old;
+	int err;
+
+	if (!stats)
+		return 0;
+	fs->stats = stats;
+	gauges_start(fs);
+	fs->looker = calloc(1, sizeof(*fs->looker));
+	if (!fs->looker)
+		return -ENOMEM;
+	fs->looker->fs = fs;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = -pthread_create(&fs->looker->thread, NULL, looker_main,
+			      fs->looker);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err) {
+		free(fs->looker);
+		fs->looker = NULL;
+	}
+	return err;
+}
+
+void stats_end(struct fs *fs)
+{
+	if (!fs->looker)
+		return;
+	__atomic_store_n(&fs->looker->closing, true, __ATOMIC_RELEASE);
+	stats_ask(fs->stats);
+	pthread_join(fs->looker->thread, NULL);
+	/* To wake it was no question; its successor answers what is left. */
+	fs->stats->answered++;
+	free(fs->looker);
+	fs->looker = NULL;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a guest's extended attributes are called on the host.
+ *
+ * A guest's trusted.* and security.* are no business of the host's kernel: the
+ * server has not the privilege to set most of them (CAP_SYS_ADMIN), and labels
+ * of a guest's security module must not become the host's. So
+ *
+ *   guest		host
+ *   user.vmshare.X	user.vmshare.user.vmshare.X	(so that this nests)
+ *   trusted.X		user.vmshare.trusted.X
+ *   security.X		user.vmshare.security.X
+ *   security.capability  as it is with access=passthrough, else like the above
+ *   system.posix_acl_*	as they are; with access=mapped, where the host's mode
+ *			and ids mean nothing to the guest,
+ *			user.vmshare.system.posix_acl_*, whatever the rules
+ *			below, if the guest knows lists, else EOPNOTSUPP
+ *   user.X		as it is
+ *   all else		EOPNOTSUPP
+ *
+ * and everything else below user.vmshare. on the host (the owner of mapped
+ * files) does not exist for the guest.
+ *
+ * xattr-map= replaces this table by rules of virtiofsd's syntax, each
+ * SEP TYPE SEP SCOPE SEP KEY SEP PREPEND SEP, the first that fits deciding.
+ * SCOPE is client (names that the guest uses begin with KEY), server (names on
+ * the host begin with PREPEND) or all. TYPE is ok (as it is), bad (EPERM;
+ * hidden), unsupported (EOPNOTSUPP) or prefix (the host's has PREPEND before
+ * it; in that direction KEY does not matter, as virtiofsd has it). "map" with
+ * KEY and PREPEND alone, as the last rule, stands for prefix and for keeping
+ * both sides out of each other's names. What no rule fits is bad. They are read
+ * where they are needed, from the text.
+ */
+
+#include "fsserver/owners/acl.h"
+#include "fsserver/ops/ops.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define OURS "user.vmshare."
+
+static bool starts(const char *s, const char *prefix)
+{
+	return !strncmp(s, prefix, strlen(prefix));
+}
+
+bool xattr_is_acl(const char *name)
+{
+	return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
+}
+
+/* A list that is kept for a mapped file, by the guest's name. */
+static bool is_kept_acl(const struct fs *fs, const char *guest)
+{
+	return xattr_is_acl(guest) &&
+	       fs->options.access == FS_ACCESS_MAPPED &&
+	       session_has(fs, FUSE_POSIX_ACL);
+}
+
+/* Names that are kept below OURS on the host. */
+static bool is_moved(const struct fs *fs, const char *guest)
+{
+	if (starts(guest, "security."))
+		return strcmp(guest, "security.capability") != 0 ||
+		       fs->options.access != FS_ACCESS_PASSTHROUGH;
+	return starts(guest, "trusted.") || starts(guest, OURS) ||
+	       is_kept_acl(fs, guest);
+}
+
+static int copy_name(char host[XATTR_NAME_MAX + 1], const char *prefix,
+		     const char *name)
+{
+	size_t plen = strlen(prefix), len = strlen(name);
+
+	if (plen + len > XATTR_NAME_MAX)
+		return -ERANGE;
+	memcpy(host, prefix, plen);
+	memcpy(host + plen, name, len);
+	host[plen + len] = '\0';
+	return 0;
+}
+
+/* ---- rules --------------------------------------------------------------- */
+
+enum rule_type { RULE_OK, RULE_BAD, RULE_UNSUPPORTED, RULE_PREFIX };
+
+struct rule {
+	enum rule_type type;
+	bool client, server;
+	char key[XATTR_NAME_MAX + 1], prepend[XATTR_NAME_MAX + 1];
+};
+
+/* The field up to @sep; 0, or -EINVAL when it does not end or fit. */
+static int rule_field(const char **text, char sep, char *out, size_t size)
+{
+	const char *end = strchr(*text, sep);
+
+	if (!end || (size_t)(end - *text) >= size)
+		return -EINVAL;
+	memcpy(out, *text, (size_t)(end - *text));
+	out[end - *text] = '\0';
+	*text = end + 1;
+	return 0;
+}
+
+static int word(const char *s, const char *const *words)
+{
+	for (int i = 0; words[i]; i++)
+		if (!strcmp(s, words[i]))
+			return i;
+	return -EINVAL;
+}
+
+/*
+ * The next rule of the text. @step counts the rules that "map" stands for.
+ * Return: 1 with a rule, 0 at the end, -EINVAL.
+ */
+static int rule_next(const char **text, unsigned int *step, struct rule *r)
+{
+	static const char *const types[] = { "ok", "bad", "unsupported",
+					     "prefix", "map", NULL };
+	static const char *const scopes[] = { "client", "server", "all", NULL };
+	const char *at = *text + strspn(*text, " \t\n");
+	char sep = *at, type[12], scope[8];
+	int t, s = 2;
+
+	if (!sep)
+		return 0;
+	at++;
+	if (rule_field(&at, sep, type, sizeof(type)))
+		return -EINVAL;
+	t = word(type, types);
+	if (t < 0)
+		return t;
+	if (t < 4) {
+		if (rule_field(&at, sep, scope, sizeof(scope)))
+			return -EINVAL;
+		s = word(scope, scopes);
+	}
+	if (s < 0 || rule_field(&at, sep, r->key, sizeof(r->key)) ||
+	    rule_field(&at, sep, r->prepend, sizeof(r->prepend)))
+		return -EINVAL;
+	r->client = s != 1;
+	r->server = s != 0;
+	r->type = (enum rule_type)t;
+	if (t < 4) {
+		*text = at;
+		return 1;
+	}
+	if (at[strspn(at, " \t\n")])
+		return -EINVAL;		/* map must be the last */
+	switch ((*step)++) {
+	case 0:		/* :prefix:all:KEY:PREPEND: */
+		r->type = RULE_PREFIX;
+		return 1;
+	case 1:		/* :bad:server::KEY: */
+		r->type = RULE_BAD;
+		r->client = false;
+		strcpy(r->prepend, r->key);
+		return 1;
+	case 2:		/* :bad:client:PREPEND:: */
+		r->type = RULE_BAD;
+		r->server = false;
+		strcpy(r->key, r->prepend);
+		return 1;
+	case 3:		/* :ok:all:::, but bad where all is prefixed */
+		r->type = r->key[0] ? RULE_OK : RULE_BAD;
+		r->key[0] = r->prepend[0] = '\0';
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+int owner_xattr_map_check(const char *map)
+{
+	unsigned int step = 0, rules = 0;
+	struct rule r;
+	int ret;
+
+	while ((ret = rule_next(&map, &step, &r)) > 0)
+		rules++;
+	return ret < 0 || !rules ? -EINVAL : 0;
+}
+
+static int map_to_host(const char *map, const char *guest,
+		       char host[XATTR_NAME_MAX + 1])
+{
+	unsigned int step = 0;
+	struct rule r;
+
+	while (rule_next(&map, &step, &r) > 0) {
+		if (!r.client || !starts(guest, r.key))
+			continue;
+		switch (r.type) {
+		case RULE_OK:
+			return copy_name(host, "", guest);
+		case RULE_PREFIX:
+			return copy_name(host, r.prepend, guest);
+		case RULE_UNSUPPORTED:
+			return -EOPNOTSUPP;
+		case RULE_BAD:
+			return -EPERM;
+		}
+	}
+	return -EPERM;
+}
+
+static const char *map_to_guest(const char *map, const char *host)
+{
+	unsigned int step = 0;
+	struct rule r;
+
+	while (rule_next(&map, &step, &r) > 0) {
+		if (!r.server || !starts(host, r.prepend))
+			continue;
+		if (r.type == RULE_PREFIX)
+			host += strlen(r.prepend);
+		else if (r.type != RULE_OK)
+			break;
+		return *host ? host : NULL;
+	}
+	return NULL;
+}
+
+/* ---- what the operations use -------------------------------------------- */
+
+/* The owners of mapped files are no guest's, by whatever rule. */
+static bool is_owner(const char *host)
+{
+	return !strcmp(host, OWNER_XATTR);
+}
+
+int owner_xattr_to_host(struct fs_worker *w, const char *guest,
+			char host[XATTR_NAME_MAX + 1], bool set)
+{
+	const struct fs *fs = w->fs;
+	int err;
+
+	if (is_kept_acl(fs, guest))
+		return copy_name(host, OURS, guest);
+	if (fs->options.xattr_map) {
+		err = map_to_host(fs->options.xattr_map, guest, host);
+		if (err == -EPERM && !set)
+			err = -ENODATA;	/* it is hidden, not forbidden */
+		if (!err && is_owner(host))
+			err = set ? -EPERM : -ENODATA;
+		return err;
+	}
+	if (is_moved(fs, guest))
+		return copy_name(host, OURS, guest);
+	if (starts(guest, "user.") || !strcmp(guest, "security.capability"))
+		return copy_name(host, "", guest);
+	if (xattr_is_acl(guest) && fs->options.access != FS_ACCESS_MAPPED)
+		return copy_name(host, "", guest);
+	return -EOPNOTSUPP;
+}
+
+/* The guest's name of a host's attribute, within @host; NULL: it has none. */
+static const char *to_guest(const struct fs *fs, const char *host)
+{
+	if (is_owner(host))
+		return NULL;
+	if (starts(host, OURS) && is_kept_acl(fs, host + strlen(OURS)))
+		return host + strlen(OURS);
+	if (fs->options.xattr_map)
+		return map_to_guest(fs->options.xattr_map, host);
+	if (starts(host, OURS)) {
+		host += strlen(OURS);
+		return is_moved(fs, host) ? host : NULL;
+	}
+	if (is_moved(fs, host))
+		return NULL;
+	if (xattr_is_acl(host))
+		return fs->options.access != FS_ACCESS_MAPPED ? host : NULL;
+	return starts(host, "user.") || starts(host, "security.") ? host :
+								    NULL;
+}
+
+size_t owner_xattr_list(struct fs_worker *w, char *list, size_t len)
+{
+	size_t in = 0, out = 0;
+
+	while (in < len) {
+		size_t size = strnlen(list + in, len - in) + 1;
+		const char *name;
+
+		if (size > len - in)
+			break;		/* the kernel ends each with a NUL */
+		name = to_guest(w->fs, list + in);
+		/* As the kernel lists them: to who has CAP_SYS_ADMIN. */
+		if (name && w->in.uid != 0 && starts(name, "trusted."))
+			name = NULL;
+		if (name) {
+			size_t shown = strlen(name) + 1;
+
+			memmove(list + out, name, shown);
+			out += shown;
+		}
+		in += size;
+	}
+	return out;
+}

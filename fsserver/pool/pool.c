@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The threads that run requests.
+ *
+ * Leader/followers. Each started lane has one leader: the thread that waits for
+ * its rings, pops chains and runs their requests itself, one after the other,
+ * without a hand-off. What has been completed becomes visible to the guest when
+ * the rings are drained, in ops->wait(), or before the next request where one
+ * was slow a short while ago: requests that sleep without saying so (a name
+ * that is not in the kernel's cache) seldom come alone. Otherwise no lock is
+ * taken and no shared line is written between two requests.
+ *
+ * A leader lets go of its lane in three cases:
+ *  - its request is about to sleep (pool_will_block()): what was completed is
+ *    published, and a follower, woken or made now, leads on. The request goes
+ *    on in this thread, which is an idle follower afterwards;
+ *  - the rings hold more work than one thread should do: see overloaded();
+ *  - the lane is stopped.
+ * Where no follower is to be had the lane has no leader for a while, and the
+ * first thread that ends its request takes it.
+ *
+ * Threads are made when they are needed, and end when they were idle for
+ * IDLE_SECONDS. There may be one for each started lane, options.threads more
+ * (blocked or idle), and one for each of the guest's processes that waits for
+ * a lock (waiter.c).
+ *
+ * The locks are in pool.h. All signals are blocked in these threads except what
+ * a fault raises, and what ends a wait for a lock.
+ */
+
+#include "fsserver/pool/pool.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IDLE_SECONDS	10
+#define STACK_SIZE	(256 * 1024)	/* of which a request touches 8 */
+
+/*
+ * Waking a thread on another CPU takes 10 to 20 us: sharing work pays where a
+ * request takes longer than that, and when the rings hold enough of them.
+ */
+#define SHARE_MEAN_NS	40000
+#define SHARE_CLAMP_NS	(4 * SHARE_MEAN_NS) /* one outlier is no trend */
+#define SHARE_TOTAL_NS	100000
+
+/*
+ * After a request that took longer than one from memory does, so many are run
+ * with nothing completed kept back: to show it costs 1 us or two.
+ */
+#define SLOW_NS		60000
+#define CAUTIOUS	64u
+
+static void *thread_main(void *arg);
+
+/* ---- making and ending threads ------------------------------------------ */
+
+static struct pool_thread *thread_alloc(struct fs_pool *pool)
+{
+	struct pool_thread *t;
+	pthread_condattr_t attr;
+
+	t = pages_alloc(sizeof(*t) + FS_SCRATCH);
+	if (!t)
+		return NULL;
+	t->pool = pool;
+	t->w.fs = pool->fs;
+	t->w.chain.iov = t->w.iov;
+	t->w.scratch = (char *)(t + 1);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	return t;
+}
+
+static void thread_free(struct pool_thread *t)
+{
+	pthread_cond_destroy(&t->wake);
+	pages_free(t, sizeof(*t) + FS_SCRATCH);
+}
+
+/* All but what a fault in this very thread raises. */
+static void blocked_signals(sigset_t *set)
+{
+	static const int faults[] = {
+		SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT,
+	};
+
+	sigfillset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(set, faults[i]);
+}
+
+/* pthread_create() with the signals blocked from its first instruction. */
+static int thread_start(struct pool_thread *t)
+{
+	sigset_t blocked, old;
+	pthread_attr_t attr;
+	int err;
+
+	err = pthread_attr_init(&attr);
+	if (err)
+		return -err;
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	blocked_signals(&blocked);
+	pthread_sigmask(SIG_SETMASK, &blocked, &old);
+	err = pthread_create(&t->id, &attr, thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+/*
+ * The calling thread ends. Each joins the one before it, so that at most one
+ * ended thread is left for pool_close(). Called with the lock, returns without.
+ */
+static void thread_end(struct fs_pool *pool, struct pool_thread *t)
+{
+	struct pool_thread *before = pool->ended;
+	pthread_t id = before ? before->id : 0;
+
+	pool->ended = t;
+	stats_leave(&t->w, pool->fs->stats, pool->slots);
+	*t->link = t->next;
+	if (t->next)
+		t->next->link = t->link;
+	stats_gauge(pool->fs, STATS_THREADS, --pool->threads);
+	pthread_cond_broadcast(&pool->changed);
+	pthread_mutex_unlock(&pool->lock);
+	if (before) {
+		pthread_join(id, NULL);
+		thread_free(before);
+	}
+}
+
+/* ---- leadership --------------------------------------------------------- */
+
+static bool may_create(const struct fs_pool *pool)
+{
+	return pool->threads < pool->started + pool->limit + pool->waiters;
+}
+
+/*
+ * Find a follower to lead @l, or make one. Called and left with the lock,
+ * which is dropped while a thread is made.
+ * Return: 0; -EBUSY where the limit's threads all run requests, of which the
+ * first to end will take the lane; -EAGAIN where none could be made. l->led
+ * says so as well.
+ */
+static int appoint(struct fs_pool *pool, struct pool_lane *l)
+{
+	struct pool_thread *t = pool->idle;
+	int err;
+
+	l->led = true;
+	if (t) {
+		pool->idle = t->next_idle;
+		t->lead = l;
+		pthread_cond_signal(&t->wake);
+		return 0;
+	}
+	err = -EBUSY;
+	if (!may_create(pool) || pool->closing)
+		goto none;
+	err = -EAGAIN;
+	pool->threads++;
+	pthread_mutex_unlock(&pool->lock);
+	t = thread_alloc(pool);
+	pthread_mutex_lock(&pool->lock);
+	if (t) {
+		t->lead = l;
+		t->link = &pool->all;
+		t->next = pool->all;
+		stats_join(&t->w, pool->fs->stats, pool->slots);
+		/* Its first act is to take the lock: the list is complete. */
+		err = thread_start(t);
+		if (!err) {
+			if (t->next)
+				t->next->link = &t->next;
+			pool->all = t;
+			stats_gauge(pool->fs, STATS_THREADS, pool->threads);
+			return 0;
+		}
+		stats_leave(&t->w, pool->fs->stats, pool->slots);
+		thread_free(t);
+	}
+	pool->threads--;
+none:
+	l->led = false;
+	pthread_cond_broadcast(&pool->changed);
+	return err;
+}
+
+/* A running lane that nobody leads. Called with the lock. */
+static struct pool_lane *orphan(struct fs_pool *pool)
+{
+	for (unsigned int i = 0; i < pool->nr_lanes; i++) {
+		struct pool_lane *l = &pool->lanes[i];
+
+		if (l->running && !l->led)
+			return l;
+	}
+	return NULL;
+}
+
+/* The caller no longer leads @l. */
+static void resign(struct fs_pool *pool, struct pool_lane *l)
+{
+	pthread_mutex_lock(&pool->lock);
+	l->led = false;
+	pthread_cond_broadcast(&pool->changed);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+int pool_hand_over(struct pool_thread *t, bool must)
+{
+	struct fs_pool *pool = t->pool;
+	struct pool_lane *l = t->lane;
+	int err = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	if (!l->running) {
+		l->led = false;
+		pthread_cond_broadcast(&pool->changed);
+	} else {
+		err = appoint(pool, l);
+		if (err && must && l->running)
+			l->led = true;
+		else if (must)
+			err = 0;
+	}
+	t->w.leading = err && must;
+	pthread_mutex_unlock(&pool->lock);
+	return err;
+}
+
+void pool_will_block(struct fs_worker *w)
+{
+	struct pool_thread *t = pool_thread_of(w);
+	struct fs_pool *pool = t->pool;
+
+	if (t->sharing) {
+		t->sharing = false;
+		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
+	}
+	if (!w->leading)
+		return;
+	pool->ops->flush(pool->ops_ctx, t->lane->index);
+	pool_hand_over(t, false);
+}
+
+/*
+ * Whether the rings hold so much work that another CPU should help. Cheap
+ * requests (in memory, a few us) stay with one thread at any depth.
+ */
+static bool overloaded(const struct fs_pool *pool, const struct pool_lane *l)
+{
+	int64_t mean = __atomic_load_n(&l->mean, __ATOMIC_RELAXED);
+
+	if (mean < SHARE_MEAN_NS)
+		return false;
+	if (pool->ops->pending(pool->ops_ctx, l->index) * mean <
+	    SHARE_TOTAL_NS)
+		return false;
+	return __atomic_load_n(&pool->sharing, __ATOMIC_RELAXED) + 1 <
+	       pool->cpus;
+}
+
+/* Two threads at once lose one of their readings, which does no harm. */
+static void update_mean(struct pool_lane *l, int64_t took)
+{
+	int64_t mean = __atomic_load_n(&l->mean, __ATOMIC_RELAXED);
+
+	if (took > SHARE_CLAMP_NS)
+		took = SHARE_CLAMP_NS;
+	mean += (took - mean) / 8;
+	__atomic_store_n(&l->mean, mean, __ATOMIC_RELAXED);
+}
+
+static void share_work(struct pool_thread *t)
+{
+	if (pool_hand_over(t, true))
+		return;
+	t->sharing = true;
+	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
+}
+
+/* Run a request beside the next leader, and tell it how long such ones take. */
+static uint32_t run_shared(struct pool_thread *t)
+{
+	int64_t began = clock_ns();
+	uint32_t len = request_run(&t->w);
+
+	if (t->sharing)		/* it did not sleep */
+		update_mean(t->lane, clock_ns() - began);
+	return len;
+}
+
+/* Run the request in t->w and give its chain back: length of the answer. */
+static uint32_t run_one(struct pool_thread *t)
+{
+	struct fs_pool *pool = t->pool;
+	uint32_t len;
+
+	t->generation = __atomic_load_n(&pool->generation, __ATOMIC_RELAXED);
+	t->w.leading = true;
+	if (t->lane->cautious)
+		pool->ops->flush(pool->ops_ctx, t->lane->index);
+	if (overloaded(pool, t->lane))
+		share_work(t);
+	len = t->sharing ? run_shared(t) : request_run(&t->w);
+	stats_began(&t->w, 0);
+	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
+	if (t->w.leading)
+		return len;
+	/* The leader can't know of this one: tell the guest here. */
+	pool->ops->flush(pool->ops_ctx, t->lane->index);
+	if (t->sharing) {
+		t->sharing = false;
+		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
+	}
+	return len;
+}
+
+static void be_cautious(struct pool_lane *l, int64_t took)
+{
+	if (took >= SLOW_NS)
+		l->cautious = CAUTIOUS;
+	else if (l->cautious)
+		l->cautious--;
+}
+
+/* Lead @l until it is stopped or another leads it. */
+static void lead(struct pool_thread *t, struct pool_lane *l)
+{
+	struct fs_pool *pool = t->pool;
+	int64_t began, ended;
+	uint32_t len;
+	int rc;
+
+	t->lane = l;
+	for (;;) {
+		if (pool->ops->wait(pool->ops_ctx, l->index))
+			break;
+		stats_count(&t->w, STATS_WAKES);
+		began = clock_ns();
+		while ((rc = pool->ops->pop(pool->ops_ctx, l->index,
+					    &t->w.chain)) > 0) {
+			stats_began(&t->w, began);
+			len = run_one(t);
+			ended = clock_ns();
+			stats_request(&t->w, ended - began, len);
+			if (!t->w.leading)
+				return;
+			update_mean(l, ended - began);
+			be_cautious(l, ended - began);
+			began = ended;
+		}
+		if (rc < 0)
+			break;
+	}
+	resign(pool, l);
+}
+
+/*
+ * Sleep as an idle follower. Called and left with the lock.
+ * Return: the lane to lead, or NULL when the thread shall end.
+ */
+static struct pool_lane *be_idle(struct fs_pool *pool, struct pool_thread *t)
+{
+	struct pool_thread **link;
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_SECONDS;
+	t->lead = NULL;
+	t->next_idle = pool->idle;
+	pool->idle = t;
+	while (!t->lead && !pool->closing && !err)
+		err = pthread_cond_timedwait(&t->wake, &pool->lock, &until);
+	if (t->lead)
+		return t->lead;
+	for (link = &pool->idle; *link != t; link = &(*link)->next_idle)
+		;
+	*link = t->next_idle;
+	return NULL;
+}
+
+static void *thread_main(void *arg)
+{
+	struct pool_thread *t = arg;
+	struct fs_pool *pool = t->pool;
+	struct pool_lane *l;
+
+	cred_init(&t->w, pool->caps);
+	pthread_mutex_lock(&pool->lock);
+	l = t->lead;
+	while (l) {
+		pthread_mutex_unlock(&pool->lock);
+		lead(t, l);
+		pthread_mutex_lock(&pool->lock);
+		l = orphan(pool);
+		if (l)
+			l->led = true;
+		else
+			l = be_idle(pool, t);
+	}
+	thread_end(pool, t);
+	return NULL;
+}
+
+void pool_each(struct fs_pool *pool,
+	       void (*visit)(void *ctx, const struct fs_worker *w,
+			     int64_t began, bool waiting),
+	       void *ctx)
+{
+	pthread_mutex_lock(&pool->lock);
+	for (struct pool_thread *t = pool->all; t; t = t->next) {
+		int64_t began = __atomic_load_n(&t->w.began, __ATOMIC_RELAXED);
+
+		if (began)
+			visit(ctx, &t->w, began, t->waiting);
+	}
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* ---- the pool as a whole ------------------------------------------------ */
+
+static unsigned int usable_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return 1;
+	return (unsigned int)CPU_COUNT(&set);
+}
+
+int pool_open(struct fs_pool **out, struct fs *fs)
+{
+	struct fs_pool *pool;
+
+	pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return -ENOMEM;
+	pool->nr_lanes = CHAIN_LANES(fs->queues);
+	pool->lanes = aligned_alloc(_Alignof(struct pool_lane),
+				     pool->nr_lanes * sizeof(*pool->lanes));
+	if (!pool->lanes) {
+		free(pool);
+		return -ENOMEM;
+	}
+	for (unsigned int i = 0; i < pool->nr_lanes; i++)
+		pool->lanes[i] = (struct pool_lane){ .index = i,
+						      .cautious = CAUTIOUS };
+	pool->fs = fs;
+	pool->ops = fs->ops;
+	pool->ops_ctx = fs->ops_ctx;
+	pool->cpus = usable_cpus();
+	pool->caps = cred_caps();
+	pool->limit = fs->options.threads;
+	if (!pool->limit)
+		pool->limit = pool->cpus < 4 ? 16 : pool->cpus * 4;
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->changed, NULL);
+	pool_wait_setup();
+	*out = pool;
+	return 0;
+}
+
+void pool_close(struct fs_pool *pool)
+{
+	if (!pool)
+		return;
+	pool_interrupt(pool);
+	pthread_mutex_lock(&pool->lock);
+	pool->closing = true;
+	for (struct pool_thread *t = pool->idle; t; t = t->next_idle)
+		pthread_cond_signal(&t->wake);
+	while (pool->threads)
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+	if (pool->ended) {
+		pthread_join(pool->ended->id, NULL);
+		thread_free(pool->ended);
+	}
+	pthread_cond_destroy(&pool->changed);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool->lanes);
+	free(pool);
+}
+
+int pool_start(struct fs_pool *pool, unsigned int lane)
+{
+	struct pool_lane *l;
+	int err = 0;
+
+	if (lane >= pool->nr_lanes)
+		return -EINVAL;
+	l = &pool->lanes[lane];
+	pthread_mutex_lock(&pool->lock);
+	if (!l->running) {
+		l->running = true;
+		pool->started++;
+		err = appoint(pool, l);
+		if (err == -EBUSY)
+			err = 0;
+		if (err) {
+			l->running = false;
+			pool->started--;
+		}
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return err;
+}
+
+void pool_stop(struct fs_pool *pool, unsigned int lane)
+{
+	struct pool_lane *l;
+
+	if (lane >= pool->nr_lanes)
+		return;
+	l = &pool->lanes[lane];
+	pthread_mutex_lock(&pool->lock);
+	if (l->running) {
+		l->running = false;
+		pool->started--;
+	}
+	while (l->led)
+		pthread_cond_wait(&pool->changed, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+}

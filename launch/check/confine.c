@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What check says of a share's confinement: which layers there would be, why
+ * one would not, and what stands between guest and host then. They are tried,
+ * not guessed: by a process that confines itself as a server would and ends.
+ * How is the file server's business; here it is a function and names.
+ */
+#include "launch/check/private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void findings_layer(struct findings *found, const char *tag,
+		    const struct confinement *layer)
+{
+	struct confinement *l;
+
+	if (found->nr_layers == ARRAY_SIZE(found->layers))
+		return;
+	l = &found->layers[found->nr_layers++];
+	*l = *layer;
+	l->tag = tag;
+	if (!l->on)
+		snprintf(l->why, sizeof(l->why), "%s%s%s",
+			 l->off ? "switched off" :
+			 l->step && l->step[0] ? l->step : "not to be had",
+			 l->error ? ": " : "",
+			 l->error ? strerror(l->error) : "");
+	/* Not ours to keep. */
+	l->step = NULL;
+	if (!l->on && l->left)
+		findings_add(found, 0, "", "share '%s' runs without %s (%s); "
+			     "%s", tag, l->layer, l->why, l->left);
+}
+
+int check_confinement(const struct config *c, struct findings *found,
+		      check_probe_fn *probe)
+{
+	int status = 0;
+
+	for (unsigned int i = 0; i < c->nr_shares + c->has_root_share; i++) {
+		const struct share_config *sc = i < c->nr_shares ?
+			&c->shares[i] : &c->root_share;
+		char why[512];
+
+		if (sc->socket || probe(sc, found, why, sizeof(why)) == 0)
+			continue;
+		findings_add(found, EXIT_REFUSED, "", "share '%s': %s",
+			     sc->tag, why);
+		status = EXIT_REFUSED;
+	}
+	return status;
+}
+
+/* "share 'src' is confined by: checks of names, openat2, ..." */
+void check_print_confinement(const struct findings *found)
+{
+	for (unsigned int i = 0; i < found->nr_layers;) {
+		const char *tag = found->layers[i].tag;
+		char line[256];
+		int n = 0;
+
+		for (; i < found->nr_layers && found->layers[i].tag == tag; i++)
+			if (found->layers[i].on && n < (int)sizeof(line))
+				n += snprintf(line + n, sizeof(line) -
+					      (size_t)n, "%s%s", n ? ", " : "",
+					      found->layers[i].layer);
+		log_note("share '%s' is confined by: %s", tag, line);
+	}
+}
+
+void check_put_confinement(const struct findings *found)
+{
+	for (unsigned int i = 0; i < found->nr_layers; i++) {
+		const struct confinement *l = &found->layers[i];
+
+		printf("%s{", i ? "," : "");
+		json_put("share", l->tag);
+		putchar(',');
+		json_put("layer", l->layer);
+		printf(",\"on\":%s,", l->on ? "true" : "false");
+		json_put("why", l->why);
+		putchar('}');
+	}
+}
