@@ -260,6 +260,29 @@ static void stats_foreign(void)
 	close(fd);
 }
 
+/* Memory that nobody touched is not used, whatever the size of a page. */
+static void pages_sparse(void)
+{
+	const size_t size = 128ul << 20, step = 16ul << 20;
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t touched = 0, used = 0;
+	unsigned char *here;
+	char *mem;
+
+	mem = pages_alloc(size);
+	here = malloc(size / page);
+	CHECK(mem && here);
+	for (size_t at = 0; at < size; at += step, touched++)
+		mem[at] = 1;
+	CHECK_EQ(mincore(mem, size, here), 0);
+	for (size_t i = 0; i < size / page; i++)
+		used += here[i] & 1 ? page : 0;
+	/* A huge page for each is 2 MiB where a page is 4 KiB. */
+	CHECK(used >= touched * page && used <= touched * (2u << 20));
+	free(here);
+	pages_free(mem, size);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -271,6 +294,7 @@ int main(int argc, char **argv)
 		{"arena foreign", arena_foreign},
 		{"stats read", stats_read},
 		{"stats foreign", stats_foreign},
+		{"untouched pages are not used", pages_sparse},
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
