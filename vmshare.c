@@ -18,7 +18,9 @@
 
 #include "fsserver/fsserver.h"
 #include "guest/guest.h"
-#include "launch/launch.h"
+#include "launch/command.h"
+#include "launch/look/look.h"
+#include "launch/run/run.h"
 #include "memback/memback.h"
 #include "vhostuser/vhostuser.h"
 
@@ -404,13 +406,13 @@ static int server_move(void *arg, int least)
 	return err ? err : share_move_fd(&sv->place.proc, least);
 }
 
-static void server_describe(void *arg, struct heir *heir)
+static void server_describe(void *arg, struct upgrade *u)
 {
 	const struct server *sv = arg;
 
-	heir->access = access_words[sv->options.access];
-	heir->how = sv->how;
-	heir->root = sv->root;
+	u->access = access_words[sv->options.access];
+	u->how = sv->how;
+	u->root = sv->root;
 }
 
 static const struct share_ops server_ops = {
@@ -524,7 +526,7 @@ static int run(const struct config *c, const struct qemu_info *info)
 	r.setup.wiring = &r.wiring;
 	r.setup.shares = r.shares;
 	wiring_init(&r.wiring);
-	prepare_limits();
+	process_limits();
 	status = prepare_guardian(&r.setup.guardian);
 	if (!status) {
 		look_publish(c);
@@ -608,7 +610,7 @@ static int serve(const struct config *c)
 	if (status)
 		return status;
 	server_setup(&sv, &c->shares[0]);
-	prepare_limits();
+	process_limits();
 	status = prepare_guardian(&guardian);
 	if (!status)
 		status = serve_share(c, &sv, guardian);
@@ -623,12 +625,12 @@ static int cmd_serve(int argc, char **argv)
 
 /* ---- take-over: started by a run or serve, for one of its shares --------- */
 
-static int take_over(struct heir *h)
+static int take_over(struct upgrade *h)
 {
 	struct fs_join join;
 	struct server sv;
 
-	prepare_limits();
+	process_limits();
 	server_setup(&sv, &h->config.shares[0]);
 	sv.how = (enum serve_how)h->how;
 	if (h->root)
@@ -636,15 +638,15 @@ static int take_over(struct heir *h)
 	if (h->stats >= 0 && stats_adopt(h->stats, &sv.stats))
 		sv.stats = NULL;	/* counts of another layout end here */
 	if (fs_join_open(&join, h->keeper, h->dir))
-		return heir_refuse(h, "can't see where the old file server is "
-				      "confined");
+		return upgrade_refuse(h, "can't see where the old file server "
+					 "is confined");
 	sv.options.join = &join;
-	return heir_start(h, &server_ops, &sv);
+	return upgrade_start(h, &server_ops, &sv);
 }
 
 static int cmd_take_over(int argc, char **argv)
 {
-	return heir_command(argc, argv, take_over);
+	return upgrade_command(argc, argv, take_over);
 }
 
 /* ---- the table of subcommands -------------------------------------------- */
@@ -662,7 +664,7 @@ static const struct command commands[] = {
 	{"ps", cmd_look, "list machines and servers that run"},
 	{"stat", cmd_look, "what a running share does, and how fast"},
 	{"restart", cmd_look, "update a share that runs, for its guest unseen"},
-	{HEIR_COMMAND, cmd_take_over, NULL},
+	{UPGRADE_COMMAND, cmd_take_over, NULL},
 	{NULL, NULL, NULL},
 };
 
@@ -680,7 +682,8 @@ int main(int argc, char **argv)
 
 	if (getpid() == 1 && guest_is_init())
 		guest_init_main();
-	prepare_process();
+	process_setup();
+	upgrade_remember();
 	status = dispatch(argc, argv);
 	if (fflush(stdout) || ferror(stdout)) {
 		log_error("can't write to stdout: %m");

@@ -4,7 +4,8 @@
  * of those that only print: help, version and completion. And what goes before
  * the work of a subcommand: its options, and for a machine the checks.
  */
-#include "launch/launch.h"
+#include "launch/command.h"
+#include "launch/look/look.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,8 @@ static int print_version(const struct command *table, int argc, char **argv)
 static int print_completion(const struct command *table, int argc, char **argv)
 {
 	(void)table;
+	if (argc == 2 && strcmp(argv[1], "--tags") == 0)
+		return look_tags() ? EXIT_REFUSED : 0;
 	if (argc == 2 && config_completion(argv[1]) == 0)
 		return 0;
 	log_error("completion: bash, zsh or fish is wanted");
@@ -156,7 +159,7 @@ int command_parsed(int argc, char **argv,
 	int status = got < 0 ? EXIT_REFUSED : 0;
 
 	if (got == 0) {
-		prepare_log(&c);
+		process_log(c.verbose, c.syslog);
 		if (c.warning)
 			log_warning("%s", c.warning);
 		status = work(&c);
@@ -221,7 +224,7 @@ int command_vm(int argc, char **argv, command_run_fn *run,
 
 	findings_init(&found);
 	if (got == 0) {
-		prepare_log(&c);
+		process_log(c.verbose, c.syslog);
 		status = strcmp(c.command, "libvirt-xml") == 0 ?
 				 print_xml(&c, &info, &found) :
 				 run_checked(&c, &info, &found, run, probe);

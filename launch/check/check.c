@@ -14,7 +14,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,28 +24,6 @@
 
 #define FEW_FILES 4096 /* fewer descriptors are worth a word */
 #define MAX_SLOTS 28   /* of a PCI root bus, less what is built in */
-
-void findings_init(struct findings *found)
-{
-	found->count = found->nr_layers = 0;
-}
-
-void findings_add(struct findings *found, int status, const char *hint,
-		  const char *fmt, ...)
-{
-	struct finding *f;
-	va_list ap;
-
-	if (found->count == ARRAY_SIZE(found->list))
-		return;
-	f = &found->list[found->count++];
-	f->fatal = status != 0;
-	f->status = status;
-	va_start(ap, fmt);
-	vsnprintf(f->text, sizeof(f->text), fmt, ap);
-	va_end(ap);
-	snprintf(f->hint, sizeof(f->hint), "%s", hint);
-}
 
 /* ---- memory ------------------------------------------------------------- */
 

@@ -8,31 +8,6 @@
 #include "launch/check/private.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-void findings_layer(struct findings *found, const char *tag,
-		    const struct confinement *layer)
-{
-	struct confinement *l;
-
-	if (found->nr_layers == ARRAY_SIZE(found->layers))
-		return;
-	l = &found->layers[found->nr_layers++];
-	*l = *layer;
-	l->tag = tag;
-	if (!l->on)
-		snprintf(l->why, sizeof(l->why), "%s%s%s",
-			 l->off ? "switched off" :
-			 l->step && l->step[0] ? l->step : "not to be had",
-			 l->error ? ": " : "",
-			 l->error ? strerror(l->error) : "");
-	/* Not ours to keep. */
-	l->step = NULL;
-	if (!l->on && l->left)
-		findings_add(found, 0, "", "share '%s' runs without %s (%s); "
-			     "%s", tag, l->layer, l->why, l->left);
-}
 
 int check_confinement(const struct config *c, struct findings *found,
 		      check_probe_fn *probe)

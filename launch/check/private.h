@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMSHARE_CHECK_PRIVATE_H
-#define VMSHARE_CHECK_PRIVATE_H
+#ifndef VMSHARE_LAUNCH_CHECK_PRIVATE_H
+#define VMSHARE_LAUNCH_CHECK_PRIVATE_H
 
 /* Between the files of the preflight. */
 
-#include "launch/launch.h"
-#include "launch/qemu/private.h"
+#include "launch/check/check.h"
 
 void check_disk(const struct config *c, const struct disk_config *d,
 		struct findings *found);
@@ -23,5 +22,11 @@ void check_put_kernel(void);
 /* check_confine.c: the layers as words on stderr, as JSON on stdout */
 void check_print_confinement(const struct findings *found);
 void check_put_confinement(const struct findings *found);
+
+/*
+ * Would @arg, given with --qemu-arg, undo what vmshare set up? What it
+ * contradicts in words, or NULL. @next is the argument after it, or NULL.
+ */
+const char *qemu_arg_conflict(const char *arg, const char *next);
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading JSON: enough for QEMU's firmware descriptors and no more. And the
- * one thing about writing it that needs care.
+ * JSON, as far as QEMU's firmware descriptors and its monitor need it read; and
+ * the one thing about writing it that needs care.
  *
  * A value is a pointer to its first byte in a text that was checked as a whole
  * before (json_valid), so that walking it needs no error paths: skip() can rely
  * on every bracket and quote having its other half. Depth is bounded; nothing
  * is allocated.
  */
-#include "launch/qemu/private.h"
+#include "launch/common/common.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -142,18 +142,75 @@ int json_string(json value, char *buf, size_t size)
 	return 0;
 }
 
+size_t json_text(json value, const char **text)
+{
+	const char *end;
+
+	if (!value)
+		return 0;
+	value = blanks(value);
+	end = value_end(value, 0);
+	if (!end)
+		return 0;
+	if (*value == '"') {
+		value++;
+		end--;
+	}
+	*text = value;
+	return (size_t)(end - value);
+}
+
+bool json_is(json value, const char *want)
+{
+	const char *text = "";
+	size_t len = json_text(value, &text);
+
+	return value && len == strlen(want) && memcmp(text, want, len) == 0;
+}
+
+/* ---- writing ------------------------------------------------------------- */
+
+#define ESCAPED_MAX	6	/* bytes of one, "\u001f" */
+
+static size_t escape(char out[ESCAPED_MAX + 1], char c)
+{
+	unsigned char ch = (unsigned char)c;
+	size_t n = 0;
+
+	if (ch < ' ' || ch == 127)
+		return (size_t)snprintf(out, ESCAPED_MAX + 1, "\\u%04x", ch);
+	if (ch == '"' || ch == '\\')
+		out[n++] = '\\';
+	out[n++] = c;
+	out[n] = '\0';
+	return n;
+}
+
+int json_escape(char *buf, size_t size, const char *text)
+{
+	char out[ESCAPED_MAX + 1];
+	size_t at = 0;
+
+	for (; *text; text++) {
+		size_t n = escape(out, *text);
+
+		if (at + n >= size)
+			break;
+		memcpy(buf + at, out, n);
+		at += n;
+	}
+	buf[at] = '\0';
+	return *text ? -ENAMETOOLONG : 0;
+}
+
 void json_put(const char *key, const char *text)
 {
+	char out[ESCAPED_MAX + 1];
+
 	printf("\"%s\":\"", key);
 	for (; *text; text++) {
-		unsigned char ch = (unsigned char)*text;
-
-		if (ch == '"' || ch == '\\')
-			printf("\\%c", ch);
-		else if (ch < ' ' || ch == 127)
-			printf("\\u%04x", ch);
-		else
-			putchar(ch);
+		escape(out, *text);
+		fputs(out, stdout);
 	}
 	putchar('"');
 }

@@ -11,7 +11,6 @@
  * What runs changes: the scripts ask "vmshare completion --tags" for the tags
  * that stat may be given.
  */
-#include "launch/look/private.h"
 #include "launch/config/options.h"
 
 #include <errno.h>
@@ -287,20 +286,6 @@ static void print_fish(void)
 
 /* ---- what runs ----------------------------------------------------------- */
 
-/* A tag that a shell would take apart is left to its user's hands. */
-static int put_tags(void *ctx, const struct look *l)
-{
-	(void)ctx;
-	for (unsigned int i = 0; i < l->nr_shares; i++) {
-		const char *tag = l->shares[i].tag;
-
-		if (tag[strspn(tag, "abcdefghijklmnopqrstuvwxyz0123456789"
-				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-+@")] == '\0')
-			puts(tag);
-	}
-	return 0;
-}
-
 int config_completion(const char *shell)
 {
 	if (strcmp(shell, "bash") == 0)
@@ -309,8 +294,6 @@ int config_completion(const char *shell)
 		print_zsh();
 	else if (strcmp(shell, "fish") == 0)
 		print_fish();
-	else if (strcmp(shell, "--tags") == 0)
-		return look_each(0, put_tags, NULL);
 	else
 		return -ENOENT;
 	return 0;

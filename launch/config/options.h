@@ -8,7 +8,7 @@
  * come from cfg_keys[]; adding an option is adding one row there.
  */
 
-#include "launch/launch.h"
+#include "launch/config/config.h"
 
 /* Where a key may be used. */
 enum {

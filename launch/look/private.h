@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMSHARE_LAUNCH_LOOK_H
-#define VMSHARE_LAUNCH_LOOK_H
+#ifndef VMSHARE_LAUNCH_LOOK_PRIVATE_H
+#define VMSHARE_LAUNCH_LOOK_PRIVATE_H
 
 /* Between look.c, which finds what runs, and ps.c and stat.c, which tell. */
 
-#include "launch/launch.h"
+#include "launch/look/look.h"
 
 #include <limits.h>
 

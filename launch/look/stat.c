@@ -9,7 +9,6 @@
  * which a percentile is interpolated.
  */
 #include "launch/look/private.h"
-#include "launch/qemu/private.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -5,7 +5,6 @@
  * each <filesystem>. What libvirt's XML can't say is named on stderr rather
  * than left out silently; what would need vmshare's own init is refused.
  */
-#include "launch/config/options.h"
 
 #include <errno.h>
 #include <limits.h>

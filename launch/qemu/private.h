@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMSHARE_QEMU_PRIVATE_H
-#define VMSHARE_QEMU_PRIVATE_H
+#ifndef VMSHARE_LAUNCH_QEMU_PRIVATE_H
+#define VMSHARE_LAUNCH_QEMU_PRIVATE_H
 
 /* Between the files that know QEMU. */
 
-#include "launch/launch.h"
+#include "launch/qemu/qemu.h"
 
 /* ---- words: an argument vector under construction ----------------------- */
 
@@ -24,23 +24,6 @@ void word_end(struct words *w);
 /* Frees what @w holds. NULL without memory. */
 char **words_vector(struct words *w);
 
-/* ---- json: just enough for firmware descriptors ------------------------- */
-
-/* A value's first byte inside a text that json_valid() accepted, or NULL. */
-typedef const char *json;
-
-bool json_valid(const char *text);
-/* Member @key of an object; NULL where there is none or @value is not one. */
-json json_get(json value, const char *key);
-/* Elements of an array: first, and the one after @element; NULL at the end. */
-json json_first(json array);
-json json_next(json element);
-/* A string without escapes but \" \\ \/; -EINVAL, -ENOSPC. */
-int json_string(json value, char *buf, size_t size);
-
-/* Print a member of an object, "KEY":"TEXT"; bytes above ASCII as they are. */
-void json_put(const char *key, const char *text);
-
 /* ---- probing ------------------------------------------------------------ */
 
 /* Where a host says what it is; tests bring their own. */
@@ -57,10 +40,6 @@ struct qemu_host {
 
 extern struct qemu_host qemu_host;
 
-enum package { PACKAGE_QEMU, PACKAGE_UEFI, PACKAGE_KERNEL };
-
-/* The command that installs it for @arch on this distribution, or "". */
-void package_hint(enum package what, const char *arch, char *buf, size_t size);
 /* Version out of "QEMU emulator version 7.2.22 (Debian...)"; 0 or -EINVAL. */
 int qemu_parse_version(const char *text, unsigned int *major,
 		       unsigned int *minor);
@@ -75,12 +54,5 @@ bool qemu_kvm_usable(const char *arch, bool trust, char *note, size_t note_size,
 /* Fill in info's uefi fields; 0 or -ENOENT. */
 int qemu_find_uefi(const char *arch, const char *machine,
 		   struct qemu_info *info);
-/* raw, qcow2, ... by the first bytes of @path; raw where they say nothing. */
-const char *qemu_disk_format(const char *path);
-/*
- * Would @arg, given with --qemu-arg, undo what vmshare set up? What it
- * contradicts in words, or NULL. @next is the argument after it, or NULL.
- */
-const char *qemu_arg_conflict(const char *arg, const char *next);
 
 #endif

@@ -130,7 +130,7 @@ static void on_restart_signal(struct run *r,
 
 		if (all || slot == (root ? (int)c->nr_shares
 					 : (int)(s->config - c->shares)))
-			share_succeed(c, s);
+			share_upgrade(c, s);
 	}
 }
 

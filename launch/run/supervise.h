@@ -8,77 +8,11 @@
  * told to machines. supervise.c drives them all from one poll loop.
  */
 
-#include "launch/launch.h"
+#include "launch/run/run.h"
 
 #include <poll.h>
 #include <signal.h>
-#include <termios.h>
 
-/* ---- guardian.c: what happens when vmshare itself is killed -------------- */
-
-#define GUARDIAN_PROCESSES	(VM_MAX_SHARES + 8)
-
-/**
- * guardian_slot() - where to put a pidfd of a process that must not survive
- *
- * For CLONE_PIDFD: the kernel stores the descriptor there before the child
- * runs, so that there is no moment in which nobody would kill it.
- * Return: the slot, holding -1; NULL when there are none left.
- */
-int *guardian_slot(struct guardian *guardian);
-
-/* To be polled: readable when the guardian has died. -1: there is none. */
-int guardian_fd(const struct guardian *guardian);
-
-/**
- * guardian_replace() - it has died: start another
- *
- * After some deaths there is none any more.
- * Return: 0 or -errno.
- */
-int guardian_replace(struct guardian *guardian);
-
-/* The process is gone: forget it (the caller closes the pidfd afterwards). */
-void guardian_forget(struct guardian *guardian, int pidfd);
-
-/**
- * guardian_file() - a file that is about to be made must not survive vmshare
- *
- * It is removed by guardian_end(), or when vmshare is killed; until
- * guardian_made() whatever has that name.
- * Return: a number for guardian_made(), or -errno.
- */
-int guardian_file(struct guardian *guardian, const char *path);
-
-/*
- * It is made: @fd, which is the guardian's from here on, tells it from another
- * of the same name. -1: it was not.
- */
-void guardian_made(struct guardian *guardian, int slot, int fd);
-
-/**
- * guardian_scratch() - make a directory for temporary files of QEMU's
- *
- * QEMU's file for snapshot=on has a name until it is open, and keeps it when
- * QEMU is killed before. Return: the path, or NULL when none could be made.
- */
-const char *guardian_scratch(struct guardian *guardian);
-
-/** guardian_sweep() - remove those files, and the directory if it is empty */
-void guardian_sweep(struct guardian *guardian);
-
-/** guardian_terminal() - these are the settings to restore; NULL: no more */
-void guardian_terminal(struct guardian *guardian, int fd,
-		       const struct termios *saved);
-
-/* In a child just after fork: has vmshare been killed in the meantime? */
-bool guardian_orphaned(const struct guardian *guardian);
-
-/*
- * In a child that does not exec: unmap the page. Whoever can write to it
- * decides what the guardian kills and removes.
- */
-void guardian_leave(struct guardian *guardian);
 
 /* ---- terminal.c ---------------------------------------------------------- */
 
@@ -152,51 +86,6 @@ bool console_panicked(const struct console *c);
  */
 void console_print_tail(const struct console *c, unsigned int lines);
 
-/* ---- qmp.c: QEMU's monitor ----------------------------------------------- */
-
-enum qmp_event {
-	QMP_NONE,
-	QMP_READY,		/* capabilities negotiated: the machine is up */
-	QMP_SHUTDOWN_GUEST,	/* the guest powered itself off */
-	QMP_SHUTDOWN_RESET,	/* it reset, and -no-reboot made that the end */
-	QMP_SHUTDOWN_HOST,	/* asked for from outside */
-	QMP_PANICKED,
-	QMP_RESET,		/* the guest reboots */
-	QMP_DUMPED,		/* what qmp_dump() asked for is written */
-	QMP_NOT_DUMPED,		/* or is not; error says why */
-};
-
-struct qmp {
-	int fd;			/* -1: it was closed */
-	bool ready;
-	bool skipping;		/* in a line that is too long */
-	char error[128];	/* QEMU's words, not to be trusted */
-	size_t len;
-	char buf[16384];
-};
-
-void qmp_open(struct qmp *q, int fd);
-
-/* Once after the descriptor became readable: it may always have more. */
-void qmp_read(struct qmp *q);
-/* What was read says; call until it returns QMP_NONE. */
-enum qmp_event qmp_next(struct qmp *q);
-
-/* Send a command without arguments; -errno, -EAGAIN before QMP_READY. */
-int qmp_command(struct qmp *q, const char *name);
-/* Have the guest's memory written to @path, absolute; likewise. */
-int qmp_dump(struct qmp *q, const char *path);
-
-/**
- * json_find() - a member of a JSON object in text
- * @json:	the object, NUL-terminated
- * @path:	member names with dots between: "data.reason"
- * @value:	set to the value's first byte
- *
- * Return: length of the value's text (a string's without its quotes), or
- * -ENOENT, or -EINVAL when it is not JSON.
- */
-ssize_t json_find(const char *json, const char *path, const char **value);
 
 /* ---- spawn.c: QEMU as a child process ------------------------------------ */
 

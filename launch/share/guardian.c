@@ -21,7 +21,7 @@
  * only after vmshare is dead.
  */
 
-#include "launch/run/supervise.h"
+#include "launch/share/share.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -29,15 +29,15 @@ static const struct {
 	const char *key;
 	size_t offset;
 } numbers[] = {
-	{"@keeper", offsetof(struct heir, keeper)},
-	{"@dir", offsetof(struct heir, dir)},
-	{"@stats", offsetof(struct heir, stats)},
-	{"@ready", offsetof(struct heir, ready)},
-	{"@go", offsetof(struct heir, go)},
-	{"@link", offsetof(struct heir, link)},
-	{"@relay", offsetof(struct heir, relay)},
-	{"@how", offsetof(struct heir, how)},
-	{"@verbose", offsetof(struct heir, config.verbose)},
+	{"@keeper", offsetof(struct upgrade, keeper)},
+	{"@dir", offsetof(struct upgrade, dir)},
+	{"@stats", offsetof(struct upgrade, stats)},
+	{"@ready", offsetof(struct upgrade, ready)},
+	{"@go", offsetof(struct upgrade, go)},
+	{"@link", offsetof(struct upgrade, link)},
+	{"@relay", offsetof(struct upgrade, relay)},
+	{"@how", offsetof(struct upgrade, how)},
+	{"@verbose", offsetof(struct upgrade, config.verbose)},
 };
 
 /* ---- writing ------------------------------------------------------------- */
@@ -81,7 +81,7 @@ static void put_key(FILE *f, const struct cfg_key *k, const void *base)
 }
 
 static void put_all(FILE *f, const struct share_config *sc,
-		    const struct heir *h)
+		    const struct upgrade *h)
 {
 	/* First of all where to complain. */
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
@@ -97,7 +97,7 @@ static void put_all(FILE *f, const struct share_config *sc,
 		'\0');
 }
 
-int letter_write(const struct share_config *sc, const struct heir *h)
+int handover_write(const struct share_config *sc, const struct upgrade *h)
 {
 	size_t len = 0;
 	char *text = NULL;
@@ -122,7 +122,7 @@ int letter_write(const struct share_config *sc, const struct heir *h)
 
 /* ---- reading ------------------------------------------------------------- */
 
-static int take_number(struct heir *h, const char *key, const char *value)
+static int take_number(struct upgrade *h, const char *key, const char *value)
 {
 	char *end;
 	long n = strtol(value, &end, 10);
@@ -143,7 +143,7 @@ static int take_number(struct heir *h, const char *key, const char *value)
 	return 0;
 }
 
-static int take(struct cfg_parser *p, struct heir *h, const char *key,
+static int take(struct cfg_parser *p, struct upgrade *h, const char *key,
 		const char *value)
 {
 	struct share_config *sc = &h->config.shares[0];
@@ -163,7 +163,7 @@ static int take(struct cfg_parser *p, struct heir *h, const char *key,
 	return 0;
 }
 
-static int take_all(struct cfg_parser *p, struct heir *h, char *text,
+static int take_all(struct cfg_parser *p, struct upgrade *h, char *text,
 		    size_t len)
 {
 	int err = cfg_defaults(p, CFG_SHARE, &h->config.shares[0]);
@@ -184,7 +184,7 @@ static int take_all(struct cfg_parser *p, struct heir *h, char *text,
 	return err;
 }
 
-static int letter_read(struct heir *h, const char *fd)
+static int handover_read(struct upgrade *h, const char *fd)
 {
 	struct cfg_parser p = {.c = &h->config};
 	static char text[LETTER_MAX + 1];
@@ -203,23 +203,23 @@ static int letter_read(struct heir *h, const char *fd)
 	if (!err)
 		return 0;
 	if (h->ready >= 0)
-		(void)heir_refuse(h, p.text);
+		(void)upgrade_refuse(h, p.text);
 	else
-		log_error(HEIR_COMMAND ": %s", p.text);
+		log_error(UPGRADE_COMMAND ": %s", p.text);
 	return err;
 }
 
-int heir_command(int argc, char **argv, int (*work)(struct heir *h))
+int upgrade_command(int argc, char **argv, int (*work)(struct upgrade *h))
 {
 	int status = EXIT_REFUSED;
-	struct heir h;
+	struct upgrade h;
 
 	if (argc != 2) {
-		log_error(HEIR_COMMAND " is not for people");
+		log_error(UPGRADE_COMMAND " is not for people");
 		return status;
 	}
-	if (letter_read(&h, argv[1]) == 0) {
-		prepare_log(&h.config);
+	if (handover_read(&h, argv[1]) == 0) {
+		process_log(h.config.verbose, h.config.syslog);
 		status = work(&h);
 	}
 	config_free(&h.config);

@@ -91,7 +91,7 @@ static volatile sig_atomic_t keeper_worker, keeper_asked;
 static void say_refused(int ready, const char *why)
 {
 	char line[1024];
-	int n = snprintf(line, sizeof(line), "%c%s", HEIR_REFUSES, why);
+	int n = snprintf(line, sizeof(line), "%c%s", UPGRADE_REFUSES, why);
 
 	if (n >= (int)sizeof(line))
 		n = (int)sizeof(line) - 1;
@@ -115,7 +115,7 @@ static _Noreturn void keeper_refuse(struct keeper *k, const char *fmt, ...)
 
 static void keeper_ready(struct keeper *k)
 {
-	(void)!write(k->fds.ready, &(char){HEIR_READY}, 1);
+	(void)!write(k->fds.ready, &(char){UPGRADE_READY}, 1);
 }
 
 /* The parent has an heir: its keeper needs what this one has. */
@@ -391,7 +391,7 @@ static _Noreturn void keeper_main(struct keeper *k, struct guardian *guardian,
 /* ---- keeper of another program ------------------------------------------- */
 
 /* Get what the old one has, and try whether it is of use. */
-static void heir_take(struct keeper *k)
+static void upgrade_take(struct keeper *k)
 {
 	int *const own[] = {&k->fds.link, &k->fds.ready, &k->fds.go,
 			    &k->fds.relay, &k->fds.kills};
@@ -417,14 +417,14 @@ static void heir_take(struct keeper *k)
 		keeper_refuse(k, "this program can't go on with the state");
 }
 
-static _Noreturn void heir_main(struct keeper *k, const char *tag)
+static _Noreturn void upgrade_main(struct keeper *k, const char *tag)
 {
 	char none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	keeper_begin(k, tag);
 	keeper_prepare(k);
-	heir_take(k);
+	upgrade_take(k);
 	keeper_ready(k);
 	drop(&k->fds.ready);
 	/* Closed when the old keeper is gone: it must not go on meanwhile. */
@@ -435,13 +435,14 @@ static _Noreturn void heir_main(struct keeper *k, const char *tag)
 	_exit(keeper_loop(k));
 }
 
-int heir_refuse(const struct heir *h, const char *why)
+int upgrade_refuse(const struct upgrade *h, const char *why)
 {
 	say_refused(h->ready, why);
 	return EXIT_REFUSED;
 }
 
-int heir_start(const struct heir *h, const struct share_ops *ops, void *arg)
+int upgrade_start(const struct upgrade *h, const struct share_ops *ops,
+		  void *arg)
 {
 	struct keeper k = {
 		.ops = ops, .arg = arg,
@@ -449,13 +450,13 @@ int heir_start(const struct heir *h, const struct share_ops *ops, void *arg)
 			.ready = h->ready, .go = h->go, .link = h->link,
 			.kills = -1},
 	};
-	char line[1 + sizeof(int32_t)] = {HEIR_FORKED};
+	char line[1 + sizeof(int32_t)] = {UPGRADE_FORKED};
 	int32_t pid = ops->fork(arg);
 
 	if (pid == 0)
-		heir_main(&k, h->config.shares[0].tag);
+		upgrade_main(&k, h->config.shares[0].tag);
 	if (pid < 0)
-		return heir_refuse(h, strerror(-pid));
+		return upgrade_refuse(h, strerror(-pid));
 	memcpy(line + 1, &pid, sizeof(pid));
 	return write(h->ready, line, sizeof(line)) == sizeof(line) ? 0 :
 		EXIT_REFUSED;

@@ -37,7 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define HEIR_MS		10000	/* for each of its steps */
+#define UPGRADE_MS		10000	/* for each of its steps */
 
 /* Absolute, or "" where it is not known. */
 static char program[PATH_MAX];
@@ -45,14 +45,14 @@ static char program[PATH_MAX];
 /* An attempt. */
 struct attempt {
 	struct share *share;
-	struct heir heir;	/* its ends */
+	struct upgrade heir;	/* its ends */
 	int ready, go, link, relay;	/* ours, but link is the old keeper's */
 	pid_t keeper;
 	int pidfd;		/* of the new keeper, or -1 */
 	char why[256];
 };
 
-void heir_remember(void)
+void upgrade_remember(void)
 {
 	const char *name = (const char *)(uintptr_t)getauxval(AT_EXECFN);
 	char cwd[PATH_MAX];
@@ -109,19 +109,19 @@ static _Noreturn void program_main(struct attempt *a, int letter)
 			if (keep[i] >= 0)
 				(void)fcntl(keep[i], F_SETFD, 0);
 		snprintf(number, sizeof(number), "%d", letter);
-		execl(program, program, HEIR_COMMAND, number, NULL);
+		execl(program, program, UPGRADE_COMMAND, number, NULL);
 	}
-	snprintf(line, sizeof(line), "%c%s: %m", HEIR_REFUSES, program);
+	snprintf(line, sizeof(line), "%c%s: %m", UPGRADE_REFUSES, program);
 	(void)!write(a->heir.ready, line, strlen(line + 1) + 1);
 	_exit(EXIT_REFUSED);
 }
 
 /* What program or keeper says, which is to be @word: its length, or -errno. */
-static int hear(struct attempt *a, enum heir_word word, char *line,
+static int hear(struct attempt *a, enum upgrade_word word, char *line,
 		size_t size)
 {
 	struct pollfd pfd = {.fd = a->ready, .events = POLLIN};
-	int64_t end = clock_ms() + HEIR_MS, left;
+	int64_t end = clock_ms() + UPGRADE_MS, left;
 	char text[512];
 	ssize_t n;
 
@@ -131,12 +131,12 @@ static int hear(struct attempt *a, enum heir_word word, char *line,
 	       errno == EINTR);
 	if (n == 0)
 		return fail(a, "%s has not answered for %d s", program,
-			    HEIR_MS / 1000);
+			    UPGRADE_MS / 1000);
 	n = recv(a->ready, text, sizeof(text) - 1, 0);
 	if (n <= 0)
 		return fail(a, "%s ended before it took over", program);
 	text[n] = '\0';
-	if (text[0] == HEIR_REFUSES)
+	if (text[0] == UPGRADE_REFUSES)
 		return fail(a, "%s", log_escape(line, size, text + 1,
 						(size_t)n - 1));
 	if (text[0] != (char)word || (size_t)n > size)
@@ -201,7 +201,7 @@ static int start_program(struct attempt *a, int letter)
 	close(a->heir.link);
 	close(a->heir.relay);
 	a->heir.ready = a->heir.go = a->heir.link = a->heir.relay = -1;
-	err = hear(a, HEIR_FORKED, line, sizeof(line));
+	err = hear(a, UPGRADE_FORKED, line, sizeof(line));
 	if (err > 0)
 		err = watch_keeper(a, line, err);
 	end_process(a, &pidfd);
@@ -219,7 +219,7 @@ static int hand_over(struct attempt *a)
 
 	if (write(a->go, "", 1) != 1)
 		return fail(a, "%s ended before it took over", program);
-	err = hear(a, HEIR_READY, line, sizeof(line));
+	err = hear(a, UPGRADE_READY, line, sizeof(line));
 	if (err < 0)
 		return err;
 	err = descriptors_pass(s->relay, a->link);
@@ -227,7 +227,7 @@ static int hand_over(struct attempt *a)
 	a->link = -1;
 	if (err || syscall(SYS_pidfd_send_signal, s->pidfd, SIGUSR2, NULL, 0))
 		return fail(a, "the old file server is gone");
-	err = hear(a, HEIR_READY, line, sizeof(line));
+	err = hear(a, UPGRADE_READY, line, sizeof(line));
 	return err < 0 ? err : 0;
 }
 
@@ -290,7 +290,7 @@ static int attempt(struct attempt *a)
 	if (err)
 		return err;
 	s->ops->describe(s->arg, &a->heir);
-	letter = letter_write(s->config, &a->heir);
+	letter = handover_write(s->config, &a->heir);
 	if (letter < 0)
 		return fail(a, "can't write a letter: %s", strerror(-letter));
 	err = start_program(a, letter);
@@ -302,7 +302,7 @@ static int attempt(struct attempt *a)
 	return err;
 }
 
-void share_succeed(const struct config *c, struct share *s)
+void share_upgrade(const struct config *c, struct share *s)
 {
 	struct attempt *a = calloc(1, sizeof(*a));
 	const char *tag = s->config->tag;

@@ -8,24 +8,24 @@
  * and descriptors.c moves what is open from one to the other.
  */
 
-#include "launch/run/supervise.h"
+#include "launch/share/share.h"
 
 /* First byte of what an heir says to the process that started it. */
-enum heir_word {
-	HEIR_READY,		/* confined; later: can go on with the state */
-	HEIR_REFUSES,		/* a text why follows */
-	HEIR_FORKED,		/* an int32_t follows: the keeper's process */
+enum upgrade_word {
+	UPGRADE_READY,		/* confined; later: can go on with the state */
+	UPGRADE_REFUSES,		/* a text why follows */
+	UPGRADE_FORKED,		/* an int32_t follows: the keeper's process */
 };
 
 /* ---- letter.c ------------------------------------------------------------ */
 
 /**
- * letter_write() - what is to be known of a share, in a memfd
+ * handover_write() - what is to be known of a share, in a memfd
  * @h:		its descriptors, which the heir inherits by number
  *
  * Return: the descriptor (CLOEXEC), or -errno.
  */
-int letter_write(const struct share_config *sc, const struct heir *h);
+int handover_write(const struct share_config *sc, const struct upgrade *h);
 
 /* ---- descriptors.c ------------------------------------------------------- */
 

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "launch/launch.h"
+#include "launch/config/config.h"
 #include "tests/c/check.h"
 
 #ifdef __aarch64__

@@ -4,7 +4,7 @@
  * The preflight: what it finds on a host that the test sets up, how it says
  * so, and that it shows everything at once.
  */
-#include "launch/launch.h"
+#include "launch/check/check.h"
 
 #include <arpa/inet.h>
 #include <endian.h>

@@ -4,7 +4,7 @@
  * Configuration: flags, files, shares and nodes, and each message that a wrong
  * one gets.
  */
-#include "launch/launch.h"
+#include "launch/config/config.h"
 
 #include <errno.h>
 #include <fcntl.h>

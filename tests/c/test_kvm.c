@@ -4,7 +4,7 @@
  * When KVM is believed in, and what is said where it is not: the device, the
  * processor's flags and the groups are files that the test writes.
  */
-#include "launch/launch.h"
+#include "launch/qemu/qemu.h"
 
 #include <errno.h>
 #include <fcntl.h>

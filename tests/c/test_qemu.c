@@ -4,7 +4,7 @@
  * QEMU: found, asked and told. Its argument vector is held against golden ones,
  * and the versions that can't be had here are scripts that answer as they did.
  */
-#include "launch/launch.h"
+#include "launch/qemu/qemu.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "launch/check/private.h"
 #include "launch/qemu/private.h"
 #include "tests/c/launch_rig.h"
 

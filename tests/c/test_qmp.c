@@ -12,7 +12,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void json(void)
+/* The member at "a.b" of a text; NULL where it is none, or there is none. */
+static json member(const char *text, const char *path)
+{
+	char key[16];
+	json value = json_valid(text) ? text : NULL;
+
+	while (*path) {
+		size_t len = strcspn(path, ".");
+
+		snprintf(key, sizeof(key), "%.*s", (int)len, path);
+		value = json_get(value, key);
+		path += len + (path[len] == '.');
+	}
+	return value;
+}
+
+static void json_members(void)
 {
 	static const struct {
 		const char *text, *path, *want;	/* NULL: not there */
@@ -34,27 +50,45 @@ static void json(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const char *value = NULL;
-		ssize_t len = json_find(cases[i].text, cases[i].path, &value);
+		json value = member(cases[i].text, cases[i].path);
+		const char *text;
+		size_t len;
 
 		if (!cases[i].want) {
-			CHECK(len < 0);
+			CHECK(!value);
+			CHECK(!json_is(value, ""));
 			continue;
 		}
+		len = json_text(value, &text);
 		CHECK_EQ(len, strlen(cases[i].want));
-		CHECK(strncmp(value, cases[i].want, (size_t)len) == 0);
+		CHECK(strncmp(text, cases[i].want, len) == 0);
+		CHECK(json_is(value, cases[i].want));
+		CHECK(!json_is(value, "no"));
 	}
+}
+
+/* What is written can be read; what does not fit is cut between characters. */
+static void json_written(void)
+{
+	static const char text[] = "a\"b\\c\n\177\xc3\xa9";
+	char buf[64];
+
+	CHECK_EQ(json_escape(buf, sizeof(buf), text), 0);
+	CHECK_STR(buf, "a\\\"b\\\\c\\u000a\\u007f\xc3\xa9");
+	CHECK_EQ(json_escape(buf, 9, text), -ENAMETOOLONG);
+	CHECK_STR(buf, "a\\\"b\\\\c");
+	CHECK_EQ(json_escape(buf, 1, ""), 0);
+	CHECK_STR(buf, "");
 }
 
 static void json_deep(void)
 {
-	const char *value;
 	char text[4096];
 
 	memset(text, '[', sizeof(text));
 	memcpy(text, "{\"a\":", 5);
 	text[sizeof(text) - 1] = '\0';
-	CHECK(json_find(text, "a", &value) < 0);
+	CHECK(!json_valid(text));
 }
 
 static enum qmp_event monitor_says(struct qmp *q)
@@ -104,7 +138,8 @@ static void monitor(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{"JSON members", json},
+		{"JSON members", json_members},
+		{"JSON escapes", json_written},
 		{"JSON too deep", json_deep},
 		{"the monitor", monitor},
 	};

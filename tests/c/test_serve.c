@@ -5,7 +5,7 @@
  * machine has no descriptor for the next.
  */
 
-#include "launch/launch.h"
+#include "launch/run/run.h"
 #include "tests/c/check.h"
 
 #include <errno.h>

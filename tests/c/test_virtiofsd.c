@@ -4,7 +4,7 @@
  * Being called as virtiofsd is called: both dialects, held against what libvirt
  * and others really write, and what is refused by name.
  */
-#include "launch/launch.h"
+#include "launch/config/config.h"
 
 #include <errno.h>
 #include <stdlib.h>

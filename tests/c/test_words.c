@@ -5,6 +5,7 @@
  * reached, of a front end that hangs up; and when a wait is worth one.
  */
 
+#include "launch/look/look.h"
 #include "launch/run/supervise.h"
 #include "tests/c/check.h"
 

@@ -7,7 +7,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "launch/launch.h"
+#include "launch/config/config.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -8,7 +8,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "launch/launch.h"
+#include "launch/config/config.h"
 
 #define MAX_WORDS 64
 
