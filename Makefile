@@ -52,6 +52,7 @@ endif
 
 room_src   = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
 room_obj   = $(patsubst %.c,$(BUILD)/%.o,$(call room_src,$(1)))
+TOP_OBJ   := $(BUILD)/vmshare.o $(BUILD)/server.o
 LIB_OBJ   := $(foreach r,$(ROOMS),$(call room_obj,$(r)))
 FE_OBJ    := $(call room_obj,tests/frontend)
 C_TESTS   := $(patsubst tests/c/%.c,%,$(sort $(wildcard tests/c/test_*.c)))
@@ -63,7 +64,7 @@ $(BIN): $(BUILD)/vmshare
 	@mkdir -p $(@D)
 	$(STRIP) -R .comment -o $@ $<
 
-$(BUILD)/vmshare: $(BUILD)/vmshare.o $(LIB_OBJ)
+$(BUILD)/vmshare: $(TOP_OBJ) $(LIB_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(LINK) -o $@ $^
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(KHEADERS)

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The program: a table of subcommands, and the order in which a run and a
- * server come to life. Here, and only here, the rooms meet: a share's section
- * of the configuration becomes the file server's options, and the ring room's
- * chains go to the file server through the two structs of callbacks that
- * base.h defines for them. What each room does is its own business.
+ * server come to life. What a share's server is made of is server.c's.
  *
  * A run: configuration, checks, guardian, kernel and initramfs (without a
  * disk), memory, a keeper and worker for each share, QEMU, the wait, the exit
@@ -16,13 +13,11 @@
  * never parses what a guest wrote to a share.
  */
 
-#include "fsserver/fsserver.h"
 #include "guest/guest.h"
 #include "launch/command.h"
 #include "launch/look/look.h"
 #include "launch/run/run.h"
-#include "memback/memback.h"
-#include "vhostuser/vhostuser.h"
+#include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,400 +28,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* ---- a share's configuration in the file server's words ------------------ */
-
-/* One share, as its keeper and workers see it. */
-struct server {
-	const struct share_config *config;
-	struct fs_options options;
-	struct fs_place place;
-	unsigned int queues;	/* request queues offered */
-	enum serve_how how;
-	bool root;		/* of a guest without a disk */
-	struct stats *stats;	/* or NULL */
-	int events;		/* where the worker tells of progress */
-};
-
-/* Where @word is in a NULL-terminated list; @otherwise when it is NULL. */
-static int word_index(const char *word, const char *const *list, int otherwise)
-{
-	for (int i = 0; word && list[i]; i++)
-		if (strcmp(word, list[i]) == 0)
-			return i;
-	return otherwise;
-}
-
-_Static_assert(ID_RANGES_MAX <= FS_MAX_IDRANGES, "what config takes fits");
-
-static const char *const access_words[] = {"passthrough", "squash", "mapped",
-					   NULL};
-
-static void set_owners(struct fs_options *o, const struct share_config *sc)
-{
-	bool maps = sc->uid_map || sc->gid_map;
-	int mode = maps || (geteuid() == 0 && !sc->squash) ?
-			   FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
-
-	o->access = (enum fs_access)word_index(sc->access, access_words, mode);
-	if (sc->squash && sscanf(sc->squash, "%u:%u", &o->squash_uid,
-				 &o->squash_gid) == 1)
-		o->squash_gid = o->squash_uid;
-	o->nr_uid_map = fs_idmap_parse(sc->uid_map, o->uid_map);
-	o->nr_gid_map = fs_idmap_parse(sc->gid_map, o->gid_map);
-}
-
-/* The words were checked by config_parse(). */
-static void server_setup(struct server *sv, const struct share_config *sc)
-{
-	static const char *const caches[] = {"auto", "always", "none", NULL};
-	static const char *const sandboxes[] = {"auto", "namespace", "chroot",
-						"none", NULL};
-	struct fs_options *o = &sv->options;
-
-	memset(sv, 0, sizeof(*sv));
-	sv->config = sc;
-	sv->queues = sc->queues ? sc->queues : CHAIN_MAX_QUEUES - 1;
-	fs_options_init(o);
-	o->name = sc->tag;
-	o->dir = sc->dir;
-	o->readonly = sc->ro;
-	o->cache = (enum fs_cache)word_index(sc->cache, caches, FS_CACHE_AUTO);
-	o->writeback = sc->writeback;
-	o->xattr = sc->xattr;
-	o->posix_acl = sc->posix_acl;
-	o->posix_lock = sc->posix_lock;
-	o->flock = sc->flock;
-	o->block_locks = sc->block_locks;
-	o->submounts = sc->submounts;
-	o->inode_handles = sc->inode_handles;
-	o->allow_direct_io = sc->direct_io;
-	o->noatime = sc->noatime;
-	o->threads = sc->threads;
-	o->open_files = sc->open_files;
-	o->inode_limit = sc->inode_limit;
-	o->timeout_ms = sc->timeout_ms;
-	o->xattr_map = sc->xattr_map;
-	o->drop_caps = fs_caps_parse(sc->drop_caps);
-	o->sandbox = (enum fs_sandbox)word_index(sc->sandbox, sandboxes,
-						 FS_SANDBOX_AUTO);
-	o->seccomp = !sc->seccomp || strcmp(sc->seccomp, "none") != 0;
-	o->seccomp_log = sc->seccomp && strcmp(sc->seccomp, "log") == 0;
-	o->memory = mem_group_limit(NULL, 0);
-	if (o->memory == UINT64_MAX)
-		o->memory = 0;
-	set_owners(o, sc);
-}
-
-static void server_hide(struct fs_options *o, const char *const *names)
-{
-	for (; o->nr_hide < FS_MAX_HIDE && *names; names++)
-		o->hide[o->nr_hide++] = *names;
-}
-
-/* The root of a guest; the host's own has what no guest should read. */
-static void server_is_root(struct server *sv)
-{
-	struct fs_options *o = &sv->options;
-
-	sv->root = true;
-	o->unnamed_as_root = true;
-	if (!sv->config->access && fs_made_mapped(o->dir))
-		o->access = FS_ACCESS_MAPPED;
-	if (sv->config->ro)
-		server_hide(o, guest_root_covered);
-	if (strcmp(o->dir, "/") == 0)
-		server_hide(o, guest_root_hidden);
-}
-
-/* What a worker leaves to the next, in the arena; zero at first. */
-struct server_state {
-	uint32_t progressed;	/* it completed a request */
-	uint32_t started;	/* there was one */
-	struct serve_state connection;
-};
-
-#define SERVER_STATE_VERSION 2
-
-/* This process's; a chain's completion has no other way to it. */
-static struct server_state *server_state;
-
-/* ---- in keeper and worker ------------------------------------------------ */
-
-static pid_t server_fork(void *arg)
-{
-	struct server *sv = arg;
-
-	return fs_fork(&sv->options);
-}
-
-static int server_confine(void *arg, const int *keep, unsigned int nr_keep,
-			  char *why, size_t why_size)
-{
-	struct server *sv = arg;
-
-	return fs_confine(&sv->options, keep, nr_keep, &sv->place, why,
-			  why_size);
-}
-
-static int server_lock_keeper(void *arg)
-{
-	struct server *sv = arg;
-
-	return fs_seccomp_keeper(&sv->options);
-}
-
-static int server_adopt(struct arena *arena)
-{
-	uint64_t size = sizeof(*server_state);
-	void *mem;
-	int err = arena_region(arena, ARENA_SERVER, SERVER_STATE_VERSION, &size,
-			       &mem, NULL);
-
-	if (!err)
-		server_state = mem;
-	return err;
-}
-
-static bool server_progressed(void *arg, struct arena *arena)
-{
-	(void)arg;
-	return server_adopt(arena) == 0 &&
-	       __atomic_exchange_n(&server_state->progressed, 0,
-				   __ATOMIC_RELAXED);
-}
-
-/* It was killed for lack of memory. */
-static void server_squeeze(void *arg, struct arena *arena)
-{
-	(void)arg;
-	fs_squeeze(arena);
-}
-
-/* ---- what a dead worker left open ---------------------------------------- */
-
-/* What keeper and workers have open on purpose: tell @know. 0 or -errno. */
-static int server_known(void *arg, struct arena *arena, share_know_fn *know,
-			void *known)
-{
-	const struct server *sv = arg;
-	int n = vu_state_fds(arena, NULL, 0), *fds;
-
-	if (server_adopt(arena))
-		return -EPROTO;
-	know(known, sv->place.root);
-	know(known, sv->place.proc);
-	know(known, server_state->connection.conn);
-	if (n < 0)
-		return n;
-	fds = calloc((size_t)n + 1, sizeof(*fds));
-	if (!fds)
-		return -ENOMEM;
-	n = vu_state_fds(arena, fds, (unsigned int)n);
-	for (int i = 0; i < n; i++)
-		know(known, fds[i]);
-	free(fds);
-	return n < 0 ? n : fs_state_fds(arena, know, known);
-}
-
-/* The ring room's push, noted once for each worker. */
-static void noted_push(void *ctx, struct chain *c, uint32_t len)
-{
-	if (!__atomic_load_n(&server_state->progressed, __ATOMIC_RELAXED))
-		__atomic_store_n(&server_state->progressed, 1,
-				 __ATOMIC_RELAXED);
-	vu_chain_ops.push(ctx, c, len);
-}
-
-/* One byte to the parent; it is lost rather than waited for. */
-static void tell(const struct server *sv, enum share_event event)
-{
-	char byte = (char)event;
-
-	(void)!write(sv->events, &byte, 1);
-}
-
-static void on_vu_event(void *ctx, enum vu_event event, int queue,
-			const char *text)
-{
-	static struct log_limit limit = {.burst = 5, .seconds = 60};
-	const struct server *sv = ctx;
-
-	switch (event) {
-	case VU_EVENT_CONNECTED:
-		tell(sv, SHARE_CONNECTED);
-		break;
-	case VU_EVENT_DRIVER:
-		tell(sv, SHARE_DRIVER);
-		break;
-	case VU_EVENT_NOT_SHARED:
-		tell(sv, SHARE_NOT_SHARED);
-		break;
-	case VU_EVENT_QUEUE_BROKEN:
-		if (log_allowed(&limit))
-			log_warning("the guest broke queue %d: %s", queue,
-				    text);
-		break;
-	case VU_EVENT_PROTOCOL:
-		if (log_allowed(&limit))
-			log_warning("refused a message: %s", text);
-		break;
-	case VU_EVENT_MEMORY_LOST:
-		if (log_allowed(&limit))
-			log_warning("guest memory is gone: %s", text);
-		break;
-	case VU_EVENT_RESET:
-		log_debug("the guest reset the device");
-		break;
-	}
-}
-
-static void on_fs_event(void *ctx, enum fs_event event, const char *text)
-{
-	static struct log_limit limit = {.burst = 10, .seconds = 60};
-	const struct server *sv = ctx;
-
-	switch (event) {
-	case FS_EVENT_MOUNTED:
-		tell(sv, SHARE_MOUNTED);
-		break;
-	case FS_EVENT_UNMOUNTED:
-		tell(sv, SHARE_UNMOUNTED);
-		break;
-	case FS_EVENT_WARNING:
-		if (log_allowed(&limit))
-			log_warning("%s", text);
-		break;
-	}
-}
-
-static int serve_front_end(void *ctx, int sock)
-{
-	if (sock >= 0)
-		return vu_run(ctx, sock);
-	vu_give_up(ctx);
-	return 0;
-}
-
-static const struct share_ops server_ops;
-
-/* What came of server_open(). */
-struct serving {
-	struct chain_ops ops;
-	struct vu_device *dev;
-	struct fs *fs;
-};
-
-/* From the arena, if there is something; its threads don't run yet. */
-static int server_open(struct server *sv, const struct share_fds *fds,
-		       struct arena *arena, struct serving *s)
-{
-	struct vu_config vc = {
-		.request_queues = sv->queues,
-		.packed = true,
-		.consumer = &fs_consumer,
-		.event = on_vu_event,
-		.event_ctx = sv,
-		.arena = arena,
-		.keeps_left = sv->how == SERVE_LISTENING,
-	};
-	struct fs_setup setup = {
-		.options = &sv->options,
-		.place = &sv->place,
-		.arena = arena,
-		.stats = sv->stats,
-		.queues = sv->queues + 1,
-		.event = on_fs_event,
-		.event_ctx = sv,
-	};
-	int err;
-
-	sv->events = fds->events;
-	s->ops = vu_chain_ops;
-	s->ops.push = noted_push;
-	setup.ops = &s->ops;
-	err = server_adopt(arena);
-	if (!err && server_state->started)
-		err = share_sweep(&server_ops, sv, fds, arena);
-	if (!err) {
-		server_state->started = 1;
-		err = vu_open(&s->dev, &vc);
-	}
-	if (err) {
-		log_error("can't make the device: %s", strerror(-err));
-		return err;
-	}
-	setup.ops_ctx = s->dev;
-	err = fs_open(&s->fs, &setup);
-	if (err) {
-		log_error("can't start the file server: %s",
-			  process_error(err));
-		vu_close(s->dev);
-		return err;
-	}
-	vu_set_consumer_ctx(s->dev, s->fs);
-	return 0;
-}
-
-static int server_serve(void *arg, const struct share_fds *fds,
-			struct arena *arena)
-{
-	struct server *sv = arg;
-	struct serving s;
-	int status;
-
-	if (server_open(sv, fds, arena, &s))
-		return 1;
-	status = serve_connections(fds->sock, sv->how,
-				   &server_state->connection, serve_front_end,
-				   s.dev);
-	if (status == SHARE_AGAIN)
-		return status;
-	fs_close(s.fs);
-	vu_close(s.dev);
-	return status;
-}
-
-/* ---- another program takes over ------------------------------------------ */
-
-/* Nothing is closed: it belongs to the state. */
-static int server_probe(void *arg, const struct share_fds *fds,
-			struct arena *arena)
-{
-	struct serving s;
-
-	return server_open(arg, fds, arena, &s);
-}
-
-static int server_move(void *arg, int least)
-{
-	struct server *sv = arg;
-	int err = share_move_fd(&sv->place.root, least);
-
-	return err ? err : share_move_fd(&sv->place.proc, least);
-}
-
-static void server_describe(void *arg, struct upgrade *u)
-{
-	const struct server *sv = arg;
-
-	u->access = access_words[sv->options.access];
-	u->how = sv->how;
-	u->root = sv->root;
-}
-
-static const struct share_ops server_ops = {
-	.fork = server_fork,
-	.confine = server_confine,
-	.lock_keeper = server_lock_keeper,
-	.serve = server_serve,
-	.progressed = server_progressed,
-	.squeeze = server_squeeze,
-	.known = server_known,
-	.move = server_move,
-	.probe = server_probe,
-	.describe = server_describe,
-};
 
 /* ---- run ----------------------------------------------------------------- */
 
@@ -541,35 +142,10 @@ static int run(const struct config *c, const struct qemu_info *info)
 	return status;
 }
 
-/* Try a share's confinement. 0, or -errno with @why set. */
-static int probe_confinement(const struct share_config *sc,
-			     struct findings *found, char *why, size_t size)
-{
-	struct fs_place place;
-	struct server sv;
-	int err;
-
-	server_setup(&sv, sc);
-	err = fs_probe_layers(&sv.options, &place, why, size);
-	for (int id = 0; !err && id < FS_LAYER_COUNT; id++) {
-		const struct fs_layer *l = &place.layers[id];
-
-		findings_layer(found, sc->tag, &(struct confinement){
-			.layer = fs_layer_name((enum fs_layer_id)id),
-			.on = l->state == FS_LAYER_ON,
-			.off = l->state == FS_LAYER_OFF,
-			.error = l->error,
-			.step = l->why,
-			.left = fs_layer_left((enum fs_layer_id)id),
-		});
-	}
-	return err;
-}
-
 /* run, check and libvirt-xml: the latter two start nothing. */
 static int cmd_run(int argc, char **argv)
 {
-	return command_vm(argc, argv, run, probe_confinement);
+	return command_vm(argc, argv, run, server_probe_layers);
 }
 
 /* ---- serve --------------------------------------------------------------- */
@@ -625,23 +201,23 @@ static int cmd_serve(int argc, char **argv)
 
 /* ---- take-over: started by a run or serve, for one of its shares --------- */
 
-static int take_over(struct upgrade *h)
+static int take_over(struct upgrade *u)
 {
 	struct fs_join join;
 	struct server sv;
 
 	process_limits();
-	server_setup(&sv, &h->config.shares[0]);
-	sv.how = (enum serve_how)h->how;
-	if (h->root)
+	server_setup(&sv, &u->config.shares[0]);
+	sv.how = (enum serve_how)u->how;
+	if (u->root)
 		server_is_root(&sv);
-	if (h->stats >= 0 && stats_adopt(h->stats, &sv.stats))
+	if (u->stats >= 0 && stats_adopt(u->stats, &sv.stats))
 		sv.stats = NULL;	/* counts of another layout end here */
-	if (fs_join_open(&join, h->keeper, h->dir))
-		return upgrade_refuse(h, "can't see where the old file server "
+	if (fs_join_open(&join, u->keeper, u->dir))
+		return upgrade_refuse(u, "can't see where the old file server "
 					 "is confined");
 	sv.options.join = &join;
-	return upgrade_start(h, &server_ops, &sv);
+	return upgrade_start(u, &server_ops, &sv);
 }
 
 static int cmd_take_over(int argc, char **argv)

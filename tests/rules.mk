@@ -55,7 +55,7 @@ OTHER     := $(BUILD)/tests/test_restart-other
 $(OTHER): $(BUILD)/vmshare
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DSTATE_VERSION=9999 $(CFLAGS) $(LDFLAGS) $(LINK) \
-		-o $@ base/arena.c $(BUILD)/vmshare.o \
+		-o $@ base/arena.c $(TOP_OBJ) \
 		$(filter-out $(BUILD)/base/arena.o,$(LIB_OBJ))
 check-c-restart: | $(OTHER)
 check-rooms: $(filter-out $(C_OUTSIDE) $(C_SKIP:%=check-c-%),$(C_SUITES))

@@ -567,3 +567,16 @@ int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 #undef NOTE
 	return (int)n;
 }
+
+bool vu_progressed(struct arena *arena)
+{
+	uint64_t size = sizeof(struct vu_state);
+	struct vu_state *s;
+	void *mem;
+
+	if (arena_region(arena, ARENA_DEVICE, VU_STATE_VERSION, &size, &mem,
+			 NULL) || size < sizeof(*s))
+		return false;
+	s = mem;
+	return __atomic_exchange_n(&s->progressed, 0, __ATOMIC_RELAXED);
+}

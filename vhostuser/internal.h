@@ -138,7 +138,7 @@ struct vu_message {
 
 /* ---- state that outlives a worker (ARENA_DEVICE) ----------------------- */
 
-#define VU_STATE_VERSION 2
+#define VU_STATE_VERSION 3
 
 /* Where the one message in work stands. */
 enum vu_stage {
@@ -221,6 +221,7 @@ struct vu_state {
 	int32_t inflight_fd;	/* front end's in-flight table or -1 */
 	int32_t kept_fd;	/* of one that left and may come back, or -1 */
 	bool left;		/* it has: to be settled by the next worker */
+	uint32_t progressed;	/* atomic, any thread: vu_progressed() */
 	struct vu_inflight_message inflight;
 	struct vu_exchange exchange;
 	struct vu_table_state table[2];

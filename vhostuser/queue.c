@@ -149,8 +149,12 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 {
 	struct vu_queue *q = queue_of(ctx, c->queue);
 	unsigned int p = (unsigned int)(uintptr_t)c->map;
+	struct vu_state *state = ((struct vu_device *)ctx)->state;
 	bool signal = false;
 
+	/* Read first: the line is written once for each worker. */
+	if (!vu_load(&state->progressed))
+		vu_store(&state->progressed, 1);
 	pthread_mutex_lock(&q->lock);
 	if (c->epoch != q->epoch) {
 		/* Its ring was set up anew: nobody waits for it. */

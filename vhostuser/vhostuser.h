@@ -106,4 +106,11 @@ void vu_close(struct vu_device *dev);
  */
 int vu_state_fds(struct arena *arena, int *fds, unsigned int max);
 
+/**
+ * vu_progressed() - did a worker complete a request since this was last asked?
+ *
+ * For a keeper, when its worker has died.
+ */
+bool vu_progressed(struct arena *arena);
+
 #endif

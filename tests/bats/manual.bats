@@ -113,7 +113,7 @@ setup() {
 		        else:
 		            parts[-1] += text[at]
 		        at += 1
-		for name in sorted(glob.glob(sys.argv[1] + "/*/**/*.c", recursive=True) + [sys.argv[1] + "/vmshare.c"]):
+		for name in sorted(glob.glob(sys.argv[1] + "/*/**/*.c", recursive=True) + [sys.argv[1] + f for f in ("/vmshare.c", "/server.c")]):
 		    room, file = os.path.relpath(name, sys.argv[1]).split("/")[0], os.path.basename(name)
 		    if room in ("base", "tests", "build") or file == "handover.c" or file.startswith("init"):
 		        continue

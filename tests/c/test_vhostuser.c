@@ -412,6 +412,23 @@ static void reconnects(void)
 	rig_close(&rig);
 }
 
+/* A keeper asks it of the arena, which outlives the device. */
+static void progress(void)
+{
+	struct fe_opts o = { .queues = 2 };
+
+	CHECK_EQ(rig_open(&rig, 2), 0);
+	CHECK(!vu_progressed(rig.arena));
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK(!vu_progressed(rig.arena));
+	CHECK_EQ(traffic(rig.fe, 1, 1, 1, 100), 0);
+	CHECK(vu_progressed(rig.arena));
+	CHECK(!vu_progressed(rig.arena));
+	CHECK_EQ(traffic(rig.fe, 1, 1, 1, 100), 0);
+	CHECK(vu_progressed(rig.arena));
+	rig_close(&rig);
+}
+
 static void stopped_by_us(void)
 {
 	const struct fe_opts o = { .ring_size = 32 };
@@ -664,6 +681,7 @@ int main(int argc, char **argv)
 		{ "guest reboots", guest_reboots },
 		{ "device reset", device_reset },
 		{ "reconnects", reconnects },
+		{ "a completed request is progress", progress },
 		{ "stopped by us", stopped_by_us },
 		{ "call changes", call_changes },
 		{ "kick changes", kick_changes },
