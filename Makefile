@@ -27,12 +27,26 @@ BIN       := $(if $(filter build,$(BUILD)),vmshare,$(BUILD)/bin/vmshare)
 
 WARN      := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
              -Wvla -Wconversion
+
+# What makes a bug harder to use, where the compiler has it. A sanitizer wants
+# the plain calls; whoever gives a level of _FORTIFY_SOURCE has theirs.
+cc_option  = $(shell $(CC) -Werror $(1) -S -o /dev/null -x c /dev/null \
+             2>/dev/null && echo '$(1)')
+HARDEN    := $(foreach f,-fstack-protector-strong -fstack-clash-protection \
+             -fcf-protection -mbranch-protection=standard \
+             -ftrivial-auto-var-init=zero,$(call cc_option,$(f)))
+ifeq (,$(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS))$(filter \
+	-O0 -fsanitize=%,$(CFLAGS)))
+ifneq (,$(filter -O%,$(CFLAGS)))
+HARDEN    += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+endif
+endif
 override CPPFLAGS += -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
              -DVMSHARE_VERSION='"$(VERSION)"'
 override CFLAGS += -std=gnu11 -fPIE -pthread -fno-strict-aliasing \
              -ffunction-sections -fdata-sections \
-             -ffile-prefix-map=$(CURDIR)=. $(WARN)
-override LDFLAGS += -pthread -Wl,--gc-sections,-z,relro,-z,now
+             -ffile-prefix-map=$(CURDIR)=. $(HARDEN) $(WARN)
+override LDFLAGS += -pthread -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 
 # Of the compiler's own target: "x86_64-linux-gnu" or "aarch64-linux-musl".
 TARGET    := $(shell $(CC) -dumpmachine 2>/dev/null)
