@@ -131,11 +131,25 @@ static pid_t server_fork(void *arg)
 	return fs_fork(&sv->options);
 }
 
+/* 0, or -EINVAL with @why set. */
+static int check_xattr_map(const struct server *sv, char *why, size_t why_size)
+{
+	const char *map = sv->options.xattr_map;
+
+	if (!map || !fs_xattr_map_check(map))
+		return 0;
+	snprintf(why, why_size, "xattr-map='%s' has a rule that is not "
+		 ":TYPE:SCOPE:KEY:PREPEND:", map);
+	return -EINVAL;
+}
+
 static int server_confine(void *arg, const int *keep, unsigned int nr_keep,
 			  char *why, size_t why_size)
 {
 	struct server *sv = arg;
 
+	if (check_xattr_map(sv, why, why_size))
+		return -EINVAL;
 	return fs_confine(&sv->options, keep, nr_keep, &sv->place, why,
 			  why_size);
 }
@@ -394,6 +408,9 @@ int server_probe_layers(const struct share_config *sc,
 	int err;
 
 	server_setup(&sv, sc);
+	err = check_xattr_map(&sv, why, size);
+	if (err)
+		return err;
 	err = fs_probe_layers(&sv.options, &place, why, size);
 	for (int id = 0; !err && id < FS_LAYER_COUNT; id++) {
 		const struct fs_layer *l = &place.layers[id];

@@ -292,6 +292,16 @@ int arena_fd(const struct arena *arena);
 int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
 		 uint64_t *size, void **mem, bool *fresh);
 
+/*
+ * Orders stores for whoever reads the arena after this thread was killed: the
+ * processor retires a thread's stores in order, so only the compiler has to
+ * be told.
+ */
+static inline void arena_commit(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 /** arena_release() - give whole pages of [@mem, @mem + @len) back, zeroed */
 void arena_release(struct arena *arena, void *mem, uint64_t len);
 
@@ -370,6 +380,8 @@ int stats_attach(int fd, const struct stats **stats);
 /* The same to go on writing it, in the place of a server that did. */
 int stats_adopt(int fd, struct stats **stats);
 void stats_close(const struct stats *stats);	/* NULL is fine */
+/* Wake the server's thread that waits for stats_ask(): it looks around. */
+void stats_wake(struct stats *stats);
 /* Have the server describe what it is doing, on its stderr. */
 void stats_ask(struct stats *stats);
 /* Another program took over: NULL; or did not, for that reason. */

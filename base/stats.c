@@ -99,11 +99,16 @@ void stats_close(const struct stats *stats)
 		munmap((void *)(uintptr_t)stats, sizeof(*stats));
 }
 
+void stats_wake(struct stats *stats)
+{
+	(void)syscall(SYS_futex, &stats->asked, FUTEX_WAKE, INT_MAX, NULL,
+		      NULL, 0);
+}
+
 void stats_ask(struct stats *stats)
 {
 	__atomic_fetch_add(&stats->asked, 1, __ATOMIC_RELEASE);
-	(void)syscall(SYS_futex, &stats->asked, FUTEX_WAKE, INT_MAX, NULL,
-		      NULL, 0);
+	stats_wake(stats);
 }
 
 void stats_tell(struct stats *stats, const char *why)

@@ -21,7 +21,9 @@
  * that was put before the server was ready, or when it crashed.
  */
 
-#include "fsserver/nodes/nodetab.h"
+#include "fsserver/nodes/nodes.h"
+#include "fsserver/pool/pool.h"
+#include "fsserver/request.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -40,30 +42,11 @@
 #define DUMP_LEVELS	128
 #define ASKED_MS	100	/* what is younger is not stuck */
 
-struct fs_looker {
+struct fs_dumper {
 	struct fs *fs;
 	pthread_t thread;
 	bool closing;		/* atomic */
-	bool foreign;		/* atomic; files on other mounts are in use */
-	bool ticks;		/* atomic; it knows, and wakes each second */
 };
-
-void stats_request(struct fs_worker *w, int64_t ns, uint32_t len)
-{
-	struct stats_slot *s = w->stats;
-	bool shared = w->stats_shared;
-	struct stats_op *op;
-
-	if (!s)
-		return;
-	op = &s->op[fs_op_name(w->in.opcode) && w->in.opcode < STATS_OPS ?
-			    w->in.opcode : 0];
-	stats_add(&op->count, 1, shared);
-	stats_add(&op->bytes, w->chain.readable + len, shared);
-	stats_add(&op->bucket[stats_bucket(ns)], 1, shared);
-	if (w->failed)
-		stats_add(&op->failed, 1, shared);
-}
 
 /* ---- the dump ----------------------------------------------------------- */
 
@@ -191,7 +174,7 @@ static bool became_readonly(const struct fs_worker *w)
 	       w->node->key.dev_minor == root->dev_minor;
 }
 
-void stats_fault(struct fs_worker *w, int err)
+void fs_dump_fault(struct fs_worker *w, int err)
 {
 	uint32_t said = err == -EIO ? SAID_EIO : SAID_EROFS;
 	struct fs *fs = w->fs;
@@ -210,35 +193,22 @@ void stats_fault(struct fs_worker *w, int err)
 	fs->event(fs->event_ctx, FS_EVENT_WARNING, text);
 }
 
-/* ---- the thread that looks ---------------------------------------------- */
-
-/* To wake it may come too early; then the next file does. */
-void stats_foreign(struct fs *fs)
-{
-	struct fs_looker *l = fs->looker;
-
-	if (!l || __atomic_load_n(&l->ticks, __ATOMIC_RELAXED))
-		return;
-	__atomic_store_n(&l->foreign, true, __ATOMIC_RELEASE);
-	(void)syscall(SYS_futex, &fs->stats->asked, FUTEX_WAKE, 1, NULL, NULL,
-		      0);
-}
+/* ---- the dump thread ----------------------------------------------------- */
 
 /* Until somebody asks: @now is what was answered. */
-static void looker_sleep(struct fs_looker *l, uint32_t now)
+static void dumper_sleep(struct fs_dumper *l, uint32_t now)
 {
 	const struct timespec second = { .tv_sec = 1 };
-	bool ticks = __atomic_load_n(&l->foreign, __ATOMIC_ACQUIRE);
+	bool ticks = fdcache_foreign(l->fs);
 
-	__atomic_store_n(&l->ticks, ticks, __ATOMIC_RELAXED);
 	if (syscall(SYS_futex, &l->fs->stats->asked, FUTEX_WAIT, now,
 		    ticks ? &second : NULL, NULL, 0) < 0 && errno == ETIMEDOUT)
 		fdcache_idle(l->fs);
 }
 
-static void *looker_main(void *arg)
+static void *dumper_main(void *arg)
 {
-	struct fs_looker *l = arg;
+	struct fs_dumper *l = arg;
 	struct stats *stats = l->fs->stats;
 	uint32_t *word = &stats->asked;
 
@@ -246,7 +216,7 @@ static void *looker_main(void *arg)
 		uint32_t now = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
 		if (now == stats->answered) {
-			looker_sleep(l, now);
+			dumper_sleep(l, now);
 		} else if (!__atomic_load_n(&l->closing, __ATOMIC_ACQUIRE)) {
 			fs_dump(l->fs, ASKED_MS);
 			stats->answered = now;
@@ -257,20 +227,14 @@ static void *looker_main(void *arg)
 
 static void gauges_start(struct fs *fs)
 {
-	struct fd_cache *c = &fs->nodes->fds;
-
 	for (unsigned int i = stats_first(fs->stats); i < STATS_SLOTS; i++)
 		fs->stats->slot[i].began = 0;	/* a dead worker's */
 	stats_gauge(fs, STATS_THREADS, 0);
 	stats_gauge(fs, STATS_NODES, nodes_count(fs));
-	pthread_mutex_lock(&c->lock);
-	stats_gauge(fs, STATS_CACHED, c->nr);
-	stats_gauge(fs, STATS_HELD, c->charged);
-	stats_gauge(fs, STATS_BUDGET, c->budget);
-	pthread_mutex_unlock(&c->lock);
+	fdcache_gauges(fs);
 }
 
-int stats_open(struct fs *fs, struct stats *stats)
+int fs_dump_open(struct fs *fs, struct stats *stats)
 {
 	sigset_t all, old;
 	int err;
@@ -279,31 +243,31 @@ int stats_open(struct fs *fs, struct stats *stats)
 		return 0;
 	fs->stats = stats;
 	gauges_start(fs);
-	fs->looker = calloc(1, sizeof(*fs->looker));
-	if (!fs->looker)
+	fs->dumper = calloc(1, sizeof(*fs->dumper));
+	if (!fs->dumper)
 		return -ENOMEM;
-	fs->looker->fs = fs;
+	fs->dumper->fs = fs;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&fs->looker->thread, NULL, looker_main,
-			      fs->looker);
+	err = -pthread_create(&fs->dumper->thread, NULL, dumper_main,
+			      fs->dumper);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err) {
-		free(fs->looker);
-		fs->looker = NULL;
+		free(fs->dumper);
+		fs->dumper = NULL;
 	}
 	return err;
 }
 
-void stats_end(struct fs *fs)
+void fs_dump_close(struct fs *fs)
 {
-	if (!fs->looker)
+	if (!fs->dumper)
 		return;
-	__atomic_store_n(&fs->looker->closing, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&fs->dumper->closing, true, __ATOMIC_RELEASE);
 	stats_ask(fs->stats);
-	pthread_join(fs->looker->thread, NULL);
+	pthread_join(fs->dumper->thread, NULL);
 	/* To wake it was no question; its successor answers what is left. */
 	fs->stats->answered++;
-	free(fs->looker);
-	fs->looker = NULL;
+	free(fs->dumper);
+	fs->dumper = NULL;
 }

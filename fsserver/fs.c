@@ -13,10 +13,12 @@
  * the guest's.
  */
 
-#include "fsserver/nodes/byhandle.h"
-#include "fsserver/nodes/handle.h"
+#include "fsserver/confine/confine.h"
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
+#include "fsserver/pool/pool.h"
+#include "fsserver/request.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,9 +177,9 @@ int fs_open(struct fs **fs, const struct fs_setup *setup)
 	if (!err)
 		nodes_settle(f);
 	if (!err)
-		err = pool_open(&f->pool, f);
+		err = pool_open(&f->pool, f, request_run);
 	if (!err)
-		err = stats_open(f, setup->stats);
+		err = fs_dump_open(f, setup->stats);
 	if (!err)
 		err = seccomp_worker(f);
 	if (err) {
@@ -192,7 +194,7 @@ void fs_close(struct fs *fs)
 {
 	if (!fs)
 		return;
-	stats_end(fs);
+	fs_dump_close(fs);
 	if (fs->pool)
 		pool_close(fs->pool);
 	if (fs->locks)
@@ -215,21 +217,6 @@ int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
 	if (!err)
 		err = handles_mark(arena, mark, ctx);
 	return err ? err : lock_mark(arena, mark, ctx);
-}
-
-void fs_drop_guest(struct fs *fs)
-{
-	struct fs_session *s = fs->session;
-	bool mounted = __atomic_exchange_n(&s->mounted, 0, __ATOMIC_RELAXED);
-
-	__atomic_store_n(&s->minor, 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&s->flags, 0, __ATOMIC_RELAXED);
-	if (fs->locks)
-		lock_drop_all(fs);
-	handles_drop_all(fs);
-	nodes_drop_all(fs);
-	if (mounted && fs->event)
-		fs->event(fs->event_ctx, FS_EVENT_UNMOUNTED, "");
 }
 
 static int consumer_start(void *ctx, unsigned int lane)

@@ -96,6 +96,8 @@ unsigned int fs_idmap_parse(const char *text, struct fs_idrange *map);
 uint64_t fs_caps_parse(const char *text);
 /* Whether a guest made this directory in a share with access=mapped. */
 bool fs_made_mapped(const char *dir);
+/* Whether the text of xattr-map= is in order: 0 or -EINVAL. */
+int fs_xattr_map_check(const char *map);
 
 /* What came of each layer of confinement, for check and for messages. */
 enum fs_layer_state { FS_LAYER_OFF, FS_LAYER_ON, FS_LAYER_UNAVAILABLE };

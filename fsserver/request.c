@@ -20,6 +20,8 @@
 
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
+#include "fsserver/request.h"
 
 #include <errno.h>
 #include <string.h>
@@ -331,15 +333,6 @@ static int decode(struct fs_worker *w, const struct request_op **found)
 
 /* ---- answering ---------------------------------------------------------- */
 
-int reply_put(struct fs_worker *w, const void *data, size_t len)
-{
-	if (len > w->writable_len ||
-	    iov_write(&w->writable, data, len) != len)
-		return -EINVAL;
-	w->writable_len -= len;
-	return (int)len;
-}
-
 #define ERRNO_MAX	511	/* what a guest's driver takes for an errno */
 
 /* The out header; @ret is a payload's length or an error. */
@@ -378,6 +371,21 @@ static void prepare_reply(struct fs_worker *w)
 	}
 }
 
+static bool is_condemned(struct fs_worker *w)
+{
+	struct fs *fs = w->fs;
+	char text[128];
+
+	if (!journal_condemned(w))
+		return false;
+	snprintf(text, sizeof(text), "a request (%s) crashed the file server "
+		 "twice: it is answered with an error",
+		 request_name(w->in.opcode));
+	if (fs->event)
+		fs->event(fs->event_ctx, FS_EVENT_WARNING, text);
+	return true;
+}
+
 uint32_t request_run(struct fs_worker *w)
 {
 	const struct request_op *op = NULL;
@@ -390,7 +398,8 @@ uint32_t request_run(struct fs_worker *w)
 	w->journal = NULL;
 	journal_running = w;
 	ret = decode(w, &op);
-	if (w->chain.again && journal_condemned(w))
+	w->counts_as = op && w->in.opcode < STATS_OPS ? w->in.opcode : 0;
+	if (w->chain.again && is_condemned(w))
 		ret = -EIO;
 	else if (op && op->flags & R_ONCE && (!ret || w->chain.again) &&
 		 journal_begin(w, &len))
@@ -404,7 +413,7 @@ uint32_t request_run(struct fs_worker *w)
 	if (!ret) {
 		ret = op->run(w);
 		if (ret == -EIO || ret == -EROFS)
-			stats_fault(w, ret);
+			fs_dump_fault(w, ret);
 	}
 	len = answer(w, ret);
 out:

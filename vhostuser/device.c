@@ -57,7 +57,7 @@ static void state_init(struct vu_state *s)
 	for (unsigned int i = 0; i < 2; i++)
 		for (unsigned int j = 0; j < VU_MAX_SLOTS; j++)
 			s->table[i].region[j].fd = -1;
-	vu_commit();
+	arena_commit();
 	s->ready = true;
 }
 
@@ -135,15 +135,15 @@ static void settle_left(struct vu_device *dev)
 	vu_mem_clear(dev);
 	if (s->inflight_fd >= 0) {
 		s->kept_fd = s->inflight_fd;
-		vu_commit();
+		arena_commit();
 		s->inflight_fd = -1;
 	}
 	s->protocol = 0;
 	s->driver = s->greeted = s->warned = false;
 	memset(&s->inflight, 0, sizeof(s->inflight));
-	vu_commit();
+	arena_commit();
 	s->connected = false;
-	vu_commit();
+	arena_commit();
 	s->left = false;
 }
 
@@ -245,9 +245,9 @@ static void drop_kept(struct vu_device *dev)
 	dev->config.consumer->reset(dev->consumer_ctx);
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		dev->queue[i].epoch = ++s->vring[i].epoch;
-	vu_commit();
+	arena_commit();
 	s->kept_fd = -1;
-	vu_commit();
+	arena_commit();
 	close(fd);
 }
 
@@ -271,7 +271,7 @@ void vu_device_claim(struct vu_device *dev)
 		return;
 	}
 	s->kept_fd = -1;
-	vu_commit();
+	arena_commit();
 	close(fd);
 }
 
@@ -450,7 +450,7 @@ static void run_end(struct vu_device *dev)
 	s->protocol = 0;
 	s->greeted = s->warned = false;
 	memset(&s->inflight, 0, sizeof(s->inflight));
-	vu_commit();
+	arena_commit();
 	s->connected = false;
 	dev->suspect_since = dev->partial_since = 0;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)

@@ -303,16 +303,6 @@ static inline uint16_t vu_word_used(uint64_t word)
 	return (union vu_word){ .whole = word }.used;
 }
 
-/*
- * Orders stores for whoever reads the arena after this thread was killed: the
- * processor retires a thread's instructions in order, so only the compiler
- * has to be told.
- */
-static inline void vu_commit(void)
-{
-	atomic_signal_fence(memory_order_seq_cst);
-}
-
 /* ---- guest memory ------------------------------------------------------ */
 
 /* One mapped region; tables share it, the connection's thread counts them. */

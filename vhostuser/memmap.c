@@ -285,9 +285,9 @@ static int table_switch(struct vu_device *dev, struct vu_exchange *x)
 		}
 	}
 	next->seq = x->seq;
-	vu_commit();
+	arena_commit();
 	s->active = !s->active;
-	vu_commit();
+	arena_commit();
 	for (unsigned int i = 0; i < x->nr_fds; i++)
 		x->fds[i] = -1;
 	table_publish(dev, t);
@@ -314,7 +314,7 @@ static void close_dropped(struct vu_state *s)
 		if (j < now->nr)
 			continue;
 		old->region[i].fd = -1;
-		vu_commit();
+		arena_commit();
 		if (fd >= 0)
 			close(fd);
 	}
@@ -407,7 +407,7 @@ void vu_mem_clear(struct vu_device *dev)
 
 	table_publish(dev, NULL);
 	s->table[!s->active].nr = 0;
-	vu_commit();
+	arena_commit();
 	s->active = !s->active;
 	close_dropped(s);
 	s->table[0].seq = s->table[1].seq = 0;

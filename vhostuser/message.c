@@ -65,9 +65,9 @@ static void take_fd(struct vu_call *c, int32_t *where)
 	if (c->x->nr_fds && fd < 0)
 		return;		/* taken before a crash */
 	vu_store(where, fd);
-	vu_commit();
+	arena_commit();
 	c->x->fds[0] = -1;
-	vu_commit();
+	arena_commit();
 	if (old >= 0 && old != fd)
 		close(old);
 }
@@ -306,7 +306,7 @@ static int set_vring_call(struct vu_call *c)
 		if (dup3(fd, q->st->call, O_CLOEXEC) < 0)
 			return -errno;
 		c->x->fds[0] = -1;
-		vu_commit();
+		arena_commit();
 		close(fd);
 	} else {
 		take_fd(c, &q->st->call);
@@ -494,7 +494,7 @@ void vu_inflight_drop(struct vu_device *dev)
 		munmap(map, dev->inflight_len);
 	}
 	dev->state->inflight_fd = -1;
-	vu_commit();
+	arena_commit();
 	if (fd >= 0)
 		close(fd);
 }
@@ -655,7 +655,7 @@ int vu_message_handle(struct vu_device *dev, struct vu_exchange *x)
 	memcpy(&x->reply.payload, &out, sizeof(out));
 	x->sent = 0;
 	x->io.msg_len = VU_UNMOVED;
-	vu_commit();
+	arena_commit();
 	x->stage = c.answer || ack ? VU_STAGE_REPLY : VU_STAGE_DONE;
 	return 0;
 }

@@ -219,7 +219,7 @@ static const char *packed_take(struct vu_queue *q, struct vu_build *b,
 	if (packed_save(q, (uint16_t)id, n) < 0)
 		return "more descriptors are in flight than the ring has";
 	h->counter = q->counter++;
-	vu_commit();
+	arena_commit();
 	vu_store(&h->word, vu_word(VU_TAKEN, 0, 0));
 	b->chain->head = (uint16_t)id;
 	b->chain->nr_desc = (uint16_t)n;
@@ -307,7 +307,7 @@ void vu_packed_push(struct vu_queue *q, uint16_t id, uint32_t len)
 
 	vu_store(&d->id, htole16(id));
 	vu_store(&d->len, htole32(len));
-	vu_commit();
+	arena_commit();
 	vu_store(&q->inflight->head[id].word,
 		 vu_word(VU_DONE, len, q->used_next));
 	q->used_next = advance(q, q->used_next, q->slots[id]);
@@ -363,9 +363,9 @@ bool vu_packed_publish(struct vu_queue *q)
 			vu_store(&q->pdesc[slot_of(q, pos)].flags, f);
 	}
 	in->last_batch = first;
-	vu_commit();
+	arena_commit();
 	vu_store(&in->used_idx, q->used_next);
-	vu_commit();
+	arena_commit();
 	for (unsigned int i = 0; i < q->nr_pending; i++) {
 		packed_unsave(q, q->pending[i]);
 		vu_store(&in->head[q->pending[i]].word, 0);
@@ -373,7 +373,7 @@ bool vu_packed_publish(struct vu_queue *q)
 	q->nr_pending = 0;
 	__atomic_store_n(&q->pdesc[slot_of(q, first)].flags, flags,
 			 __ATOMIC_RELEASE);
-	vu_commit();
+	arena_commit();
 	in->last_batch = NO_BATCH;
 	q->used_idx = q->used_next;
 	atomic_thread_fence(memory_order_seq_cst);

@@ -77,7 +77,7 @@ static void collect_fds(struct vu_exchange *x)
 	if (n > VU_MAX_FDS)
 		n = VU_MAX_FDS;
 	memcpy(x->fds, CMSG_DATA(c), n * sizeof(int));
-	vu_commit();
+	arena_commit();
 	x->nr_fds = (uint32_t)n;
 }
 
@@ -88,7 +88,7 @@ void vu_proto_settle(struct vu_exchange *x)
 		return;
 	if (!x->base)
 		collect_fds(x);
-	vu_commit();
+	arena_commit();
 	x->got = x->base + x->io.msg_len;
 }
 
@@ -99,13 +99,13 @@ static int receive_until(struct vu_exchange *x, int sock, size_t want)
 
 	while (x->got < want) {
 		x->io.msg_len = VU_UNMOVED;
-		vu_commit();
+		arena_commit();
 		x->base = x->got;
 		if (!x->got) {
 			x->nr_fds = 0;
 			memset(x->control, 0, sizeof(x->control));
 		}
-		vu_commit();
+		arena_commit();
 		r = exchange_io(x, sock, (char *)&x->message + x->got,
 				want - x->got, true,
 				x->got ? 0u : (unsigned int)sizeof(x->control));
@@ -115,7 +115,7 @@ static int receive_until(struct vu_exchange *x, int sock, size_t want)
 			continue;
 		if (r < 0)
 			return r;
-		vu_commit();
+		arena_commit();
 		vu_proto_settle(x);
 		if (x->io.msg_hdr.msg_flags & MSG_CTRUNC)
 			return -EPROTO;
@@ -150,7 +150,7 @@ int vu_proto_receive(struct vu_exchange *x, int sock)
 	if (r <= 0)
 		return r;
 	x->seq++;
-	vu_commit();
+	arena_commit();
 	x->stage = VU_STAGE_HANDLE;
 	return 1;
 }
@@ -190,11 +190,11 @@ int vu_proto_reply(struct vu_exchange *x, int sock)
 		x->sent = x->sent_base + x->io.msg_len;
 	while (x->sent < want) {
 		x->io.msg_len = VU_UNMOVED;
-		vu_commit();
+		arena_commit();
 		x->sent_base = x->sent;
 		control = !x->sent && x->reply_fd >= 0 ? reply_fd_control(x)
 						       : 0;
-		vu_commit();
+		arena_commit();
 		r = exchange_io(x, sock, (char *)&x->reply + x->sent,
 				want - x->sent, false, control);
 		if (r == -EAGAIN) {
@@ -207,7 +207,7 @@ int vu_proto_reply(struct vu_exchange *x, int sock)
 			continue;
 		if (r < 0)
 			return r;
-		vu_commit();
+		arena_commit();
 		x->sent = x->sent_base + x->io.msg_len;
 	}
 	vu_proto_done(x);
@@ -220,7 +220,7 @@ void vu_proto_reply_fd(struct vu_exchange *x, int fd)
 	int old = x->reply_fd;	/* of a handler that a crash cut short */
 
 	x->reply_fd = fd;
-	vu_commit();
+	arena_commit();
 	if (old >= 0)
 		close(old);
 }
@@ -235,19 +235,19 @@ void vu_proto_done(struct vu_exchange *x)
 	int fd;
 
 	x->stage = VU_STAGE_DONE;
-	vu_commit();
+	arena_commit();
 	for (unsigned int i = 0; i < x->nr_fds; i++) {
 		fd = x->fds[i];
 		x->fds[i] = -1;
-		vu_commit();
+		arena_commit();
 		if (fd >= 0)
 			close(fd);
 	}
 	vu_proto_reply_fd(x, -1);
 	x->io.msg_len = VU_UNMOVED;
-	vu_commit();
+	arena_commit();
 	x->nr_fds = 0;
 	x->got = 0;
-	vu_commit();
+	arena_commit();
 	x->stage = VU_STAGE_RECEIVE;
 }

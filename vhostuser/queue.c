@@ -445,7 +445,7 @@ int vu_queue_try_start(struct vu_queue *q)
 	queue_recover(q, resume);
 	st->have_base = false;
 	st->used_once = true;
-	vu_commit();
+	arena_commit();
 	st->running = true;
 	vu_lane_watch(q, st->kick);
 	r = vu_lane_join(q);
@@ -498,7 +498,7 @@ void vu_queue_stop(struct vu_queue *q)
 	st->resume_base = st->base;
 	st->resume_num = st->num;
 	st->resume_addr = st->addr;
-	vu_commit();
+	arena_commit();
 	st->running = false;
 }
 
@@ -523,7 +523,7 @@ void vu_queue_forget(struct vu_queue *q)
 		__atomic_store_n(&st->call_on, false, __ATOMIC_RELEASE);
 		dup3(q->dev->null, st->call, O_CLOEXEC);
 	}
-	vu_commit();
+	arena_commit();
 	if (kick >= 0)
 		close(kick);
 	if (err >= 0)

@@ -294,7 +294,7 @@ int vu_split_pop(struct vu_queue *q, struct chain *c)
 	if (r < 0)
 		return r;
 	h->counter = q->counter++;
-	vu_commit();
+	arena_commit();
 	vu_store(&h->word, vu_word(VU_TAKEN, 0, 0));
 	q->last_avail++;
 	return 1;
@@ -333,7 +333,7 @@ static void split_used(struct vu_queue *q, uint16_t head, uint32_t len)
 
 	vu_store(&e->id, htole32((uint32_t)head));
 	vu_store(&e->len, htole32(len));
-	vu_commit();
+	arena_commit();
 	vu_store(&q->inflight->head[head].word,
 		 vu_word(VU_DONE, len, q->used_next));
 	q->used_next++;
@@ -378,7 +378,7 @@ bool vu_split_publish(struct vu_queue *q)
 	if (!q->nr_pending)
 		return false;
 	vu_store(&q->inflight->used_idx, q->used_next);
-	vu_commit();
+	arena_commit();
 	for (unsigned int i = 0; i < q->nr_pending; i++)
 		vu_store(&q->inflight->head[q->pending[i]].word, 0);
 	q->nr_pending = 0;

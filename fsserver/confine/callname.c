@@ -6,7 +6,7 @@
  * makes. Linux up to 7.0; "-" is a number that was never given out.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/confine/private.h"
 
 /* From 424 on an architecture has no numbers of its own. */
 #define FIRST_COMMON 424

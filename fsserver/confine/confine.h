@@ -2,53 +2,11 @@
 #ifndef VMSHARE_FSSERVER_CONFINE_H
 #define VMSHARE_FSSERVER_CONFINE_H
 
-/*
- * Between the files of the confinement: sandbox.c has the order of steps and
- * the fallbacks, namespace.c what is seen, drop.c what is allowed.
- */
+/* What the file server needs of its confinement, besides fsserver.h's. */
 
-#include "fsserver/fsserver.h"
+#include "fsserver/internal.h"
 
-struct confining {
-	const struct fs_options *o;
-	struct fs_place *place;
-	char *why;
-	size_t why_size;
-	bool fatal;		/* nothing less would do */
-	const char *step;	/* that failed, without the errno's words */
-};
-
-/** confine_fail() - say why; Return: -@err, for use in a return statement */
-int confine_fail(struct confining *c, int err, const char *fmt, ...)
-	PRINTF_LIKE(3, 4);
-
-/** confine_open_dir() - the share's directory, O_PATH, or -errno and why */
-int confine_open_dir(struct confining *c);
-
-/* ---- namespace.c -------------------------------------------------------- */
-
-/** ns_needed() - whether the options ask for namespaces at all */
-bool ns_needed(const struct fs_options *o);
-/** ns_maps_ids() - whether there are ranges that newuidmap(1) has to map */
-bool ns_maps_ids(const struct fs_options *o);
-
-/** ns_fork() - fs_fork() where namespaces are wanted, or to be joined */
-pid_t ns_fork(const struct fs_options *o);
-
-/** ns_enter() - the namespaces, a private procfs, pivot_root into the share */
-int ns_enter(struct confining *c);
-
-/* ---- drop.c ------------------------------------------------------------- */
-
-/** drop_descriptors() - close all but 0, 1, 2, @keep and the place's own */
-int drop_descriptors(const struct fs_place *place, const int *keep,
-		     unsigned int nr_keep);
-
-/** drop_limits() - soft limit of descriptors to the hard one; no core dumps */
-void drop_limits(void);
-
-/* Landlock and capabilities; each fills in its layer of c->place. */
-int drop_landlock(struct confining *c);
-int drop_capabilities(struct confining *c);
+/* The worker's filter, for all its threads, unless it is switched off. */
+int seccomp_worker(struct fs *fs);
 
 #endif

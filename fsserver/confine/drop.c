@@ -20,7 +20,7 @@
  * that are used here, so they are defined below, after the kernel's UAPI.
  */
 
-#include "fsserver/confine/confine.h"
+#include "fsserver/confine/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

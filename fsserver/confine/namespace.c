@@ -31,7 +31,7 @@
  * here appears on the host.
  */
 
-#include "fsserver/confine/confine.h"
+#include "fsserver/confine/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

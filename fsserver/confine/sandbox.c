@@ -18,7 +18,7 @@
  * is said in the place's layers, for the caller to tell, and the rest is used.
  */
 
-#include "fsserver/confine/confine.h"
+#include "fsserver/confine/private.h"
 #include "fsserver/internal.h"
 
 #include <errno.h>
@@ -216,10 +216,6 @@ static int check_options(struct confining *c)
 	    o->access != FS_ACCESS_PASSTHROUGH)
 		return confine_fail(c, EINVAL, "uid-map= and gid-map= need "
 				    "access=passthrough");
-	if (o->xattr_map && owner_xattr_map_check(o->xattr_map))
-		return confine_fail(c, EINVAL, "xattr-map='%s' has a rule that "
-				    "is not :TYPE:SCOPE:KEY:PREPEND:",
-				    o->xattr_map);
 	return 0;
 }
 
@@ -241,7 +237,7 @@ static int check_mapped(struct confining *c)
 		return 0;
 	if (c->place->proc < 0)
 		return confine_fail(c, ENOENT, "access=mapped needs /proc");
-	snprintf(path, sizeof(path), "self/fd/%d", c->place->root);
+	proc_path(path, c->place->root);
 	if (getxattr(path, OWNER_XATTR, NULL, 0) < 0 && errno == EOPNOTSUPP)
 		return confine_fail(c, EOPNOTSUPP, "access=mapped: the file "
 				    "system of '%s' has no user extended "

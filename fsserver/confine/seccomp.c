@@ -26,7 +26,8 @@
  * 5.11, which remember them; on older ones the order of the table counts.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/confine/confine.h"
+#include "fsserver/confine/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -50,7 +50,6 @@
  */
 
 #include "fsserver/journal/journal.h"
-#include "fsserver/nodes/handle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -106,9 +105,9 @@ struct journal_entry *journal_own(const struct fs_worker *w)
 
 static void set_phase(struct journal_entry *e, enum journal_phase phase)
 {
-	journal_commit();
+	arena_commit();
 	__atomic_store_n(&e->phase, (uint32_t)phase, __ATOMIC_RELAXED);
-	journal_commit();
+	arena_commit();
 }
 
 /* ---- faults ------------------------------------------------------------- */
@@ -172,20 +171,11 @@ static void catch_faults(void)
 
 bool journal_condemned(struct fs_worker *w)
 {
-	struct fs *fs = w->fs;
-	char text[128];
-
 	for (unsigned int i = 0; i < STRIKE_SLOTS; i++) {
-		const struct journal_strike *s = &fs->journal->strike[i];
+		const struct journal_strike *s = &w->fs->journal->strike[i];
 
-		if (!same_request(s, w) || s->count < STRIKES)
-			continue;
-		snprintf(text, sizeof(text), "a request (%s) crashed the file "
-			 "server twice: it is answered with an error",
-			 request_name(s->opcode));
-		if (fs->event)
-			fs->event(fs->event_ctx, FS_EVENT_WARNING, text);
-		return true;
+		if (same_request(s, w) && s->count >= STRIKES)
+			return true;
 	}
 	return false;
 }
@@ -233,7 +223,7 @@ bool journal_begin(struct fs_worker *w, uint32_t *len)
 	e->nodeid = w->in.nodeid;
 	e->opcode = w->in.opcode;
 	__atomic_store_n(&e->epoch, c->epoch, __ATOMIC_RELEASE);
-	journal_commit();
+	arena_commit();
 	return false;
 }
 
@@ -509,7 +499,7 @@ void journal_list(struct fs_worker *w, size_t done)
 
 	if (!e)
 		return;
-	journal_commit();
+	arena_commit();
 	__atomic_store_n(&e->listed, (uint32_t)done, __ATOMIC_RELAXED);
 }
 
@@ -526,29 +516,29 @@ static void change_apply(struct fs *fs, const struct journal_change *c)
 	e->forgets = c->forgets;
 }
 
-void journal_count(struct fs *fs, struct journal_entry *e,
-		   struct fs_node *node, uint64_t lookups, uint64_t counted,
-		   uint32_t forgets)
+static void journal_count(struct fs *fs, struct journal_entry *e,
+			  struct fs_node *node, uint64_t lookups, uint64_t id)
 {
 	struct journal_change *c = &fs->journal->change;
 
-	if (!e) {
-		__atomic_store_n(&node->lookups, lookups, __ATOMIC_SEQ_CST);
+	if (!node) {
+		e->counted = 0;
+		e->forgets++;
 		return;
 	}
 	c->lookups = lookups;
-	c->counted = counted;
+	c->counted = id;
 	c->slot = node->slot;
 	c->counted_at = e->listed;
-	c->forgets = forgets;
-	journal_commit();
+	c->forgets = id ? 0 : e->forgets + 1;
+	arena_commit();
 	__atomic_store_n(&c->entry, (uint32_t)(e - fs->journal->entry) + 1,
 			 __ATOMIC_RELAXED);
-	journal_commit();
+	arena_commit();
 	change_apply(fs, c);
-	journal_commit();
+	arena_commit();
 	__atomic_store_n(&c->entry, 0, __ATOMIC_RELAXED);
-	journal_commit();
+	arena_commit();
 }
 
 int journal_open(struct fs *fs)
@@ -569,11 +559,12 @@ int journal_open(struct fs *fs)
 	fs->journal = noting = mem;
 	c = &fs->journal->change;
 	if (c->entry > fs->queues * CHAIN_MAX_DESC ||
-	    (c->entry && c->slot >= fs->nodes->top))
+	    (c->entry && !nodes_have(fs, c->slot)))
 		return -EPROTO;
 	if (c->entry)
 		change_apply(fs, c);
 	c->entry = 0;
+	nodes_count_by(fs, journal_count);
 	catch_faults();
 	return 0;
 }

@@ -18,7 +18,7 @@
  * What follows the call (owner, attributes, node) can be done again.
  */
 
-#include "fsserver/nodes/nodetab.h"
+#include "fsserver/nodes/nodes.h"
 
 enum journal_phase {
 	JOURNAL_NONE,		/* nothing was changed */
@@ -64,7 +64,7 @@ extern _Thread_local const struct fs_worker *journal_running;
 /**
  * journal_condemned() - did this request crash two workers?
  *
- * By a fault in its own thread, that is. Tells it by an event.
+ * By a fault in its own thread, that is.
  */
 bool journal_condemned(struct fs_worker *w);
 
@@ -136,31 +136,17 @@ void journal_list(struct fs_worker *w, size_t done);
 /* FORGET: how many of its counts were taken back. */
 static inline uint32_t journal_forgets(const struct fs_worker *w);
 
-/**
- * journal_count() - change a node's lookups and say so, as one
- * @e:		the request's entry, or NULL
- * @counted:	for e->counted
- * @forgets:	for e->forgets
- *
- * With the table's lock.
- */
-void journal_count(struct fs *fs, struct journal_entry *e,
-		   struct fs_node *node, uint64_t lookups, uint64_t counted,
-		   uint32_t forgets);
+/* Where the number of a handle that the request makes is noted, or NULL. */
+static inline uint64_t *journal_fh(const struct fs_worker *w)
+{
+	struct journal_entry *e = journal_own(w);
+
+	return e ? &e->fh : NULL;
+}
 
 static inline uint32_t journal_forgets(const struct fs_worker *w)
 {
 	return w->journal ? w->journal->forgets : 0;
-}
-
-/*
- * Orders stores for whoever reads the arena after this thread was killed: the
- * processor retires a thread's stores in order, so only the compiler has to
- * be told.
- */
-static inline void journal_commit(void)
-{
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 #endif

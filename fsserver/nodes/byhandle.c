@@ -18,7 +18,6 @@
  * The lock is a leaf and covers the notes.
  */
 
-#include "fsserver/nodes/byhandle.h"
 #include "fsserver/nodes/nodetab.h"
 
 #include <errno.h>

@@ -14,7 +14,7 @@
  *
  * A descriptor of a file on another mount than the root's keeps the host from
  * unmounting that: it closes when it was not used for a second or two, by a
- * thread that has time (stats.c).
+ * thread that has time (dump.c).
  *
  * The lock is the innermost of the room and is never held over a system call.
  */
@@ -139,6 +139,37 @@ void fdcache_idle(struct fs *fs)
 	} while (nr == ARRAY_SIZE(victims));
 }
 
+/* The dump thread may not see one that comes early; then it sees the next. */
+static void note_foreign(struct fs *fs)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+
+	if (!fs->stats || __atomic_load_n(&c->ticks, __ATOMIC_RELAXED))
+		return;
+	__atomic_store_n(&c->foreign, true, __ATOMIC_RELEASE);
+	stats_wake(fs->stats);
+}
+
+bool fdcache_foreign(struct fs *fs)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+	bool foreign = __atomic_load_n(&c->foreign, __ATOMIC_ACQUIRE);
+
+	__atomic_store_n(&c->ticks, foreign, __ATOMIC_RELAXED);
+	return foreign;
+}
+
+void fdcache_gauges(struct fs *fs)
+{
+	struct fd_cache *c = &fs->nodes->fds;
+
+	pthread_mutex_lock(&c->lock);
+	stats_gauge(fs, STATS_CACHED, c->nr);
+	stats_gauge(fs, STATS_HELD, c->charged);
+	stats_gauge(fs, STATS_BUDGET, c->budget);
+	pthread_mutex_unlock(&c->lock);
+}
+
 int fdcache_install(struct fs *fs, struct fs_node *node, int fd)
 {
 	struct fd_cache *c = &fs->nodes->fds;
@@ -159,7 +190,7 @@ int fdcache_install(struct fs *fs, struct fs_node *node, int fd)
 	if (victim >= 0)
 		close(victim);
 	if (is_foreign(fs, node))
-		stats_foreign(fs);
+		note_foreign(fs);
 	return have;
 }
 

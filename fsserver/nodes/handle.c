@@ -13,8 +13,6 @@
  * The lock covers slots and buffers; it is not held over a system call.
  */
 
-#include "fsserver/nodes/handle.h"
-#include "fsserver/journal/journal.h"
 #include "fsserver/nodes/nodetab.h"
 
 #include <errno.h>
@@ -62,11 +60,10 @@ static void handles_note(struct fs_handles *t)
 }
 
 int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
-	       uint32_t flags, uint64_t *fh)
+	       uint32_t flags, uint64_t *fh, uint64_t *note)
 {
 	struct fs *fs = w->fs;
 	struct fs_handles *t = fs->handles;
-	struct journal_entry *e;
 	struct fs_handle *h;
 	int64_t slot;
 
@@ -85,10 +82,9 @@ int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 	t->gen++;
 	handles_note(t);
 	*fh = t->gen << NODE_SLOT_BITS | (uint32_t)slot;
-	e = journal_own(w);
-	if (e)
-		e->fh = *fh;
-	journal_commit();
+	if (note)
+		*note = *fh;
+	arena_commit();
 	__atomic_store_n(&h->ref, t->gen << NODE_SLOT_BITS | 1,
 			 __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&t->lock);

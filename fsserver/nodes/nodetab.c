@@ -21,7 +21,7 @@
  * blocks, which takes time.
  */
 
-#include "fsserver/journal/journal.h"
+#include "fsserver/nodes/nodetab.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -210,6 +210,36 @@ void node_unhold(struct fs *fs, struct fs_node *node)
 		node_try_reap(fs, slot);
 }
 
+void nodes_count_by(struct fs *fs, node_count_fn *count)
+{
+	fs->nodes->count_by = count;
+}
+
+bool nodes_have(const struct fs *fs, uint32_t slot)
+{
+	return slot < fs->nodes->top;
+}
+
+bool nodes_eager(struct fs *fs)
+{
+	unsigned int *left = &fs->nodes->eager;
+	unsigned int n = __atomic_load_n(left, __ATOMIC_RELAXED);
+
+	if (n)
+		__atomic_store_n(left, n - 1, __ATOMIC_RELAXED);
+	return n;
+}
+
+/* With the table's lock. */
+static void count_lookups(struct fs_nodes *t, struct journal_entry *e,
+			  struct fs_node *node, uint64_t lookups, uint64_t id)
+{
+	if (e && t->count_by)
+		t->count_by(t->fs, e, node, lookups, id);
+	else if (node)
+		__atomic_store_n(&node->lookups, lookups, __ATOMIC_SEQ_CST);
+}
+
 void node_forget(struct fs *fs, uint64_t id, uint64_t count,
 		 struct journal_entry *e)
 {
@@ -226,12 +256,11 @@ void node_forget(struct fs *fs, uint64_t id, uint64_t count,
 	if (slot && node_ref(n) && node_id(n) == id) {
 		had = __atomic_load_n(&n->lookups, __ATOMIC_RELAXED);
 		had = count < had ? had - count : 0;
-		journal_count(fs, e, n, had, 0, e ? e->forgets + 1 : 0);
+		count_lookups(t, e, n, had, 0);
 		if (had == 0)
 			node_reap(t, n, &dead);
-	} else if (e) {
-		e->counted = 0;
-		e->forgets++;
+	} else {
+		count_lookups(t, e, NULL, 0, 0);
 	}
 	nodes_unlock(t, &dead);
 }
@@ -426,7 +455,7 @@ int node_add(struct fs *fs, struct fs_node *parent, const char *name,
 	}
 	if (!err) {
 		*id = node_id(n);
-		journal_count(fs, e, n, n->lookups + 1, *id, 0);
+		count_lookups(t, e, n, n->lookups + 1, *id);
 		if (pinned) {
 			node_pin(n);
 			*pinned = n;

@@ -11,8 +11,8 @@
  * says so (FATTR_KILL_SUIDGID), and the call is made without it.
  */
 
-#include "fsserver/nodes/handle.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ static int stat_file(struct fs_worker *w, bool use, uint64_t fh,
 	else
 		err = node_stat(w, w->node, stx);
 	if (!err)
-		err = node_attr(w, NULL, fd, "", stx, attr);
+		err = reply_attr(w, NULL, fd, "", stx, attr);
 	if (handle)
 		handle_put(w, handle);
 	return err;
@@ -57,7 +57,7 @@ static int attr_reply(struct fs_worker *w, bool use, uint64_t fh)
 
 	if (err)
 		return err;
-	out.attr_valid = fs_timeout(w->fs, &out.attr_valid_nsec);
+	out.attr_valid = reply_timeout(w->fs, &out.attr_valid_nsec);
 	return reply_put(w, &out, sizeof(out));
 }
 
@@ -101,7 +101,7 @@ int op_statx(struct fs_worker *w)
 		return err;
 	if (in->sx_mask & ~stx.stx_mask & STATX_BTIME)
 		put_btime(w, &stx);
-	out.attr_valid = fs_timeout(w->fs, &out.attr_valid_nsec);
+	out.attr_valid = reply_timeout(w->fs, &out.attr_valid_nsec);
 	sx->mask = stx.stx_mask & (STATX_BASIC_STATS | STATX_BTIME);
 	sx->blksize = stx.stx_blksize;
 	sx->attributes = stx.stx_attributes;

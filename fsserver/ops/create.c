@@ -15,10 +15,9 @@
  * on: then a directory's default ACL takes its place.
  */
 
-#include "fsserver/owners/acl.h"
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
-#include "fsserver/owners/owner.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +69,7 @@ static int created(struct fs_worker *w, int dirfd, int fd, uint32_t mode,
 		err = fd < 0 ? fs_statx(dirfd, name, FS_STATX_MASK, &stx) :
 			       fs_statx(fd, "", FS_STATX_MASK, &stx);
 	if (!err)
-		err = node_entry(w, w->node, dirfd, name, &stx, entry, pinned);
+		err = reply_entry(w, w->node, dirfd, name, &stx, entry, pinned);
 	if (err) {
 		journal_doubt(w);
 		unlinkat(dirfd, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
@@ -244,7 +243,7 @@ static int create_old(struct fs_worker *w, int dirfd, int flags, bool kill,
 	int err = fs_statx(dirfd, name, FS_STATX_MASK, &stx), fd;
 
 	if (!err)
-		err = node_entry(w, w->node, dirfd, name, &stx, entry, node);
+		err = reply_entry(w, w->node, dirfd, name, &stx, entry, node);
 	if (err)
 		return err;
 	fd = node_open(w, *node, flags);
@@ -253,7 +252,7 @@ static int create_old(struct fs_worker *w, int dirfd, int flags, bool kill,
 		if (!err)
 			err = fs_statx(fd, "", FS_STATX_MASK, &stx);
 		if (!err)
-			err = node_attr(w, w->node, fd, "", &stx,
+			err = reply_attr(w, w->node, fd, "", &stx,
 					&entry->attr);
 		if (err) {
 			close(fd);
@@ -330,7 +329,7 @@ static int tmpfile_node(struct fs_worker *w, int fd, uint32_t mode,
 	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (own < 0)
 		return -errno;
-	err = node_entry(w, NULL, fd, "", &stx, entry, node);
+	err = reply_entry(w, NULL, fd, "", &stx, entry, node);
 	if (err) {
 		close(own);
 		return err;

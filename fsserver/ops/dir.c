@@ -11,9 +11,9 @@
  * vanished meanwhile or can't be looked up: the guest then asks by itself.
  */
 
-#include "fsserver/nodes/handle.h"
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -54,7 +54,7 @@ int op_opendir(struct fs_worker *w)
 		fd_uncharge(w->fs);
 		return fd;
 	}
-	err = handle_add(w, w->node, fd, 0, &out.fh);
+	err = handle_add(w, w->node, fd, 0, &out.fh, journal_fh(w));
 	if (err) {
 		close(fd);
 		fd_uncharge(w->fs);
@@ -91,7 +91,7 @@ static void list_lookup(struct listing *l, const char *name,
 	*entry = (struct fuse_entry_out){ .nodeid = 0 };
 	if (is_dots(name) || fs_statx(l->dirfd, name, FS_STATX_MASK, &stx))
 		return;
-	if (node_entry(w, w->node, l->dirfd, name, &stx, entry, NULL))
+	if (reply_entry(w, w->node, l->dirfd, name, &stx, entry, NULL))
 		*entry = (struct fuse_entry_out){ .nodeid = 0 };
 }
 

@@ -20,9 +20,9 @@
  * between pages may also be the end of what was cached, and is tried again.
  */
 
-#include "fsserver/nodes/handle.h"
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,7 +87,7 @@ int file_opened(struct fs_worker *w, struct fs_node *node, int fd, int flags,
 {
 	const struct fs_options *o = &w->fs->options;
 	uint32_t how = flags & O_APPEND ? HANDLE_APPEND : 0;
-	int err = handle_add(w, node, fd, how, &out->fh);
+	int err = handle_add(w, node, fd, how, &out->fh, journal_fh(w));
 
 	if (err) {
 		close(fd);
@@ -208,7 +208,7 @@ int op_fsync(struct fs_worker *w)
 		return err;
 	fd = handle_fd(handle);
 	if (!in_memory(fd))
-		pool_will_block(w);
+		will_block(w);
 	if ((data ? fdatasync(fd) : fsync(fd)) < 0)
 		err = -errno;
 	handle_put(w, handle);
@@ -269,7 +269,7 @@ static ssize_t read_once(struct fs_worker *w, struct fs_handle *handle,
 			return -errno;
 		*nowait = false;
 		if (errno == EAGAIN)
-			pool_will_block(w);
+			will_block(w);
 	}
 	n = read_at(fd, vec, nr, offset, 0);
 	return n < 0 ? -errno : n;
@@ -298,7 +298,7 @@ static int read_file(struct fs_worker *w, struct fs_handle *handle,
 		if (n == 0 || !nowait || (offset + done) & PAGE_MASK)
 			break;
 		/* What was cached ends here, or the file does. */
-		pool_will_block(w);
+		will_block(w);
 		fast = false;
 	}
 	return (int)done;
@@ -399,7 +399,7 @@ int op_write(struct fs_worker *w)
 	if (err)
 		goto out;
 	if (in->flags & (O_SYNC | O_DSYNC | O_DIRECT))
-		pool_will_block(w);
+		will_block(w);
 	if (appends(w, in))
 		n = append_file(w, handle_fd(handle), in->offset, in->size);
 	else

@@ -32,7 +32,8 @@
  * the new descriptor before the old one goes.
  */
 
-#include "fsserver/nodes/handle.h"
+#include "fsserver/ops/ops.h"
+#include "fsserver/pool/pool.h"
 
 #include <errno.h>
 #include <fcntl.h>

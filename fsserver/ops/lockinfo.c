@@ -6,7 +6,7 @@
  * so nothing here comes from a guest.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/ops/ops.h"
 
 #include <errno.h>
 #include <fcntl.h>

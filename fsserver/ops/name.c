@@ -19,7 +19,7 @@
 
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
-#include "fsserver/owners/owner.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +66,7 @@ static int lookup_dots(struct fs_worker *w, struct fuse_entry_out *entry)
 	}
 	err = node_stat(w, node, &stx);
 	if (!err)
-		err = node_entry(w, NULL, node_fd(w, node), "", &stx, entry,
+		err = reply_entry(w, NULL, node_fd(w, node), "", &stx, entry,
 				 NULL);
 	if (parent)
 		node_put(w->fs, parent);
@@ -78,21 +78,10 @@ static int lookup_negative(struct fs_worker *w)
 {
 	struct fuse_entry_out entry = { .nodeid = 0 };
 
-	entry.entry_valid = fs_timeout(w->fs, &entry.entry_valid_nsec);
+	entry.entry_valid = reply_timeout(w->fs, &entry.entry_valid_nsec);
 	if (!entry.entry_valid && !entry.entry_valid_nsec)
 		return -ENOENT;
 	return reply_put(w, &entry, sizeof(entry));
-}
-
-/* Whether what is found is to be opened as well, since names change hands. */
-static bool lookup_eagerly(struct fs *fs)
-{
-	unsigned int *left = &fs->nodes->eager;
-	unsigned int n = __atomic_load_n(left, __ATOMIC_RELAXED);
-
-	if (n)
-		__atomic_store_n(left, n - 1, __ATOMIC_RELAXED);
-	return n;
 }
 
 /* The file of a name, its lookup counted; -ENOENT, -ESTALE, other errors. */
@@ -105,11 +94,11 @@ static int lookup_name(struct fs_worker *w, int dirfd,
 	int err, fd;
 
 	for (unsigned int tries = 0; tries < LOOKUP_TRIES; tries++) {
-		bool eager = lookup_eagerly(w->fs);
+		bool eager = nodes_eager(w->fs);
 
 		err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
 		if (!err)
-			err = node_entry(w, w->node, dirfd, name, &stx, entry,
+			err = reply_entry(w, w->node, dirfd, name, &stx, entry,
 					 eager ? &node : NULL);
 		if (err || !eager)
 			return err;
@@ -151,7 +140,7 @@ int op_lookup(struct fs_worker *w)
 static void forget_one(struct fs_worker *w, uint64_t nodeid, uint64_t nlookup)
 {
 	if (node_is_large(w->fs, nodeid))
-		pool_will_block(w);
+		will_block(w);
 	node_forget(w->fs, nodeid, nlookup, journal_own(w));
 }
 
@@ -489,7 +478,7 @@ int op_link(struct fs_worker *w)
 	if (!err)
 		err = fs_statx(dirfd, name, FS_STATX_MASK, &stx);
 	if (!err)
-		err = node_entry(w, w->node, dirfd, name, &stx, &entry, NULL);
+		err = reply_entry(w, w->node, dirfd, name, &stx, &entry, NULL);
 	node_put(w->fs, node);
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }

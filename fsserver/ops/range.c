@@ -10,9 +10,9 @@
  * under.
  */
 
-#include "fsserver/nodes/handle.h"
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +61,7 @@ int op_fallocate(struct fs_worker *w)
 	err = handle_get(w, in->fh, &handle);
 	if (err)
 		return err;
-	pool_will_block(w);
+	will_block(w);
 	err = owner_will_write(w, handle_fd(handle), kill);
 	if (!err && kill)
 		err = cred_drop_fsetid(w);
@@ -135,7 +135,7 @@ static ssize_t copy_range(struct fs_worker *w)
 		goto out_from;
 	off_in = (off_t)in->off_in;
 	off_out = (off_t)in->off_out;
-	pool_will_block(w);
+	will_block(w);
 	n = owner_will_write(w, handle_fd(to), kill);
 	if (!n && kill)
 		n = cred_drop_fsetid(w);

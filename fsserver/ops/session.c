@@ -170,8 +170,6 @@ int op_init(struct fs_worker *w)
 	out.time_gran = 1;
 	if (flags & FUSE_REQUEST_TIMEOUT)
 		out.request_timeout = REQUEST_TIMEOUT;
-	s->max_write = MAX_WRITE;
-	s->max_pages = MAX_PAGES;
 	__atomic_store_n(&s->flags, flags, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->minor, minor, __ATOMIC_RELEASE);
 	if (!__atomic_exchange_n(&s->mounted, 1, __ATOMIC_RELAXED) &&
@@ -221,10 +219,27 @@ int op_syncfs(struct fs_worker *w)
 		fd = own = node_open(w, w->node, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	pool_will_block(w);
+	will_block(w);
 	if (syncfs(fd) < 0)
 		err = -errno;
 	if (own >= 0)
 		close(own);
 	return err;
+}
+
+/* ---- the end of a guest -------------------------------------------------- */
+
+void fs_drop_guest(struct fs *fs)
+{
+	struct fs_session *s = fs->session;
+	bool mounted = __atomic_exchange_n(&s->mounted, 0, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&s->minor, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->flags, 0, __ATOMIC_RELAXED);
+	if (fs->locks)
+		lock_drop_all(fs);
+	handles_drop_all(fs);
+	nodes_drop_all(fs);
+	if (mounted && fs->event)
+		fs->event(fs->event_ctx, FS_EVENT_UNMOUNTED, "");
 }

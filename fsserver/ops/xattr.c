@@ -13,6 +13,7 @@
 
 #include "fsserver/journal/journal.h"
 #include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,10 +7,7 @@
  * acl_check() want one that it found in order.
  */
 
-#include "fsserver/internal.h"
-
-#define ACL_ACCESS	"system.posix_acl_access"
-#define ACL_DEFAULT	"system.posix_acl_default"
+#include "fsserver/owners/owners.h"
 
 /** acl_check() - 0, or -EINVAL for what no kernel takes as a list */
 int acl_check(void *acl, size_t size);

@@ -21,7 +21,7 @@
  * With access=squash and mapped all is done in the server's own name.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <sys/syscall.h>

@@ -13,6 +13,7 @@
  */
 
 #include "fsserver/owners/acl.h"
+#include "fsserver/owners/owners.h"
 
 #include <endian.h>
 #include <errno.h>

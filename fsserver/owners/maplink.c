@@ -14,9 +14,11 @@
  * that was perhaps made (journal.c), and removed.
  */
 
-#include "fsserver/owners/owner.h"
-
 #include "fsserver/journal/journal.h"
+#include "fsserver/nodes/nodes.h"
+#include "fsserver/owners/owner.h"
+#include "fsserver/owners/owners.h"
+
 
 #include <errno.h>
 #include <fcntl.h>

@@ -30,11 +30,11 @@
  * and is not followed.
  */
 
-#include "fsserver/owners/owner.h"
-
+#include "fsserver/nodes/nodes.h"
 #include "fsserver/owners/acl.h"
-#include "fsserver/nodes/nodetab.h"
-#include "fsserver/ops/ops.h"
+#include "fsserver/owners/owner.h"
+#include "fsserver/owners/owners.h"
+
 
 #include <dirent.h>
 #include <endian.h>

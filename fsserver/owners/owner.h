@@ -7,7 +7,7 @@
  * that are not root's.
  */
 
-#include "fsserver/internal.h"
+#include "fsserver/owners/owners.h"
 
 struct owner {
 	uint32_t uid, gid, mode;
@@ -28,20 +28,6 @@ int owner_inherit(struct fs_worker *w, int fd, struct owner *o);
 
 /* ---- maplink.c ---- */
 
-/* What the request's symlink in the directory @dirfd will be on the host:
- * S_IFLNK, or S_IFREG for one that is not root's. */
-int maplink_type(struct fs_worker *w, int dirfd, uint32_t *type);
-/**
- * maplink_make() - make a symlink that is not root's
- * @again:	a worker that died has made the file
- *
- * Return: 0, but for its attribute, or -errno.
- */
-int maplink_make(struct fs_worker *w, int dirfd, const char *name,
-		 const char *target, size_t len, bool again);
-/* The target of a node that is no symlink on the host into the scratch memory:
- * its length, -EINVAL for a file that is none for the guest either. */
-ssize_t maplink_read(struct fs_worker *w, struct fs_node *node);
 /* Have a node that is a symlink on the host belong to @o. */
 int maplink_give(struct fs_worker *w, struct fs_node *node,
 		 const struct owner *o);

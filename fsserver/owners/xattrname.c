@@ -33,7 +33,7 @@
  */
 
 #include "fsserver/owners/acl.h"
-#include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
 
 #include <errno.h>
 #include <string.h>
@@ -173,7 +173,7 @@ static int rule_next(const char **text, unsigned int *step, struct rule *r)
 	}
 }
 
-int owner_xattr_map_check(const char *map)
+int fs_xattr_map_check(const char *map)
 {
 	unsigned int step = 0, rules = 0;
 	struct rule r;

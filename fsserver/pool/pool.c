@@ -28,7 +28,8 @@
  * a fault raises, and what ends a wait for a lock.
  */
 
-#include "fsserver/pool/pool.h"
+#include "fsserver/owners/owners.h"
+#include "fsserver/pool/private.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -239,7 +240,7 @@ int pool_hand_over(struct pool_thread *t, bool must)
 	return err;
 }
 
-void pool_will_block(struct fs_worker *w)
+static void pool_will_block(struct fs_worker *w)
 {
 	struct pool_thread *t = pool_thread_of(w);
 	struct fs_pool *pool = t->pool;
@@ -252,6 +253,23 @@ void pool_will_block(struct fs_worker *w)
 		return;
 	pool->ops->flush(pool->ops_ctx, t->lane->index);
 	pool_hand_over(t, false);
+}
+
+/* A request of @w was answered with @len bytes, after @ns. */
+static void count_request(struct fs_worker *w, int64_t ns, uint32_t len)
+{
+	struct stats_slot *s = w->stats;
+	bool shared = w->stats_shared;
+	struct stats_op *op;
+
+	if (!s)
+		return;
+	op = &s->op[w->counts_as];
+	stats_add(&op->count, 1, shared);
+	stats_add(&op->bytes, w->chain.readable + len, shared);
+	stats_add(&op->bucket[stats_bucket(ns)], 1, shared);
+	if (w->failed)
+		stats_add(&op->failed, 1, shared);
 }
 
 /*
@@ -294,7 +312,7 @@ static void share_work(struct pool_thread *t)
 static uint32_t run_shared(struct pool_thread *t)
 {
 	int64_t began = clock_ns();
-	uint32_t len = request_run(&t->w);
+	uint32_t len = t->pool->run(&t->w);
 
 	if (t->sharing)		/* it did not sleep */
 		update_mean(t->lane, clock_ns() - began);
@@ -313,7 +331,7 @@ static uint32_t run_one(struct pool_thread *t)
 		pool->ops->flush(pool->ops_ctx, t->lane->index);
 	if (overloaded(pool, t->lane))
 		share_work(t);
-	len = t->sharing ? run_shared(t) : request_run(&t->w);
+	len = t->sharing ? run_shared(t) : t->pool->run(&t->w);
 	stats_began(&t->w, 0);
 	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
 	if (t->w.leading)
@@ -354,7 +372,7 @@ static void lead(struct pool_thread *t, struct pool_lane *l)
 			stats_began(&t->w, began);
 			len = run_one(t);
 			ended = clock_ns();
-			stats_request(&t->w, ended - began, len);
+			count_request(&t->w, ended - began, len);
 			if (!t->w.leading)
 				return;
 			update_mean(l, ended - began);
@@ -441,7 +459,8 @@ static unsigned int usable_cpus(void)
 	return (unsigned int)CPU_COUNT(&set);
 }
 
-int pool_open(struct fs_pool **out, struct fs *fs)
+int pool_open(struct fs_pool **out, struct fs *fs,
+	      uint32_t (*run)(struct fs_worker *w))
 {
 	struct fs_pool *pool;
 
@@ -459,6 +478,8 @@ int pool_open(struct fs_pool **out, struct fs *fs)
 		pool->lanes[i] = (struct pool_lane){ .index = i,
 						      .cautious = CAUTIOUS };
 	pool->fs = fs;
+	pool->run = run;
+	fs->will_block = pool_will_block;
 	pool->ops = fs->ops;
 	pool->ops_ctx = fs->ops_ctx;
 	pool->cpus = usable_cpus();

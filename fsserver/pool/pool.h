@@ -1,81 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What pool.c and waiter.c share: threads, lanes, and who leads which.
- *
- * pool->lock protects all that is marked (L). It is a leaf: nothing is called
- * under it but pthread functions.
- */
-
 #ifndef VMSHARE_FSSERVER_POOL_H
 #define VMSHARE_FSSERVER_POOL_H
 
+/* Threads that take requests from queues and run them. */
+
 #include "fsserver/internal.h"
 
-#include <pthread.h>
-
-#define CACHE_LINE	64
-
-struct pool_lane {
-	unsigned int index;
-	int64_t mean;		/* atomic: recent ns of a request; a guide */
-	unsigned int cautious;	/* leader's: requests until it is bold again */
-	bool running;		/* (L) between start and stop */
-	bool led;		/* (L) some thread leads it, or is about to */
-	unsigned int slots;	/* (L) ring slots of those waiting for locks */
-} __attribute__((aligned(CACHE_LINE)));
-
-struct pool_thread {
-	struct fs_worker w;	/* first: a worker is its thread */
-	struct fs_pool *pool;
-	pthread_t id;		/* (L) */
-	pthread_cond_t wake;	/* with pool->lock: lead was set, or closing */
-	struct pool_lane *lead; /* (L) what it shall lead */
-	struct pool_lane *lane; /* own: where its request came from */
-	struct pool_thread *next_idle;		/* (L) */
-	struct pool_thread *next, **link;	/* (L) list of all */
-	unsigned int generation; /* own: resets seen when it popped */
-	unsigned int slots;	/* own: what it waits for a lock with */
-	bool waiting;		/* (L) for a lock */
-	bool sharing;		/* own: gave up its lane to share work */
-};
-
-struct fs_pool {
-	struct fs *fs;
-	const struct chain_ops *ops;
-	void *ops_ctx;
-	unsigned int limit;	/* threads beyond leaders and waiters */
-	unsigned int cpus;
-	uint64_t caps;		/* each thread's */
-	unsigned int nr_lanes;
-	struct pool_lane *lanes;
-	unsigned int generation; /* atomic: counts interrupts */
-	unsigned int sharing;	/* atomic: threads that run shared work */
-	pthread_mutex_t lock;
-	pthread_cond_t changed;	/* a lane lost its leader, a thread ended */
-	struct pool_thread *all;	/* (L) */
-	struct pool_thread *idle;	/* (L) last in, first out */
-	struct pool_thread *ended;	/* (L) to be joined by the next */
-	unsigned int threads;		/* (L) */
-	unsigned int started;		/* (L) lanes that run */
-	unsigned int waiters;		/* (L) */
-	bool slots[STATS_SLOTS];	/* (L) that count for a thread */
-	bool closing;			/* (L) */
-};
-
-static inline struct pool_thread *pool_thread_of(struct fs_worker *w)
-{
-	return (struct pool_thread *)w;
-}
-
 /*
- * Let another thread lead the lane of the thread's request.
- * @must:	only if there is another
- *
- * Return: 0, or -errno where nobody leads it now (@must: it still does).
+ * @run:	serve the chain in a worker; Return: the reply's length. Never
+ *		fails.
  */
-int pool_hand_over(struct pool_thread *t, bool must);
-
-/* For the process, once: how a wait for a lock is interrupted. */
-void pool_wait_setup(void);
+int pool_open(struct fs_pool **pool, struct fs *fs,
+	      uint32_t (*run)(struct fs_worker *w));
+void pool_close(struct fs_pool *pool);
+int pool_start(struct fs_pool *pool, unsigned int lane);
+void pool_stop(struct fs_pool *pool, unsigned int lane);
+/* Interrupt all threads that sleep in a lock until none does. */
+void pool_interrupt(struct fs_pool *pool);
+/*
+ * Around a wait of unknown length, for a lock: wait_begin counts
+ * the waiter against its ring, -ENOLCK where three quarters of it wait already
+ * or no other thread could go on; INTERRUPT then ends the system call with
+ * EINTR, after which wait_interrupted tells whether to give up.
+ */
+int pool_wait_begin(struct fs_worker *w);
+bool pool_wait_interrupted(const struct fs_worker *w);
+void pool_wait_end(struct fs_worker *w);
+/* Visit each running request: when it began, whether it waits for a lock. */
+void pool_each(struct fs_pool *pool,
+	       void (*visit)(void *ctx, const struct fs_worker *w,
+			     int64_t began, bool waiting),
+	       void *ctx);
 
 #endif

@@ -13,7 +13,7 @@
  * signal is only a loop more.
  */
 
-#include "fsserver/pool/pool.h"
+#include "fsserver/pool/private.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -68,7 +68,7 @@ int pool_wait_begin(struct fs_worker *w)
 			return -ENOLCK;
 		}
 	}
-	pool_will_block(w);
+	will_block(w);
 	sigemptyset(&set);
 	sigaddset(&set, INTERRUPT_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);

@@ -3,7 +3,7 @@
  * What this host's kernel lacks. Each system call is tried and not concluded
  * from the kernel's version: containers refuse some of a new kernel, and
  * distributions bring some to an old one. Layers of confinement are not named
- * here: check_confine.c tries these.
+ * here: confine.c tries these.
  */
 #include "launch/check/private.h"
 

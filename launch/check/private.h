@@ -13,13 +13,13 @@ void check_share(const struct config *c, const struct share_config *s,
 		 struct findings *found);
 void check_serve(const struct config *c, struct findings *found);
 
-/* check_kernel.c: what is needed; what is wanted, as words on stderr and as
+/* kernel.c: what is needed; what is wanted, as words on stderr and as
  * JSON on stdout */
 void check_kernel(struct findings *found);
 void check_print_kernel(void);
 void check_put_kernel(void);
 
-/* check_confine.c: the layers as words on stderr, as JSON on stdout */
+/* confine.c: the layers as words on stderr, as JSON on stdout */
 void check_print_confinement(const struct findings *found);
 void check_put_confinement(const struct findings *found);
 

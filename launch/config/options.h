@@ -100,7 +100,7 @@ cfg_parse_fn opt_env, opt_qemu_arg, opt_cpu_range, opt_log_level;
 /* Whether @value is one of "a|b|c". */
 bool cfg_is_choice(const char *choices, const char *value);
 
-/* config_share.c */
+/* share.c */
 cfg_parse_fn opt_share, opt_share_socket, opt_numa;
 int cfg_new_share(struct cfg_parser *p, const char *tag,
 		  struct share_config **share);
@@ -110,10 +110,10 @@ int cfg_end_share(struct cfg_parser *p, struct share_config *share);
 /* All were read: tags and what depends on the rest. */
 int cfg_finish_shares(struct cfg_parser *p);
 
-/* config_file.c: 0, or -EINVAL with "FILE:LINE: what" */
+/* file.c: 0, or -EINVAL with "FILE:LINE: what" */
 int cfg_read_file(struct cfg_parser *p, const char *path);
 
-/* config_finish.c: defaults that depend on others, and what contradicts */
+/* finish.c: defaults that depend on others, and what contradicts */
 int cfg_finish(struct cfg_parser *p);
 
 #endif

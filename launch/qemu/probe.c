@@ -8,7 +8,7 @@
  * device is looked up in the whole list: "-device X,help" prints X also where
  * it does not know it. The list is asked for under the sandbox that the guest
  * will run in, because a build without seccomp refuses that word. A run that
- * finds the answers of this very file remembered (qemu_memory.c) asks nothing.
+ * finds the answers of this very file remembered (memory.c) asks nothing.
  *
  * Only what ended by itself has answered. A busy machine with a cold disk takes
  * half a minute for what usually takes 50 ms, and one that is short of memory

@@ -15,7 +15,7 @@
  */
 
 #include "fsserver/fuse.h"
-#include "fsserver/internal.h"
+#include "fsserver/request.h"
 #include "fsserver/nodes/nodetab.h"
 #include "tests/c/check.h"
 #include "tests/frontend/fe.h"

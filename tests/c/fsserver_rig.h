@@ -10,7 +10,10 @@
 
 #include "check.h"
 #include "fsserver/fuse.h"
-#include "fsserver/internal.h"
+#include "fsserver/ops/ops.h"
+#include "fsserver/owners/owners.h"
+#include "fsserver/pool/pool.h"
+#include "fsserver/request.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -537,15 +537,15 @@ static void test_xattr_map(void)
 {
 	struct scene s = scene_of(0);
 
-	CHECK_EQ(owner_xattr_map_check(":ok:all:::"), 0);
-	CHECK_EQ(owner_xattr_map_check("/prefix/all/trusted./user.x./ \n"
+	CHECK_EQ(fs_xattr_map_check(":ok:all:::"), 0);
+	CHECK_EQ(fs_xattr_map_check("/prefix/all/trusted./user.x./ \n"
 				       "/ok/all///"), 0);
-	CHECK_EQ(owner_xattr_map_check(":map::user.virtiofs.:"), 0);
-	CHECK_EQ(owner_xattr_map_check(""), -EINVAL);
-	CHECK_EQ(owner_xattr_map_check(":ok:all::"), -EINVAL);
-	CHECK_EQ(owner_xattr_map_check(":okay:all:::"), -EINVAL);
-	CHECK_EQ(owner_xattr_map_check(":ok:everyone:::"), -EINVAL);
-	CHECK_EQ(owner_xattr_map_check(":map::a.: :ok:all:::"), -EINVAL);
+	CHECK_EQ(fs_xattr_map_check(":map::user.virtiofs.:"), 0);
+	CHECK_EQ(fs_xattr_map_check(""), -EINVAL);
+	CHECK_EQ(fs_xattr_map_check(":ok:all::"), -EINVAL);
+	CHECK_EQ(fs_xattr_map_check(":okay:all:::"), -EINVAL);
+	CHECK_EQ(fs_xattr_map_check(":ok:everyone:::"), -EINVAL);
+	CHECK_EQ(fs_xattr_map_check(":map::a.: :ok:all:::"), -EINVAL);
 	s.o.xattr_map = ":bad";
 	play(&s);
 	CHECK_EQ(report.err, -EINVAL);

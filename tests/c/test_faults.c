@@ -7,6 +7,7 @@
 
 #include "fsserver_rig.h"
 #include "fsserver/journal/journal.h"
+#include "fsserver/nodes/nodetab.h"
 #include "fuse_fs.h"
 
 #include <linux/filter.h>

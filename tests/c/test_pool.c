@@ -46,20 +46,9 @@ void cred_init(struct fs_worker *w, uint64_t caps)
 	(void)caps;
 }
 
-/* What stats.c is told, and that nobody else counts in the slot meanwhile. */
+/* What is counted, and for how many requests in a slot that is shared. */
 static struct stats counts;
 static atomic_int shared_slots;
-
-void stats_request(struct fs_worker *w, int64_t ns, uint32_t len)
-{
-	struct stats_slot *s = w->stats;
-
-	if (!s)
-		return;
-	shared_slots += w->stats_shared;
-	stats_add(&s->op[1].count, len == 16, w->stats_shared);
-	stats_add(&s->op[1].bucket[stats_bucket(ns)], 1, w->stats_shared);
-}
 
 static void run_wait(struct fs_worker *w)
 {
@@ -78,18 +67,20 @@ static void run_wait(struct fs_worker *w)
 	pool_wait_end(w);
 }
 
-uint32_t request_run(struct fs_worker *w)
+static uint32_t run(struct fs_worker *w)
 {
 	struct timespec busy = { .tv_nsec = 300000 };
 
+	w->counts_as = 1;
+	shared_slots += w->stats && w->stats_shared;
 	if (!counted) {
 		counted = true;
 		seen_threads++;
 	}
 	switch ((enum kind)w->chain.head) {
 	case BLOCK:
-		pool_will_block(w);
-		pool_will_block(w);
+		will_block(w);
+		will_block(w);
 		blocked++;
 		while (sem_wait(&gate))
 			;
@@ -265,7 +256,7 @@ static void setup(unsigned int threads)
 	server.ops = &ring_ops;
 	server.queues = LANES + 1;
 	server.options.threads = threads;
-	if (pool_open(&server.pool, &server))
+	if (pool_open(&server.pool, &server, run))
 		abort();
 }
 
@@ -531,6 +522,7 @@ static void test_counts(void)
 	CHECK_EQ(running, 0);
 	CHECK_EQ(counts.gauge[STATS_THREADS], 0);
 	CHECK_EQ(sum.op[1].count, 600 + STATS_SLOTS + 20);
+	CHECK_EQ(sum.op[1].bytes, 16 * (600 + STATS_SLOTS + 20));
 	for (unsigned int i = 0; i < STATS_BUCKETS; i++)
 		total += sum.op[1].bucket[i];
 	CHECK_EQ(total, 600 + STATS_SLOTS + 20);

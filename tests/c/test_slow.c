@@ -6,7 +6,7 @@
  */
 
 #include "fsserver/fuse.h"
-#include "fsserver/internal.h"
+#include "fsserver/request.h"
 #include "fuse_fs.h"
 #include "tests/c/check.h"
 #include "tests/frontend/fe.h"
