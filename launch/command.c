@@ -36,7 +36,7 @@ static void print_usage(const struct command *table, FILE *out)
 	      "vmshare run --share ~/src:src disk.img\n\n"
 	      "usage: vmshare COMMAND [OPTION...]\n\n", out);
 	for (const struct command *c = table; c->name; c++)
-		if (c->summary)	/* or it is not for people */
+		if (c->summary)	/* else it is internal */
 			fprintf(out, "  %-11s %s\n", c->name, c->summary);
 	for (size_t i = 0; i < ARRAY_SIZE(printers); i++)
 		fprintf(out, "  %-11s %s\n", printers[i].name,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a program is told that takes over a running share: a memfd with lines
- * KEY=VALUE, each ended by a NUL. Keys of the share are those of the key table,
- * in the spelling that a user writes, so an option that is new in one version
- * is unknown to an older one and not mistaken for another. All others begin
- * with '@'. An unknown one is refused: it may be what keeps a guest out.
+ * The handover message: what a program is told that takes over a running share.
+ * It is a memfd with entries KEY=VALUE, each ended by a NUL. Keys of the share
+ * are those of the option table, spelled as a user writes them, so an option
+ * that is new in one version is unknown to an older one and not mistaken for
+ * another. All other keys begin with '@'. An unknown key is refused: it may be
+ * one that restricts what a guest can do.
  *
- * Values were checked when the share was started; relative paths mean what
- * they meant, because the working directory is inherited.
+ * Values were checked when the share was started; relative paths keep their
+ * meaning, because the working directory is inherited.
  */
+
 #include "launch/share/upgrade.h"
 #include "launch/config/options.h"
 
@@ -22,7 +24,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LETTER_MAX	(1u << 16)
+#define MESSAGE_MAX	(1u << 16)
 
 /* The numbers in it, each with its key. */
 static const struct {
@@ -107,8 +109,8 @@ int handover_write(const struct share_config *sc, const struct upgrade *h)
 	if (!f)
 		return -ENOMEM;
 	put_all(f, sc, h);
-	if (!fclose(f) && len < LETTER_MAX) {
-		fd = memfd_create("vmshare-letter", MFD_CLOEXEC);
+	if (!fclose(f) && len < MESSAGE_MAX) {
+		fd = memfd_create("vmshare-handover", MFD_CLOEXEC);
 		if (fd < 0)
 			fd = -errno;
 		else if (write(fd, text, len) != (ssize_t)len) {
@@ -187,7 +189,7 @@ static int take_all(struct cfg_parser *p, struct upgrade *h, char *text,
 static int handover_read(struct upgrade *h, const char *fd)
 {
 	struct cfg_parser p = {.c = &h->config};
-	static char text[LETTER_MAX + 1];
+	static char text[MESSAGE_MAX + 1];
 	uint64_t number;
 	ssize_t len = -1;
 	int err;
@@ -195,9 +197,10 @@ static int handover_read(struct upgrade *h, const char *fd)
 	memset(h, 0, sizeof(*h));
 	h->ready = -1;
 	if (parse_u64(fd, 3, INT_MAX, &number) == 0)
-		len = pread((int)number, text, LETTER_MAX, 0);
+		len = pread((int)number, text, MESSAGE_MAX, 0);
 	if (len <= 0)
-		err = cfg_fail(&p, "'%s' is no descriptor of a letter", fd);
+		err = cfg_fail(&p, "'%s' is not the descriptor of a handover "
+			       "message", fd);
 	else
 		err = take_all(&p, h, text, (size_t)len);
 	if (!err)
@@ -215,7 +218,7 @@ int upgrade_command(int argc, char **argv, int (*work)(struct upgrade *h))
 	struct upgrade h;
 
 	if (argc != 2) {
-		log_error(UPGRADE_COMMAND " is not for people");
+		log_error(UPGRADE_COMMAND " is an internal subcommand");
 		return status;
 	}
 	if (handover_read(&h, argv[1]) == 0) {

@@ -29,13 +29,13 @@
  * memory, the next worker is told to need less, eight times. A system call
  * filter's victim is never replaced.
  *
- * A keeper of another program may take its place (heir.c). That one is forked
- * and confined as the first was, but beside it, and then SIGUSR2 to the old
- * keeper means: end the worker, and in its place have a child send what is
- * open. As long as the heir has not said that it can go on, its end is the end
- * of that child, and the old keeper starts the next worker. When it has, the
- * parent kills the old keeper, and only then lets the new one start a worker:
- * at no time are there two.
+ * In a live upgrade (upgrade.c) a keeper of another program takes its place.
+ * The new keeper is forked and confined while the old one still serves. SIGUSR2
+ * then asks the old keeper to end its worker and to have a child process send
+ * all that is open. Until the new keeper has reported that it can go on, its
+ * end ends that child, and the old keeper starts the next worker. After the
+ * report the parent kills the old keeper, and only then lets the new one start
+ * a worker: two workers never run at once.
  */
 
 #include "launch/share/upgrade.h"
@@ -118,7 +118,7 @@ static void keeper_ready(struct keeper *k)
 	(void)!write(k->fds.ready, &(char){UPGRADE_READY}, 1);
 }
 
-/* The parent has an heir: its keeper needs what this one has. */
+/* SIGUSR2: a new keeper, in an upgrade, needs what this one has. */
 static void on_asked(int sig)
 {
 	(void)sig;
@@ -201,7 +201,7 @@ static void keeper_prepare(struct keeper *k)
 	/* New credentials cleared it. Unlike the guardian it also works when
 	 * the guardian is killed. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* An heir gets one. */
+	/* In an upgrade the old keeper's arena is received instead. */
 	err = k->fds.link < 0 ? keeper_arena(k) : 0;
 	if (err)
 		keeper_refuse(k, "can't make the arena: %s", strerror(-err));
@@ -225,7 +225,7 @@ static int child_probe(struct keeper *k)
 	return k->ops->probe(k->arg, &k->fds, k->arena) ? SHARE_FAILED : 0;
 }
 
-/* Returns, and fails, only where the heir did not make it. */
+/* Returns only where the upgrade failed. */
 static int child_send(struct keeper *k)
 {
 	int link = descriptors_passed(k->fds.relay);

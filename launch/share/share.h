@@ -111,7 +111,7 @@ enum share_event {
 struct share_fds {
 	int sock;		/* connected or listening */
 	int events;		/* enum share_event to the parent */
-	int relay;		/* from the parent, for an heir; or -1 */
+	int relay;		/* from the parent, for an upgrade; or -1 */
 	/* The keeper's, to parent and old keeper, until it begins; then -1. */
 	int ready, go, link;
 	int kills;		/* the keeper's: mem_group_events(), or -1 */
@@ -154,7 +154,7 @@ struct share_ops {
 	int (*probe)(void *arg, const struct share_fds *fds,
 		     struct arena *arena);
 	/* In the parent: what makes @arg, for the other program. */
-	void (*describe)(void *arg, struct upgrade *heir);
+	void (*describe)(void *arg, struct upgrade *u);
 };
 
 struct share {
@@ -225,14 +225,14 @@ int share_reap(struct share *s);
 /* Kill and reap; nothing when it is not running. */
 void share_stop(struct share *s);
 
-/* ---- letter.c, heir.c: another program takes a share over ---------------- */
+/* ---- upgrade.c, handover.c: live upgrade --------------------------------- */
 
-#define UPGRADE_COMMAND	"take-over"	/* FD of a letter */
+#define UPGRADE_COMMAND	"take-over"	/* internal; FD of a message */
 
 /*
- * What the program on disk, started anew beside a share that runs, is told in
- * a letter. Its keeper then gets from the old one what is open, the state
- * among it, and the guest notices nothing.
+ * What the program on disk is told by the handover message when it is started
+ * to take over a running share. Its keeper then receives from the old one all
+ * open descriptors, the arena among them; the guest sees a short pause.
  */
 struct upgrade {
 	/* Filled in by share_ops.describe(). */
@@ -246,31 +246,31 @@ struct upgrade {
 	int stats;		/* or -1 */
 	int ready, go;		/* to and from the process that started it */
 	int link;		/* to the old keeper */
-	int relay;		/* the new keeper's, for the next heir */
+	int relay;		/* the new keeper's, for the next upgrade */
 };
 
 /** upgrade_command() - UPGRADE_COMMAND: read the handover message, @work */
 int upgrade_command(int argc, char **argv, int (*work)(struct upgrade *h));
 
 /**
- * upgrade_start() - in the heir: fork the new keeper
+ * upgrade_start() - in the new program: fork the new keeper
  *
  * Return: an exit status; the keeper goes on without its parent.
  */
 int upgrade_start(const struct upgrade *h, const struct share_ops *ops,
 		  void *arg);
-/* Tell whoever started it why not. Return: an exit status. */
+/* Report to the process that started it why not. Return: an exit status. */
 int upgrade_refuse(const struct upgrade *h, const char *why);
 
-/** upgrade_remember() - first of all: what this program's file is called */
+/** upgrade_remember() - first of all: note the path of this program's file */
 void upgrade_remember(void);
 
 /**
- * share_upgrade() - have the program on disk take a share over
+ * share_upgrade() - hand a share over to the program on disk
  * @c:		the run's or serve's
  *
- * Prints what came of it, and counts it where there are counts. The share goes
- * on in any case; it stands still for some milliseconds.
+ * Prints the result, and counts it where there are counts. The share goes on in
+ * either case; its requests wait for some milliseconds.
  */
 void share_upgrade(const struct config *c, struct share *s);
 

@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A running share gets another program: the one that now has the name that
- * this one was started by. The parent of the keeper does it, which is not
- * confined, and stays what it is; keeper and workers are the program that
- * reads what a guest wrote.
+ * Live upgrade: a running share is handed over to the program that now has the
+ * name by which this one was started. The keeper's parent, which is not
+ * confined, drives it and stays the process that it is; keeper and workers,
+ * which read what a guest wrote, become the new program's.
  *
- *	parent		starts the program with a letter		letter.c
- *	program		forks its keeper as the parent's child
- *	new keeper	confines itself where the old one is, says so
- *	parent		gives the old one a socket to the new one and SIGUSR2
- *	old keeper	ends its worker; a child of it sends all that is open
- *	new keeper	tries whether a worker can go on with it, says so
- *	parent		kills the old keeper, then lets the new one begin
+ *	parent		starts the new program with a handover message
+ *	new program	forks its keeper, as a child of the parent
+ *	new keeper	confines itself as the old one is confined; reports
+ *	parent		passes one end of a socket pair to the old keeper, and
+ *			SIGUSR2
+ *	old keeper	ends its worker; a child process sends all that is open
+ *			through that socket
+ *	new keeper	lets a child process open the state as a worker would;
+ *			reports
+ *	parent		kills the old keeper, then lets the new one start a
+ *			worker
  *
- * Up to the last step the new one may refuse, die or be late: then it is
- * killed, which the old one notices at its socket, and the old one goes on. A
- * guest sees a pause of some milliseconds in either case. The parent waits in
- * the meantime, but never for longer than a deadline.
+ * Until the last step the new program may refuse, die or exceed a deadline: it
+ * is killed then, the old keeper sees the end of the socket and starts its next
+ * worker. In either case the guest's requests wait for some milliseconds. The
+ * parent waits meanwhile, for each step no longer than UPGRADE_MS.
  *
- * Nothing that a guest wrote is read here.
+ * Nothing here reads what a guest wrote.
  */
+
 #include "launch/share/upgrade.h"
 
 #include <errno.h>
@@ -37,16 +42,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define UPGRADE_MS		10000	/* for each of its steps */
+#define UPGRADE_MS	10000	/* for each of its steps */
 
 /* Absolute, or "" where it is not known. */
 static char program[PATH_MAX];
 
-/* An attempt. */
+/* One upgrade, while it is under way. */
 struct attempt {
 	struct share *share;
-	struct upgrade heir;	/* its ends */
-	int ready, go, link, relay;	/* ours, but link is the old keeper's */
+	struct upgrade to;	/* the message; its ends of the descriptors */
+	int ready, go, relay;	/* the parent's ends */
+	int link;		/* the old keeper's end */
 	pid_t keeper;
 	int pidfd;		/* of the new keeper, or -1 */
 	char why[256];
@@ -86,10 +92,10 @@ static int fail(struct attempt *a, const char *fmt, ...)
 
 /* ---- the program --------------------------------------------------------- */
 
-static _Noreturn void program_main(struct attempt *a, int letter)
+static _Noreturn void program_main(struct attempt *a, int message)
 {
-	const int keep[] = {letter, a->heir.dir, a->heir.stats, a->heir.ready,
-			    a->heir.go, a->heir.link, a->heir.relay};
+	const int keep[] = {message, a->to.dir, a->to.stats, a->to.ready,
+			    a->to.go, a->to.link, a->to.relay};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char number[12], line[PATH_MAX + 64];
 	sigset_t none;
@@ -108,17 +114,20 @@ static _Noreturn void program_main(struct attempt *a, int letter)
 		for (size_t i = 0; i < ARRAY_SIZE(keep); i++)
 			if (keep[i] >= 0)
 				(void)fcntl(keep[i], F_SETFD, 0);
-		snprintf(number, sizeof(number), "%d", letter);
+		snprintf(number, sizeof(number), "%d", message);
 		execl(program, program, UPGRADE_COMMAND, number, NULL);
 	}
 	snprintf(line, sizeof(line), "%c%s: %m", UPGRADE_REFUSES, program);
-	(void)!write(a->heir.ready, line, strlen(line + 1) + 1);
+	(void)!write(a->to.ready, line, strlen(line + 1) + 1);
 	_exit(EXIT_REFUSED);
 }
 
-/* What program or keeper says, which is to be @word: its length, or -errno. */
-static int hear(struct attempt *a, enum upgrade_word word, char *line,
-		size_t size)
+/*
+ * Receive a report of the new program or keeper, which has to be @word: its
+ * length, or -errno.
+ */
+static int receive_report(struct attempt *a, enum upgrade_word word,
+			  char *line, size_t size)
 {
 	struct pollfd pfd = {.fd = a->ready, .events = POLLIN};
 	int64_t end = clock_ms() + UPGRADE_MS, left;
@@ -140,7 +149,8 @@ static int hear(struct attempt *a, enum upgrade_word word, char *line,
 		return fail(a, "%s", log_escape(line, size, text + 1,
 						(size_t)n - 1));
 	if (text[0] != (char)word || (size_t)n > size)
-		return fail(a, "%s speaks another language", program);
+		return fail(a, "%s sends what this version does not know",
+			    program);
 	memcpy(line, text, (size_t)n);
 	return (int)n;
 }
@@ -168,7 +178,7 @@ static int watch_keeper(struct attempt *a, const char *line, int len)
 	memcpy(&pid, line + 1, sizeof(pid));
 	a->keeper = pid;
 	a->pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	/* A child is not reaped by anyone else: the number is still its. */
+	/* Nobody else reaps a child: the number is still that process's. */
 	if (a->pidfd < 0 || waitid(P_PID, (id_t)pid, &info,
 				   WEXITED | WNOHANG | WNOWAIT) < 0) {
 		if (a->pidfd >= 0)
@@ -181,7 +191,7 @@ static int watch_keeper(struct attempt *a, const char *line, int len)
 }
 
 /* Start the program and wait until it has forked its keeper. */
-static int start_program(struct attempt *a, int letter)
+static int start_program(struct attempt *a, int message)
 {
 	int *slot = guardian_slot(a->share->guardian), pidfd, err;
 	char line[512];
@@ -191,17 +201,17 @@ static int start_program(struct attempt *a, int letter)
 		return fail(a, "can't watch a new process");
 	pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, slot, 0, 0);
 	if (pid == 0)
-		program_main(a, letter);
+		program_main(a, message);
 	if (pid < 0)
 		return fail(a, "can't fork: %s", process_error(-errno));
 	pidfd = *slot;
-	/* Theirs: an end of theirs is seen here only when we have none. */
-	close(a->heir.ready);
-	close(a->heir.go);
-	close(a->heir.link);
-	close(a->heir.relay);
-	a->heir.ready = a->heir.go = a->heir.link = a->heir.relay = -1;
-	err = hear(a, UPGRADE_FORKED, line, sizeof(line));
+	/* The end of the other side is seen only when this copy is closed. */
+	close(a->to.ready);
+	close(a->to.go);
+	close(a->to.link);
+	close(a->to.relay);
+	a->to.ready = a->to.go = a->to.link = a->to.relay = -1;
+	err = receive_report(a, UPGRADE_FORKED, line, sizeof(line));
 	if (err > 0)
 		err = watch_keeper(a, line, err);
 	end_process(a, &pidfd);
@@ -210,7 +220,7 @@ static int start_program(struct attempt *a, int letter)
 
 /* ---- the share ----------------------------------------------------------- */
 
-/* The new keeper is up to it: give it what the old one has. */
+/* The new keeper is confined: have the old one send what it has. */
 static int hand_over(struct attempt *a)
 {
 	struct share *s = a->share;
@@ -219,7 +229,7 @@ static int hand_over(struct attempt *a)
 
 	if (write(a->go, "", 1) != 1)
 		return fail(a, "%s ended before it took over", program);
-	err = hear(a, UPGRADE_READY, line, sizeof(line));
+	err = receive_report(a, UPGRADE_READY, line, sizeof(line));
 	if (err < 0)
 		return err;
 	err = descriptors_pass(s->relay, a->link);
@@ -227,7 +237,7 @@ static int hand_over(struct attempt *a)
 	a->link = -1;
 	if (err || syscall(SYS_pidfd_send_signal, s->pidfd, SIGUSR2, NULL, 0))
 		return fail(a, "the old file server is gone");
-	err = hear(a, UPGRADE_READY, line, sizeof(line));
+	err = receive_report(a, UPGRADE_READY, line, sizeof(line));
 	return err < 0 ? err : 0;
 }
 
@@ -250,26 +260,26 @@ static int open_ends(struct attempt *a)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ready) < 0)
 		return fail(a, "can't make a socket pair: %m");
 	a->ready = ready[0];
-	a->heir.ready = ready[1];
+	a->to.ready = ready[1];
 	if (pipe2(go, O_CLOEXEC) < 0)
 		return fail(a, "can't make a pipe: %m");
-	a->heir.go = go[0];
+	a->to.go = go[0];
 	a->go = go[1];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) < 0)
 		return fail(a, "can't make a socket pair: %m");
 	a->link = link[0];
-	a->heir.link = link[1];
+	a->to.link = link[1];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, relay) < 0)
 		return fail(a, "can't make a socket pair: %m");
 	a->relay = relay[0];
-	a->heir.relay = relay[1];
+	a->to.relay = relay[1];
 	return 0;
 }
 
 static void close_ends(struct attempt *a)
 {
-	const int fds[] = {a->ready, a->go, a->link, a->relay, a->heir.ready,
-			   a->heir.go, a->heir.link, a->heir.relay};
+	const int fds[] = {a->ready, a->go, a->link, a->relay, a->to.ready,
+			   a->to.go, a->to.link, a->to.relay};
 
 	end_process(a, &a->pidfd);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
@@ -280,21 +290,22 @@ static void close_ends(struct attempt *a)
 static int attempt(struct attempt *a)
 {
 	struct share *s = a->share;
-	int letter, err;
+	int message, err;
 
 	if (s->pidfd < 0 || s->relay < 0 || s->dir < 0 || !s->ops->describe)
-		return fail(a, "it is not to be handed over");
+		return fail(a, "it can't be handed over");
 	if (!program[0])
 		return fail(a, "the program's name is not known");
 	err = open_ends(a);
 	if (err)
 		return err;
-	s->ops->describe(s->arg, &a->heir);
-	letter = handover_write(s->config, &a->heir);
-	if (letter < 0)
-		return fail(a, "can't write a letter: %s", strerror(-letter));
-	err = start_program(a, letter);
-	close(letter);
+	s->ops->describe(s->arg, &a->to);
+	message = handover_write(s->config, &a->to);
+	if (message < 0)
+		return fail(a, "can't write the handover message: %s",
+			    strerror(-message));
+	err = start_program(a, message);
+	close(message);
 	if (!err)
 		err = hand_over(a);
 	if (!err)
@@ -313,7 +324,7 @@ void share_upgrade(const struct config *c, struct share *s)
 		*a = (struct attempt){
 			.share = s, .ready = -1, .go = -1, .link = -1,
 			.relay = -1, .pidfd = -1,
-			.heir = {
+			.to = {
 				.config = {.command = c->command,
 					   .verbose = c->verbose,
 					   .syslog = c->syslog},

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMSHARE_LAUNCH_HEIR_H
-#define VMSHARE_LAUNCH_HEIR_H
+#ifndef VMSHARE_LAUNCH_UPGRADE_H
+#define VMSHARE_LAUNCH_UPGRADE_H
 
 /*
- * Between the files that let another program take a share over: heir.c starts
- * it, letter.c tells it what it needs to know, share.c is the keepers of both,
- * and descriptors.c moves what is open from one to the other.
+ * Between the files of the live upgrade: upgrade.c starts the new program,
+ * handover.c is the message that tells it what it needs to know, share.c has
+ * both keepers, and descriptors.c moves what is open from one to the other.
  */
 
 #include "launch/share/share.h"
 
-/* First byte of what an heir says to the process that started it. */
+/* First byte of what the new program reports to the process that started it. */
 enum upgrade_word {
 	UPGRADE_READY,		/* confined; later: can go on with the state */
-	UPGRADE_REFUSES,		/* a text why follows */
+	UPGRADE_REFUSES,	/* a text why follows */
 	UPGRADE_FORKED,		/* an int32_t follows: the keeper's process */
 };
 
-/* ---- letter.c ------------------------------------------------------------ */
+/* ---- handover.c ---------------------------------------------------------- */
 
 /**
- * handover_write() - what is to be known of a share, in a memfd
- * @h:		its descriptors, which the heir inherits by number
+ * handover_write() - write the handover message of a share into a memfd
+ * @u:		the descriptors, which the new program inherits by number
  *
  * Return: the descriptor (CLOEXEC), or -errno.
  */
-int handover_write(const struct share_config *sc, const struct upgrade *h);
+int handover_write(const struct share_config *sc, const struct upgrade *u);
 
 /* ---- descriptors.c ------------------------------------------------------- */
 
