@@ -384,10 +384,13 @@ static void take_frame(struct command *c, const struct guest_frame *f)
 
 static void read_control(struct command *c)
 {
-	char *into = (char *)&c->partial + c->partial_len;
-	ssize_t n = read(c->ports->fd[GUEST_PORT_CONTROL], into,
-			 sizeof(c->partial) - c->partial_len);
+	size_t have = c->partial_len;
+	ssize_t n = 0;
 
+	/* Always so; without it gcc 14's _FORTIFY_SOURCE sees an overflow. */
+	if (have < sizeof(c->partial))
+		n = read(c->ports->fd[GUEST_PORT_CONTROL],
+			 (char *)&c->partial + have, sizeof(c->partial) - have);
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
 		c->gone = true;
 	if (n <= 0)
