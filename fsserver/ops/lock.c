@@ -18,9 +18,17 @@
  * wait: a waiter keeps its slot with `users`, and whoever drops the slot then
  * leaves the descriptor for it to close (`dead`).
  *
+ * Nor is it held over an open or a close, which may take a round trip to the
+ * share: a descriptor is opened before the lock is taken, and then its slot is
+ * looked up again; one that goes is closed behind the lock. In between, a lock
+ * that another thread of the same owner asks for may be refused, as if it had
+ * come before the close. Under the lock are fcntl() calls that do not wait, and
+ * reads of the procfs, which do not touch the share. No other lock is taken
+ * under it.
+ *
  * A wait has a thread of its own (pool_wait_begin()). A guest never takes one
  * back, so it ends with the lock or with a reset. The kernel finds no cycles
- * among OFD locks: find_deadlock() does, before each wait, by asking the
+ * among OFD locks: lock_deadlock() does, before each wait, by asking the
  * procfs what the other owners on the file hold (fdinfo). Only cycles of this
  * guest's own owners can be found, and none that forms while all wait already,
  * which takes an owner with several threads. flock has no such check in any
@@ -32,7 +40,7 @@
  * the new descriptor before the old one goes.
  */
 
-#include "fsserver/ops/ops.h"
+#include "fsserver/ops/locktab.h"
 #include "fsserver/pool/pool.h"
 
 #include <errno.h>
@@ -47,53 +55,11 @@
 #define LOCKS_VERSION	2
 #define MAX_SLOTS	65536u
 #define LIVE_SIZE	(MAX_SLOTS * sizeof(struct lock_live)) /* rarely used */
-#define BUCKETS		1024u
-#define NONE		UINT32_MAX
 #define WHOLE_FILE	((uint64_t)INT64_MAX)
-#define MAX_DEPTH	64	/* of a cycle of waiters */
-
-struct lock_slot {		/* in the arena */
-	uint64_t node;		/* the guest's node id and owner: the key */
-	uint64_t owner;
-	uint64_t fh;		/* the guest's, through which it locked last */
-	int32_t fd;
-	uint32_t pid;		/* in the guest, who locked last */
-	uint16_t used;
-	uint8_t writable;
-	uint8_t held;		/* may have locks */
-	uint32_t reserved;
-};
-
-struct lock_live {
-	uint32_t next;		/* slot in the same bucket, or free */
-	uint16_t users;		/* threads that use the descriptor */
-	bool dead;		/* the last of them closes it */
-};
-
-struct waiter {
-	struct waiter *next;
-	uint32_t slot;
-	unsigned int round;	/* of the last search that came by */
-	struct flock want;
-};
-
-struct fs_locks {
-	pthread_mutex_t lock;	/* all below, and the slots; a leaf */
-	struct lock_slot *slots;
-	struct lock_live *live;
-	uint32_t buckets[BUCKETS];
-	uint32_t free, top;	/* first free slot; slots ever used */
-	unsigned int count;	/* atomic: of slots in use */
-	struct waiter *waiters;
-	unsigned int round;	/* searches for cycles so far */
-};
+#define MAX_TRIES	16	/* while others close what was opened */
+#define BATCH		32	/* descriptors to close behind the lock */
 
 /* ---- slots -------------------------------------------------------------- */
-
-static uint32_t *bucket(struct fs_locks *l, uint64_t node)
-{
-	return &l->buckets[node * 0x9e3779b97f4a7c15ull >> 54];
-}
 
 static uint32_t slot_find(struct fs_locks *l, uint64_t node, uint64_t owner)
 {
@@ -139,22 +105,33 @@ static uint32_t slot_add(struct fs_locks *l, uint64_t node, uint64_t owner,
 	return i;
 }
 
-/* Close its descriptor, which ends its locks, and let the slot go. */
-static void slot_free(struct fs *fs, uint32_t i)
+/*
+ * Let the slot go. Return: its descriptor, which the caller closes behind the
+ * lock: that ends its locks.
+ */
+static int slot_free(struct fs_locks *l, uint32_t i)
 {
-	struct fs_locks *l = fs->locks;
 	uint32_t *link = bucket(l, l->slots[i].node);
+	int fd = l->slots[i].fd;
 
 	while (*link != i)
 		link = &l->live[*link].next;
 	*link = l->live[i].next;
 	/* First unlisted, then closed: a crash between leaks at most. */
 	__atomic_store_n(&l->slots[i].used, 0, __ATOMIC_RELEASE);
-	close(l->slots[i].fd);
-	fd_uncharge(fs);
 	l->live[i] = (struct lock_live){ .next = l->free };
 	l->free = i;
 	__atomic_fetch_sub(&l->count, 1, __ATOMIC_RELAXED);
+	return fd;
+}
+
+/* Called without the lock. @fd: of a slot that was freed, or -1 */
+static void slot_close(struct fs *fs, int fd)
+{
+	if (fd < 0)
+		return;
+	close(fd);
+	fd_uncharge(fs);
 }
 
 /*
@@ -164,96 +141,30 @@ static void slot_free(struct fs *fs, uint32_t i)
 static void slot_put(struct fs *fs, uint32_t i, bool held)
 {
 	struct fs_locks *l = fs->locks;
+	int fd = -1;
 
 	pthread_mutex_lock(&l->lock);
 	if (held)
 		l->slots[i].held = true;
 	if (!--l->live[i].users && l->live[i].dead)
-		slot_free(fs, i);
+		fd = slot_free(l, i);
 	pthread_mutex_unlock(&l->lock);
+	slot_close(fs, fd);
 }
 
-/* Whoever uses the slot now, it is nobody's to find. Called with the lock. */
-static void slot_drop(struct fs *fs, uint32_t i)
+/*
+ * Whoever uses the slot now, it is nobody's to find. Called with the lock.
+ * Return: like slot_free(), or -1 where the last user closes it.
+ */
+static int slot_drop(struct fs_locks *l, uint32_t i)
 {
-	struct fs_locks *l = fs->locks;
 	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
-	if (!l->live[i].users) {
-		slot_free(fs, i);
-		return;
-	}
+	if (!l->live[i].users)
+		return slot_free(l, i);
 	fcntl(l->slots[i].fd, F_OFD_SETLK, &all);
 	l->live[i].dead = true;
-}
-
-/* ---- cycles ------------------------------------------------------------- */
-
-static bool overlap(const struct flock *a, const struct flock *b)
-{
-	if (a->l_type != F_WRLCK && b->l_type != F_WRLCK)
-		return false;
-	return (!a->l_len || b->l_start < a->l_start + a->l_len) &&
-	       (!b->l_len || a->l_start < b->l_start + b->l_len);
-}
-
-struct conflict {
-	struct flock want;
-	unsigned int seen;
-};
-
-static int see_conflict(void *ctx, struct flock *held)
-{
-	struct conflict *c = ctx;
-
-	c->seen++;
-	return overlap(&c->want, held);
-}
-
-/*
- * Whether a lock of slot @i is in the way of @want. One that has none is not
- * asked again: many owners may have had their turn. Called with the lock.
- */
-static bool in_the_way(struct fs_worker *w, uint32_t i,
-		       const struct flock *want)
-{
-	struct fs_locks *l = w->fs->locks;
-	struct conflict c = { .want = *want };
-	int ret = locks_of(w, l->slots[i].fd, see_conflict, &c);
-
-	if (!ret && !c.seen && !l->live[i].users)
-		l->slots[i].held = false;
-	return ret == 1;
-}
-
-/*
- * Whether what @wait wants is held by @target's owner, or by one who waits for
- * something that is, and so on. Called with the lock.
- */
-static bool find_deadlock(struct fs_worker *w, struct waiter *wait,
-			  uint64_t target, unsigned int depth)
-{
-	struct fs_locks *l = w->fs->locks;
-	uint64_t node = l->slots[wait->slot].node;
-
-	if (depth == MAX_DEPTH)
-		return false;
-	wait->round = l->round;
-	for (uint32_t i = *bucket(l, node); i != NONE; i = l->live[i].next) {
-		const struct lock_slot *s = &l->slots[i];
-
-		if (s->node != node || i == wait->slot || !s->held ||
-		    !in_the_way(w, i, &wait->want))
-			continue;
-		if (s->owner == target)
-			return true;
-		for (struct waiter *o = l->waiters; o; o = o->next)
-			if (l->slots[o->slot].owner == s->owner &&
-			    o->round != l->round &&
-			    find_deadlock(w, o, target, depth + 1))
-				return true;
-	}
-	return false;
+	return -1;
 }
 
 /* ---- getting a descriptor ----------------------------------------------- */
@@ -273,27 +184,38 @@ static int see_transfer(void *ctx, struct flock *held)
 	return t->err;
 }
 
-/* Replace a read-only descriptor by a writable one, with its read locks. */
-static int slot_upgrade(struct fs_worker *w, uint32_t i)
+/*
+ * Replace a read-only descriptor by @fd, a writable one, with its read locks.
+ * Called with the lock.
+ *
+ * Return: the old descriptor for the caller to close behind the lock, -errno.
+ */
+static int slot_upgrade(struct fs_worker *w, uint32_t i, int fd)
 {
 	struct lock_slot *s = &w->fs->locks->slots[i];
-	struct transfer t = { .fd = -1 };
+	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+	struct transfer t = { .fd = fd };
+	int old;
 
 	/* A thread that waits would get its lock with the old descriptor. */
 	if (w->fs->locks->live[i].users)
 		return -ENOLCK;
-	t.fd = node_open(w, w->node, O_RDWR);
-	if (t.fd < 0)
-		return t.fd;
 	if (s->held && locks_of(w, s->fd, see_transfer, &t) < 0 && !t.err)
 		t.err = -ENOLCK;
+	if (t.err)
+		return t.err;
+	old = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+	if (old < 0)
+		return -errno;
 	/* In place: the slot's number stays, whoever uses it. */
-	if (!t.err && dup3(t.fd, s->fd, O_CLOEXEC) < 0)
+	if (dup3(fd, s->fd, O_CLOEXEC) < 0) {
 		t.err = -errno;
-	close(t.fd);
-	if (!t.err)
-		s->writable = true;
-	return t.err;
+		close(old);	/* not the last: the slot has it still */
+		return t.err;
+	}
+	s->writable = true;
+	fcntl(old, F_OFD_SETLK, &all);
+	return old;
 }
 
 static int open_for(struct fs_worker *w, bool *writable)
@@ -308,9 +230,38 @@ static int open_for(struct fs_worker *w, bool *writable)
 	return fd;
 }
 
+/* Open a slot's descriptor and list it, unless another thread was as fast. */
+static int slot_make(struct fs_worker *w, uint64_t owner, bool writable)
+{
+	struct fs_locks *l = w->fs->locks;
+	uint64_t node = node_id(w->node);
+	int fd, err = fd_charge(w->fs, false);
+
+	if (err)
+		return err;
+	fd = open_for(w, &writable);
+	if (fd < 0) {
+		fd_uncharge(w->fs);
+		return fd;
+	}
+	pthread_mutex_lock(&l->lock);
+	if (slot_find(l, node, owner) == NONE) {
+		if (slot_add(l, node, owner, fd, writable) == NONE)
+			err = -ENOLCK;
+		else
+			fd = -1;
+	}
+	pthread_mutex_unlock(&l->lock);
+	slot_close(w->fs, fd);
+	return err;
+}
+
 /*
  * The slot of the request's owner and node, in use by the caller.
  * @writable:	whether the guest locks through a file open for writing
+ *
+ * Whatever is missing is opened without the lock, and then all is looked up
+ * again: the slot may be gone meanwhile, or another thread may have done it.
  *
  * Return: 0, -EBADF for a write lock without @writable, -ENOLCK, -errno.
  */
@@ -318,39 +269,41 @@ static int slot_get(struct fs_worker *w, const struct fuse_lk_in *in,
 		    bool writable, uint32_t *slot)
 {
 	struct fs_locks *l = w->fs->locks;
-	uint64_t node = node_id(w->node);
 	bool write_lock = in->lk.type == F_WRLCK;
-	int fd = -1, err = 0;
+	int fd = -1, old = -1, err = 0;
+	unsigned int tries = MAX_TRIES;
 	uint32_t i;
 
 	if (write_lock && !writable)
 		return -EBADF;
 	pthread_mutex_lock(&l->lock);
-	i = slot_find(l, node, in->owner);
-	if (i == NONE) {
+	for (;;) {
+		bool missing;
+
+		i = slot_find(l, node_id(w->node), in->owner);
+		missing = i == NONE;
+		if (!missing && (!write_lock || l->slots[i].writable))
+			break;
+		if (!missing && fd >= 0) {
+			old = slot_upgrade(w, i, fd);
+			err = old < 0 ? old : 0;
+			break;
+		}
+		if (!missing && l->live[i].users) {
+			err = -ENOLCK;
+			break;
+		}
 		pthread_mutex_unlock(&l->lock);
-		err = fd_charge(w->fs, false);
-		if (err)
-			return err;
-		fd = open_for(w, &writable);
+		if (!tries--)
+			err = -ENOLCK;
+		else if (missing)
+			err = slot_make(w, in->owner, writable);
+		else if ((fd = node_open(w, w->node, O_RDWR)) < 0)
+			err = fd;
 		pthread_mutex_lock(&l->lock);
-		/* Another thread of that process may have been as fast. */
-		i = slot_find(l, node, in->owner);
-		if (i == NONE && fd >= 0) {
-			i = slot_add(l, node, in->owner, fd, writable);
-			err = i == NONE ? -ENOLCK : 0;
-			fd = i == NONE ? fd : -1;
-		} else {
-			err = fd < 0 ? fd : 0;
-		}
-		if (err || fd >= 0) {
-			if (fd >= 0)
-				close(fd);
-			fd_uncharge(w->fs);
-		}
+		if (err)
+			break;
 	}
-	if (!err && write_lock && !l->slots[i].writable)
-		err = slot_upgrade(w, i);
 	if (!err) {
 		l->slots[i].pid = in->lk.pid;
 		l->slots[i].fh = in->fh;
@@ -358,6 +311,10 @@ static int slot_get(struct fs_worker *w, const struct fuse_lk_in *in,
 		*slot = i;
 	}
 	pthread_mutex_unlock(&l->lock);
+	if (fd >= 0)
+		close(fd);
+	if (old >= 0)
+		close(old);
 	return err;
 }
 
@@ -395,7 +352,7 @@ static int wait_posix(struct fs_worker *w, uint32_t slot, struct flock *fl)
 	self.next = l->waiters;
 	l->waiters = &self;
 	deadlock = self.next && w->fs->place.proc >= 0 &&
-		   find_deadlock(w, &self, l->slots[slot].owner, 0);
+		   lock_deadlock(w, &self);
 	pthread_mutex_unlock(&l->lock);
 	err = deadlock ? -EDEADLK : pool_wait_begin(w);
 	if (!err) {
@@ -554,24 +511,47 @@ void lock_flush(struct fs_worker *w, uint64_t owner)
 	struct fs_locks *l = w->fs->locks;
 	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 	uint32_t i;
+	int fd = -1;
 
 	if (!__atomic_load_n(&l->count, __ATOMIC_RELAXED))
 		return;
 	pthread_mutex_lock(&l->lock);
 	i = slot_find(l, node_id(w->node), owner);
 	if (i != NONE && !l->live[i].users)
-		slot_free(w->fs, i);
+		fd = slot_free(l, i);
 	else if (i != NONE)	/* another thread of the process waits */
 		fcntl(l->slots[i].fd, F_OFD_SETLK, &all);
 	pthread_mutex_unlock(&l->lock);
+	slot_close(w->fs, fd);
+}
+
+/* Drop slots of @node and @fh. Return: whether more may be left. */
+static bool drop_some(struct fs *fs, uint64_t node, uint64_t fh)
+{
+	struct fs_locks *l = fs->locks;
+	int fds[BATCH];
+	unsigned int nr = 0;
+	uint32_t i, next;
+
+	pthread_mutex_lock(&l->lock);
+	for (i = *bucket(l, node); i != NONE && nr < BATCH; i = next) {
+		next = l->live[i].next;
+		if (l->slots[i].node != node || l->slots[i].fh != fh ||
+		    l->live[i].dead)
+			continue;
+		fds[nr] = slot_drop(l, i);
+		nr += fds[nr] >= 0;
+	}
+	pthread_mutex_unlock(&l->lock);
+	for (unsigned int n = 0; n < nr; n++)
+		slot_close(fs, fds[n]);
+	return nr == BATCH;
 }
 
 void lock_release(struct fs_worker *w, struct fs_handle *handle,
 		  const struct fuse_release_in *in)
 {
 	struct fs_locks *l = w->fs->locks;
-	uint64_t node = node_id(w->node);
-	uint32_t i, next;
 
 	/* A raw RELEASE without FLUSH; a kernel has flushed by now. */
 	lock_flush(w, in->lock_owner);
@@ -580,14 +560,8 @@ void lock_release(struct fs_worker *w, struct fs_handle *handle,
 		flock(handle_fd(handle), LOCK_UN);
 	if (!__atomic_load_n(&l->count, __ATOMIC_RELAXED))
 		return;
-	pthread_mutex_lock(&l->lock);
-	for (i = *bucket(l, node); i != NONE; i = next) {
-		next = l->live[i].next;
-		if (l->slots[i].node == node && l->slots[i].fh == in->fh &&
-		    !l->live[i].dead)
-			slot_drop(w->fs, i);
-	}
-	pthread_mutex_unlock(&l->lock);
+	while (drop_some(w->fs, node_id(w->node), in->fh))
+		;
 }
 
 /* ---- the table as a whole ----------------------------------------------- */
@@ -601,9 +575,16 @@ void lock_drop_all(struct fs *fs)
 	if (fs->pool)
 		pool_interrupt(fs->pool);
 	pthread_mutex_lock(&l->lock);
-	for (uint32_t i = 0; i < l->top; i++)
-		if (l->slots[i].used && !l->live[i].dead)
-			slot_drop(fs, i);
+	for (uint32_t i = 0; i < l->top; i++) {
+		int fd = l->slots[i].used && !l->live[i].dead ?
+			 slot_drop(l, i) : -1;
+
+		if (fd < 0)
+			continue;
+		pthread_mutex_unlock(&l->lock);
+		slot_close(fs, fd);
+		pthread_mutex_lock(&l->lock);
+	}
 	pthread_mutex_unlock(&l->lock);
 }
 

@@ -4,9 +4,13 @@
  * lines of the descriptor's fdinfo, which the kernel writes for one open file
  * description at a time. It is the server's own procfs and its own descriptor,
  * so nothing here comes from a guest.
+ *
+ * And what is told by it: whether a wait would close a cycle. The search holds
+ * the lock of the table while it reads the procfs: the slots and waiters that
+ * it walks must stay. The kernel answers from memory.
  */
 
-#include "fsserver/ops/ops.h"
+#include "fsserver/ops/locktab.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define MAX_DEPTH	64	/* of a cycle of waiters */
 
 /*
  * One "lock:" line of fdinfo. Return: whether it is one of an OFD lock.
@@ -65,4 +71,80 @@ int locks_of(struct fs_worker *w, int fd,
 	}
 	/* More than a thousand: the rest is not known. */
 	return !ret && len == FS_SCRATCH - 1 ? -EOVERFLOW : ret;
+}
+
+/* ---- cycles ------------------------------------------------------------- */
+
+static bool overlap(const struct flock *a, const struct flock *b)
+{
+	if (a->l_type != F_WRLCK && b->l_type != F_WRLCK)
+		return false;
+	return (!a->l_len || b->l_start < a->l_start + a->l_len) &&
+	       (!b->l_len || a->l_start < b->l_start + b->l_len);
+}
+
+struct conflict {
+	struct flock want;
+	unsigned int seen;
+};
+
+static int see_conflict(void *ctx, struct flock *held)
+{
+	struct conflict *c = ctx;
+
+	c->seen++;
+	return overlap(&c->want, held);
+}
+
+/*
+ * Whether a lock of slot @i is in the way of @want. One that has none is not
+ * asked again: many owners may have had their turn. Called with the lock.
+ */
+static bool in_the_way(struct fs_worker *w, uint32_t i,
+		       const struct flock *want)
+{
+	struct fs_locks *l = w->fs->locks;
+	struct conflict c = { .want = *want };
+	int ret = locks_of(w, l->slots[i].fd, see_conflict, &c);
+
+	if (!ret && !c.seen && !l->live[i].users)
+		l->slots[i].held = false;
+	return ret == 1;
+}
+
+/*
+ * Whether what @wait wants is held by @target's owner, or by one who waits for
+ * something that is, and so on. Called with the lock.
+ */
+static bool find_deadlock(struct fs_worker *w, struct waiter *wait,
+			  uint64_t target, unsigned int depth)
+{
+	struct fs_locks *l = w->fs->locks;
+	uint64_t node = l->slots[wait->slot].node;
+
+	if (depth == MAX_DEPTH)
+		return false;
+	wait->round = l->round;
+	for (uint32_t i = *bucket(l, node); i != NONE; i = l->live[i].next) {
+		const struct lock_slot *s = &l->slots[i];
+
+		if (s->node != node || i == wait->slot || !s->held ||
+		    !in_the_way(w, i, &wait->want))
+			continue;
+		if (s->owner == target)
+			return true;
+		for (struct waiter *o = l->waiters; o; o = o->next)
+			if (l->slots[o->slot].owner == s->owner &&
+			    o->round != l->round &&
+			    find_deadlock(w, o, target, depth + 1))
+				return true;
+	}
+	return false;
+}
+
+bool lock_deadlock(struct fs_worker *w, struct waiter *wait)
+{
+	uint64_t owner = w->fs->locks->slots[wait->slot].owner;
+
+	return find_deadlock(w, wait, owner, 0);
 }

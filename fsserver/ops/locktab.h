@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSHARE_FSSERVER_LOCKTAB_H
+#define VMSHARE_FSSERVER_LOCKTAB_H
+
+/* The table of lock owners: lock.c's, which lockinfo.c searches for cycles. */
+
+#include "fsserver/ops/ops.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+
+#define BUCKETS		1024u
+#define NONE		UINT32_MAX
+
+struct lock_slot {		/* in the arena */
+	uint64_t node;		/* the guest's node id and owner: the key */
+	uint64_t owner;
+	uint64_t fh;		/* the guest's, through which it locked last */
+	int32_t fd;
+	uint32_t pid;		/* in the guest, who locked last */
+	uint16_t used;
+	uint8_t writable;
+	uint8_t held;		/* may have locks */
+	uint32_t reserved;
+};
+
+struct lock_live {
+	uint32_t next;		/* slot in the same bucket, or free */
+	uint16_t users;		/* threads that use the descriptor */
+	bool dead;		/* the last of them closes it */
+};
+
+struct waiter {
+	struct waiter *next;
+	uint32_t slot;
+	unsigned int round;	/* of the last search that came by */
+	struct flock want;
+};
+
+struct fs_locks {
+	pthread_mutex_t lock;	/* all below, and the slots */
+	struct lock_slot *slots;
+	struct lock_live *live;
+	uint32_t buckets[BUCKETS];
+	uint32_t free, top;	/* first free slot; slots ever used */
+	unsigned int count;	/* atomic: of slots in use */
+	struct waiter *waiters;
+	unsigned int round;	/* searches for cycles so far */
+};
+
+static inline uint32_t *bucket(struct fs_locks *l, uint64_t node)
+{
+	return &l->buckets[node * 0x9e3779b97f4a7c15ull >> 54];
+}
+
+/*
+ * Whether @wait, which is listed, would close a cycle of waiters. Called with
+ * the lock.
+ */
+bool lock_deadlock(struct fs_worker *w, struct waiter *wait);
+
+#endif
