@@ -75,7 +75,7 @@ check-asan: ## the same under the address and undefined behaviour sanitizers
 # calls, and no second process that goes on with the locks of a killed one.
 TSAN_NOT  := confine confine_host crash seccomp table vhostuser_crash
 check-tsan: ## the same under the thread sanitizer
-	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+	@TSAN_OPTIONS=halt_on_error=1:detect_deadlocks=1:second_deadlock_stack=1 \
 		$(call SANITIZE,tsan,thread) \
 		C_SKIP='$(TSAN_NOT)' check-rooms
 comma     := ,
