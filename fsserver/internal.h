@@ -18,6 +18,15 @@
  *   fsserver/ -> ops/ -> pool/ -> owners/ -> journal/ -> nodes/ -> base/
  *
  * confine/ stands apart: it knows options and places alone.
+ *
+ * Lock order, the outer one first:
+ *
+ *   a directory handle's -> node table's -> { descriptor cache's | mounts' }
+ *   a directory handle's -> { pool's | a virtqueue's }
+ *
+ * No other lock is taken under those of the lock owners' table, the handle
+ * table, the pool and byhandle.c. Under a directory handle's the share is read;
+ * under no other one. What else is done under a lock is said where it is.
  */
 
 #include "fsserver/fsserver.h"

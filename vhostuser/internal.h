@@ -12,8 +12,10 @@
  *   consumer->stop();
  * - whoever holds vu_queue.lock writes its used ring (second part).
  *
- * There is one kind of lock, vu_queue.lock, so there is no order. It is held
- * for a few stores, never across a system call.
+ * There are two kinds of lock, and neither is taken under the other:
+ * vu_queue.lock is held for a few stores, and over the write of an eventfd
+ * where a ring breaks; bus_lock (bus.c) covers the list of mappings and
+ * the sigaction() that makes it work.
  */
 
 #include "base/base.h"

@@ -10,7 +10,9 @@
  * mean. Buffers of directories being read are private and made when first
  * needed; a handle without one reads on from the guest's offset.
  *
- * The lock covers slots and buffers; it is not held over a system call.
+ * The lock covers slots and buffers. Under it memory is allocated, and a chunk
+ * of the arena that became empty is given back (fallocate); the share is not
+ * touched, and no other lock is taken.
  */
 
 #include "fsserver/nodes/nodetab.h"

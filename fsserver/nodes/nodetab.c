@@ -15,10 +15,11 @@
  *   holds    names below a directory, open handles
  *   pins     requests; the only ones taken without the lock
  *
- * One mutex covers names, hash and slots; it is never held over a system call
+ * One mutex covers names, hash and slots; it is not held over a system call
  * that touches the share. Descriptors of freed nodes are therefore collected
  * and closed behind the lock: the last close of an unlinked file frees its
- * blocks, which takes time.
+ * blocks, which takes time. The exception are directories that go with the last
+ * name below them: beyond a batch (struct node_dead) they are closed under it.
  */
 
 #include "fsserver/nodes/nodetab.h"

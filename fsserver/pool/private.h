@@ -2,8 +2,9 @@
 /*
  * What pool.c and waiter.c share: threads, lanes, and who leads which.
  *
- * pool->lock protects all that is marked (L). It is a leaf: nothing is called
- * under it but pthread functions.
+ * pool->lock protects all that is marked (L). No other lock is taken under it.
+ * Under it threads are made, and their memory is mapped and unmapped, and
+ * pool_each() calls its visitor, which may copy and must not wait.
  */
 
 #ifndef VMSHARE_FSSERVER_POOL_PRIVATE_H
