@@ -282,7 +282,7 @@ static int serve_front_end(void *ctx, int sock)
 	return 0;
 }
 
-/* What came of server_open(). */
+/* What server_open() has opened. */
 struct serving {
 	struct server_state *state;
 	struct vu_device *dev;

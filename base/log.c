@@ -104,7 +104,7 @@ static void log_line(enum log_level level, const char *word, const char *who,
 		memcpy(line + len - 3, "...", 3);
 	}
 	line[len++] = '\n';
-	/* Nobody can be told that stderr is gone. */
+	/* There is no way to report that stderr is gone. */
 	if (write(log_fd, line, len - (log_pid != 0)) < 0)
 		errno = saved;
 	errno = saved;

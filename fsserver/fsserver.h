@@ -12,7 +12,7 @@
 enum fs_cache { FS_CACHE_AUTO, FS_CACHE_ALWAYS, FS_CACHE_NONE };
 enum fs_access { FS_ACCESS_PASSTHROUGH, FS_ACCESS_SQUASH, FS_ACCESS_MAPPED };
 enum fs_sandbox {
-	FS_SANDBOX_AUTO,	/* the strongest that is to be had */
+	FS_SANDBOX_AUTO,	/* the strongest that the host allows */
 	FS_SANDBOX_NAMESPACE,	/* refuse to run with less */
 	FS_SANDBOX_CHROOT,	/* root only: no namespaces but chroot */
 	FS_SANDBOX_NONE,	/* openat2 and name checks alone */
@@ -99,7 +99,7 @@ bool fs_made_mapped(const char *dir);
 /* Whether the text of xattr-map= is in order: 0 or -EINVAL. */
 int fs_xattr_map_check(const char *map);
 
-/* What came of each layer of confinement, for check and for messages. */
+/* The state of each layer of confinement, for check and for messages. */
 enum fs_layer_state { FS_LAYER_OFF, FS_LAYER_ON, FS_LAYER_UNAVAILABLE };
 enum fs_layer_id {
 	FS_LAYER_NAMES,		/* checks in the request decoder; always on */
@@ -130,7 +130,7 @@ struct fs_place {
 	struct fs_layer layers[FS_LAYER_COUNT];
 };
 
-/* ---- sandbox.c (helper POOL) -------------------------------------------- */
+/* ---- confine/: what a server is confined by ------------------------------ */
 
 /**
  * fs_fork() - fork the process that is going to confine itself (a keeper)

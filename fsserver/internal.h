@@ -86,10 +86,10 @@ struct fs {
 struct fs_session {
 	uint64_t flags;			/* FUSE_* of the INIT reply */
 	uint32_t minor;			/* 0: not initialised */
-	uint32_t mounted;		/* told by an event */
+	uint32_t mounted;		/* an event said so */
 	int32_t sync_fd;		/* SYNCFS's descriptor + 1; or 0 */
 	uint32_t squeeze;		/* workers that died of their nodes */
-	uint64_t node_limit;		/* what came of that; or 0 */
+	uint64_t node_limit;		/* the limit that follows; or 0 */
 	uint32_t writable;		/* the share's file system was */
 	uint32_t faults;		/* atomic; dump.c's: what was said */
 };

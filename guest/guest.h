@@ -83,7 +83,7 @@ extern const char guest_host_arch[];
  *
  * The newest is that of /boot/vmlinuz-*, /lib/modules/VERSION/vmlinuz and the
  * same below /usr that is readable and has modules. Modules are looked for
- * beside the image, in the guest's root, in the host's, unless they are named.
+ * next to the image, in the guest's root, in the host's, unless they are named.
  *
  * Return: 0; -ENOENT no kernel, or no such; -EACCES not readable; -ENOEXEC not
  * a kernel image, or for another architecture; -ENXIO no modules for it;

@@ -10,9 +10,9 @@
  * remembered, since the user would want to know. A named image is taken or
  * refused, never replaced.
  *
- * Its modules are those that lie beside it (as in a tree that it is in), else
- * the guest's root's, else the host's. The version, which decides which
- * modules fit, is the image's own (kernel_image.c), else what its name says.
+ * Its modules are those in the image's own tree, else the guest's root's, else
+ * the host's. The version, which decides which modules fit, is the image's own
+ * (kernel_image.c), else what its name says.
  *
  * Nothing is cached and nothing printed.
  */
@@ -123,7 +123,7 @@ static int kernel_modules_below(struct guest_kernel *k, const char *prefix)
 	return -ENXIO;
 }
 
-/* In the tree that the image is in: TREE/boot/vmlinuz-*, or beside modules. */
+/* In the tree that the image is in: TREE/boot/vmlinuz-*, or next to modules. */
 static int kernel_modules_beside(struct guest_kernel *k)
 {
 	char dir[sizeof(k->image)], *slash;
@@ -216,7 +216,7 @@ static void kernel_find_decompress(struct guest_kernel *k)
 		else if (i == 1)
 			snprintf(path, sizeof(path), "/boot/config-%s",
 				 k->version);
-		else	/* beside the image, as in an unpacked package */
+		else	/* next to the image, as in an unpacked package */
 			snprintf(path, sizeof(path), "%.*s/config-%s",
 				 (int)(strrchr(k->image, '/') ?
 				       strrchr(k->image, '/') - k->image : 0),

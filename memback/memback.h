@@ -44,7 +44,7 @@ typedef void mem_progress_fn(void *ctx, uint64_t done, uint64_t total);
  * mem_create() - make one node's memory
  * @size:	bytes, rounded up to the page size
  * @node:	its number, for the memfd's name
- * @progress:	told about preallocation; may be NULL
+ * @progress:	called during preallocation; may be NULL
  * @fd:		the descriptor (CLOEXEC), the caller's to close
  *
  * Huge pages are claimed here (parallel fallocate), so that no guest dies of

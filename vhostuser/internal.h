@@ -214,9 +214,9 @@ struct vu_vring_state {
 struct vu_state {
 	bool ready;		/* initialised */
 	bool connected;		/* a front end is being served */
-	bool greeted;		/* VU_EVENT_CONNECTED was told */
-	bool driver;		/* VU_EVENT_DRIVER was told */
-	bool warned;		/* VU_EVENT_NOT_SHARED was told */
+	bool greeted;		/* VU_EVENT_CONNECTED was sent */
+	bool driver;		/* VU_EVENT_DRIVER was sent */
+	bool warned;		/* VU_EVENT_NOT_SHARED was sent */
 	uint64_t features;
 	uint64_t protocol;
 	uint32_t active;	/* memory table in use */
@@ -341,10 +341,10 @@ struct vu_ring_map {
 
 /* ---- queues ------------------------------------------------------------ */
 
-/* Something that is done where it paid before. */
-struct vu_habit {
-	unsigned int skip;		/* times that it is left out now */
-	unsigned int left_out;		/* and was, since it last paid */
+/* Tries that are skipped 1, 3, 7, ... times after one that did not pay. */
+struct vu_backoff {
+	unsigned int skip;		/* still to be skipped */
+	unsigned int skipped;		/* in all after the last try */
 };
 
 /* Of each queue, as large as a ring can be: apart, since most are not used. */
@@ -390,7 +390,7 @@ struct vu_queue {
 	bool kick_told;
 	uint64_t counter;
 	uint32_t taken[2];		/* atomic; chains by parity */
-	bool beside;			/* atomic; the driver runs beside us */
+	bool concurrent;		/* atomic; the driver runs meanwhile */
 	unsigned int nr_again, next_again;
 	uint16_t *again;		/* heads to hand out once more */
 	/* Packed ring: descriptors known to wait; a copied chain. */
@@ -432,8 +432,8 @@ struct vu_lane {
 	_Alignas(64) bool stopping;	/* atomic */
 	/* The leader's. */
 	unsigned int turn;		/* queue that is asked first */
-	struct vu_habit linger;
-	int64_t found;		/* when work was, if it may linger next */
+	struct vu_backoff busy;	/* busy-polls */
+	int64_t found;		/* when work was, if a busy-poll may be next */
 };
 
 static inline bool vu_lane_over(const struct vu_lane *l)

@@ -145,7 +145,7 @@ void vu_lane_halt(struct vu_lane *l)
 /**
  * vu_lane_leave() - take no more from this queue; the lane's other goes on
  *
- * Where no thread is to be had for that, it stands still until it is stopped.
+ * Where no thread can be made for that, it stands still until it is stopped.
  */
 void vu_lane_leave(struct vu_queue *q)
 {

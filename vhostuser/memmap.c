@@ -16,7 +16,7 @@
  * sure that each leader either counted its chain already or will see the new
  * table; then a parity whose counts are equal once has no chain of before.
  * Both parities have to be seen so; new chains are steered to the other one
- * meanwhile. Where membarrier() is not to be had, old tables go when no ring
+ * meanwhile. Where there is no membarrier(), old tables go when no ring
  * runs and nothing is in flight.
  *
  * What becomes of memory that the front end takes away by cutting its file is

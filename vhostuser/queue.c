@@ -130,14 +130,14 @@ static void ops_flush(void *ctx, unsigned int lane)
 }
 
 /*
- * One more was pushed; whether a driver that runs beside us, on another
- * processor, should be shown now what was. Any other sees it when we sleep.
+ * One more was pushed: should a concurrent driver, on another processor, see
+ * now what was pushed? Any other sees it when this thread sleeps.
  */
 static bool batch_full(struct vu_queue *q)
 {
 	int64_t now;
 
-	if (!vu_load(&q->beside))
+	if (!vu_load(&q->concurrent))
 		return false;
 	now = clock_ns();
 	if (!q->gathered++)

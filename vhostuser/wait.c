@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the leader of a lane waits for more.
+ * How the leader of a lane waits for requests.
  *
- * In the end it sleeps on the front end's kicks: it arms the rings, which asks
- * the driver for one, looks once more, and sleeps. Each such sleep is a kick
- * (an exit of the guest's) and the waking of a thread, many times what a small
- * request costs. To have fewer of them it lingers: looks at the ring for a
- * moment without asking for a kick. That pays where the driver runs beside us,
- * on another processor; where it needs this very one, it can add nothing
- * meanwhile.
+ * In the end it sleeps on the front end's kick descriptors: it arms the rings,
+ * which asks the driver for a kick, checks them again, and sleeps. Each such
+ * sleep costs a kick (an exit of the guest's) and the waking of a thread, many
+ * times as much as a small request. To have fewer of them the leader
+ * busy-polls first: it checks the rings for a moment without asking for a kick.
+ * That pays where the driver runs concurrently, on another processor; where it
+ * needs this processor, it can add nothing meanwhile.
  *
- * Nobody can tell beforehand which it will be, so lingering is a habit: done
- * again where it paid, and left out 1, 3, 7, ... times where it did not. One
- * that pays says as well that the driver runs beside us; completions are then
- * shown to it while we work (q->beside), else all at once. What came
- * without any waiting teaches nothing, nor does a moment in which another
- * thread had our processor: on one, the signal itself lets the driver run.
+ * Nobody knows beforehand which it will be, so there is a backoff: a busy-poll
+ * that found a request is repeated, after one that found none 1, 3, 7, ... are
+ * skipped. A busy-poll that pays also shows that the driver is concurrent;
+ * completions are then published while requests are still being run
+ * (q->concurrent), else all at once. A request that was there without any
+ * waiting does not count, nor does a moment in which another thread had this
+ * processor: with one processor the signal itself lets the driver run.
  */
 
 #include "vhostuser/ring.h"
@@ -28,40 +29,38 @@
 /* A ring without a kick descriptor is looked at this often. */
 #define POLL_MS		1
 /*
- * A leader looks at empty rings before it sleeps, since a driver that runs on
- * another processor often adds more at once: that saves its kick and a thread's
- * waking. It does so for as long as it worked just now, which a driver needs
- * about as well for as many answers: not less than those wakings cost, and not
- * for ever.
+ * How long to busy-poll: as long as the leader worked just now, since a driver
+ * needs about as long for as many answers. The least is what a kick and a
+ * waking cost, measured at 20 to 30 us.
  */
-#define LINGER_MIN_NS	30000
-#define LINGER_MAX_NS	100000
-#define LINGER_LOOKS	8
+#define BUSY_MIN_NS	30000
+#define BUSY_MAX_NS	100000
+#define BUSY_CHECKS	8	/* of the rings, between two clock readings */
 /*
- * Eight looks take half a microsecond. When they took as long as this, another
- * thread had our processor: the driver may have been it.
+ * Eight checks take half a microsecond. When they took longer than this,
+ * another thread had the processor, perhaps the driver.
  */
-#define LINGER_TORN_NS	2500
-/* What did not pay is tried again after so many times at the latest. */
-#define HABIT_MAX	1024
+#define PREEMPTED_NS	2500
+/* The most busy-polls that are skipped after one that found nothing. */
+#define BACKOFF_MAX	1024
 
-/* Whether it is time to try again. */
-static bool habit_due(struct vu_habit *h)
+/* Is the next try due? */
+static bool backoff_due(struct vu_backoff *b)
 {
-	if (!h->skip)
+	if (!b->skip)
 		return true;
-	h->skip--;
+	b->skip--;
 	return false;
 }
 
-/* It paid, so go on; or it did not, and is left out twice as long as before. */
-static void habit_learn(struct vu_habit *h, bool paid)
+/* After a try: repeat it where it paid, else skip twice as many as before. */
+static void backoff_update(struct vu_backoff *b, bool paid)
 {
 	if (paid)
-		h->left_out = 0;
-	else if (h->left_out < HABIT_MAX)
-		h->left_out = 2 * h->left_out + 1;
-	h->skip = h->left_out;
+		b->skipped = 0;
+	else if (b->skipped < BACKOFF_MAX)
+		b->skipped = 2 * b->skipped + 1;
+	b->skip = b->skipped;
 }
 
 /* ---- the rings ----------------------------------------------------------- */
@@ -143,46 +142,46 @@ static inline void processor_pause(void)
 #endif
 }
 
-/* Whether the driver seems to run beside us: a lane's queues have one. */
-static void set_beside(struct vu_lane *l, bool beside)
+/* Does the driver seem to be concurrent? The same for all queues of a lane. */
+static void set_concurrent(struct vu_lane *l, bool concurrent)
 {
 	for (unsigned int i = 0; i < l->nr; i++)
-		vu_store(&l->queue[i]->beside, beside);
+		vu_store(&l->queue[i]->concurrent, concurrent);
 }
 
-static int64_t linger_until(const struct vu_lane *l, int64_t now)
+static int64_t busy_until(const struct vu_lane *l, int64_t now)
 {
 	int64_t worked = now - l->found;
 
-	if (worked < LINGER_MIN_NS)
-		return now + LINGER_MIN_NS;
-	return now + (worked < LINGER_MAX_NS ? worked : LINGER_MAX_NS);
+	if (worked < BUSY_MIN_NS)
+		return now + BUSY_MIN_NS;
+	return now + (worked < BUSY_MAX_NS ? worked : BUSY_MAX_NS);
 }
 
-/* Look on for a moment, with no kicks wanted; whether something came. */
-static bool lane_linger(struct vu_lane *l)
+/* Check the rings for a moment, without asking for kicks: a request? */
+static bool lane_busy_poll(struct vu_lane *l)
 {
-	bool came = false, torn = false;
+	bool came = false, preempted = false;
 	int64_t now, before, until;
 
-	/* What came while we worked, or signalled, took no waiting. */
+	/* A request that came during the work took no waiting. */
 	if (lane_any(l, ring_look))
 		return true;
-	if (!habit_due(&l->linger))
+	if (!backoff_due(&l->busy))
 		return false;
 	now = clock_ns();
-	until = linger_until(l, now);
+	until = busy_until(l, now);
 	do {
 		before = now;
-		for (int i = 0; i < LINGER_LOOKS && !came; i++) {
+		for (int i = 0; i < BUSY_CHECKS && !came; i++) {
 			processor_pause();
 			came = lane_any(l, ring_look);
 		}
 		now = clock_ns();
-		torn = now - before > LINGER_TORN_NS;
-	} while (!came && !torn && !vu_lane_over(l) && now < until);
-	habit_learn(&l->linger, came && !torn);
-	set_beside(l, came && !torn);
+		preempted = now - before > PREEMPTED_NS;
+	} while (!came && !preempted && !vu_lane_over(l) && now < until);
+	backoff_update(&l->busy, came && !preempted);
+	set_concurrent(l, came && !preempted);
 	l->found = now;
 	return came;
 }
@@ -198,7 +197,7 @@ int vu_wait(struct vu_lane *l)
 	bool watched = false;
 	int n;
 
-	if (lane_linger(l))
+	if (lane_busy_poll(l))
 		return 0;
 	for (;;) {
 		if (vu_lane_over(l))
@@ -216,7 +215,7 @@ int vu_wait(struct vu_lane *l)
 				queue_suspect(ev[i].data.ptr);
 	}
 	lane_disarm(l);
-	if (!l->linger.skip)
+	if (!l->busy.skip)
 		l->found = clock_ns();
 	return 0;
 }

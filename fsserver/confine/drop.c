@@ -3,7 +3,7 @@
  * What a confined process gives up: descriptors, limits, Landlock, then
  * capabilities. All of it is irrevocable and inherited by what it forks.
  *
- * Landlock is the layer that still holds where no namespaces are to be had. It
+ * Landlock is the layer that still holds where there are no namespaces. It
  * then restricts opening, creating, removing and renaming to the share's tree,
  * but knows nothing of stat, chmod, xattrs and utimes: for those the name
  * checks and openat2() are the boundary. It is used from its third version on:

@@ -53,7 +53,7 @@
 #include <linux/stat.h>
 #endif
 
-/* linux/mount.h, which can't be included beside sys/mount.h */
+/* linux/mount.h, which can't be included with sys/mount.h */
 #define ATTR_RDONLY		0x00000001
 #define ATTR_NOSUID		0x00000002
 #define ATTR_NODEV		0x00000004
@@ -270,7 +270,7 @@ int fs_join_open(struct fs_join *join, pid_t keeper, int dir)
 	return err;
 }
 
-/* ns_fork() beside another keeper: the user namespace is that one's. */
+/* ns_fork() next to another keeper, whose user namespace is joined. */
 static pid_t join_fork(const struct fs_join *join)
 {
 	unsigned long flags = CLONE_PARENT;

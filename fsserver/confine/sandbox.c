@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The order in which a share's process shuts itself in, and what is done where
- * a step is not to be had.
+ * the host refuses a step.
  *
  *   names, openat2	in the request decoder; nothing to do here
  *   namespaces		namespace.c; else chroot(2) for root; else nothing

@@ -27,7 +27,7 @@
  *			after the intent
  *	removed		the name is gone, or another file's
  *	renamed		the new name is what the old one was
- *	attributes	whether there was such a one
+ *	attributes	whether there was one of that name
  *	append, shift	the file's size, and what is in it
  *
  * It is asked only for a worker that died within the system call itself or in

@@ -5,7 +5,7 @@
  * never was has no name here any more; its handle still finds it.
  *
  * A handle is noted when the guest looks the file up, in a slot of the arena
- * beside the node's, so that the next worker has it as well. It belongs to one
+ * next to the node's, so that the next worker has it as well. It belongs to one
  * node only (the slot has the node's number), and what was opened by it counts
  * only if its key is the node's: a note that is out of date, or of another file
  * that had the name for a moment, leads nowhere.
@@ -13,7 +13,7 @@
  * Only files of the share's own file system have notes; those of others that
  * are mounted below it, and those whose handle is longer than a slot, are
  * found by name alone. The kernel wants CAP_DAC_READ_SEARCH in its first user
- * namespace: fs_confine() refuses where it is not to be had.
+ * namespace: fs_confine() refuses where the kernel refuses it.
  *
  * The lock is a leaf and covers the notes.
  */

@@ -284,7 +284,7 @@ void handles_drop_all(struct fs *fs);
  */
 int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 	       uint32_t flags, uint64_t *fh, uint64_t *note);
-/* A handle that the guest never heard of, if there is such a one. */
+/* Take back a handle that the guest has not been told, if there is one. */
 void handle_undo(struct fs *fs, uint64_t fh);
 /* A node by what the guest has it open by: an O_PATH descriptor, or -ESTALE. */
 int handles_open_node(struct fs *fs, const struct fs_node *node);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How many files the server remembers, and which it forgets where there are
- * more. A guest that means one of those is told ESTALE, looks its path up again
+ * more. A guest that means one of those gets ESTALE, looks its path up again
  * and finds it under another number.
  *
  * The limit is the user's (inode-limit=), else by the memory that the server's

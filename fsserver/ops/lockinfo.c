@@ -5,9 +5,9 @@
  * description at a time. It is the server's own procfs and its own descriptor,
  * so nothing here comes from a guest.
  *
- * And what is told by it: whether a wait would close a cycle. The search holds
- * the lock of the table while it reads the procfs: the slots and waiters that
- * it walks must stay. The kernel answers from memory.
+ * And what follows from it: whether a wait would close a cycle. The search
+ * holds the lock of the table while it reads the procfs: the slots and waiters
+ * that it walks must stay. The kernel answers from memory.
  */
 
 #include "fsserver/ops/locktab.h"

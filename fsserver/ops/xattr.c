@@ -22,7 +22,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* Where the file's attributes are to be had. */
+/* By which path the file's attributes are reached. */
 struct xattr_file {
 	int fd;			/* open for I/O, to be closed; or -1 */
 	char path[PROC_PATH_SIZE];

@@ -8,10 +8,10 @@
  * own out of /tmp, both of which the guest's kernel allows to owners alone.
  *
  * A symlink that root gives away becomes such a file under the same name and
- * the same node: it is made beside the symlink, renamed over it, and takes the
- * number of the node's descriptor. One with several names stays as it is. What
- * a worker that died had made beside it is told from others' files as all is
- * that was perhaps made (journal.c), and removed.
+ * the same node: it is made next to the symlink, renamed over it, and takes the
+ * number of the node's descriptor. One with several names stays as it is. A
+ * file that a dead worker made for this is recognised by its journal entry
+ * (journal.c), and removed.
  */
 
 #include "fsserver/journal/journal.h"

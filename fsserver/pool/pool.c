@@ -11,21 +11,21 @@
  * taken and no shared line is written between two requests.
  *
  * A leader lets go of its lane in three cases:
- *  - its request is about to sleep (pool_will_block()): what was completed is
+ *  - its request is about to sleep (will_block()): what was completed is
  *    published, and a follower, woken or made now, leads on. The request goes
  *    on in this thread, which is an idle follower afterwards;
  *  - the rings hold more work than one thread should do: see overloaded();
  *  - the lane is stopped.
- * Where no follower is to be had the lane has no leader for a while, and the
- * first thread that ends its request takes it.
+ * Where there is no follower and none can be made, the lane has no leader for a
+ * while, and the first thread that ends its request takes it.
  *
  * Threads are made when they are needed, and end when they were idle for
  * IDLE_SECONDS. There may be one for each started lane, options.threads more
  * (blocked or idle), and one for each of the guest's processes that waits for
  * a lock (waiter.c).
  *
- * The locks are in pool.h. All signals are blocked in these threads except what
- * a fault raises, and what ends a wait for a lock.
+ * The locks are in private.h. All signals are blocked in these threads except
+ * what a fault raises, and what ends a wait for a lock.
  */
 
 #include "fsserver/owners/owners.h"
@@ -42,11 +42,11 @@
 #define STACK_SIZE	(256 * 1024)	/* of which a request touches 8 */
 
 /*
- * Waking a thread on another CPU takes 10 to 20 us: sharing work pays where a
+ * Waking a thread on another CPU takes 10 to 20 us: parallel work pays where a
  * request takes longer than that, and when the rings hold enough of them.
  */
-#define SHARE_MEAN_NS	40000
-#define SHARE_CLAMP_NS	(4 * SHARE_MEAN_NS) /* one outlier is no trend */
+#define PARALLEL_MEAN_NS	40000
+#define SHARE_CLAMP_NS	(4 * PARALLEL_MEAN_NS) /* one outlier is no trend */
 #define SHARE_TOTAL_NS	100000
 
 /*
@@ -153,7 +153,7 @@ static bool may_create(const struct fs_pool *pool)
  * first to end will take the lane; -EAGAIN where none could be made. l->led
  * says so as well.
  */
-static int appoint(struct fs_pool *pool, struct pool_lane *l)
+static int find_leader(struct fs_pool *pool, struct pool_lane *l)
 {
 	struct pool_thread *t = pool->idle;
 	int err;
@@ -198,7 +198,7 @@ none:
 }
 
 /* A running lane that nobody leads. Called with the lock. */
-static struct pool_lane *orphan(struct fs_pool *pool)
+static struct pool_lane *lane_without_leader(struct fs_pool *pool)
 {
 	for (unsigned int i = 0; i < pool->nr_lanes; i++) {
 		struct pool_lane *l = &pool->lanes[i];
@@ -229,7 +229,7 @@ int pool_hand_over(struct pool_thread *t, bool must)
 		l->led = false;
 		pthread_cond_broadcast(&pool->changed);
 	} else {
-		err = appoint(pool, l);
+		err = find_leader(pool, l);
 		if (err && must && l->running)
 			l->led = true;
 		else if (must)
@@ -245,9 +245,9 @@ static void pool_will_block(struct fs_worker *w)
 	struct pool_thread *t = pool_thread_of(w);
 	struct fs_pool *pool = t->pool;
 
-	if (t->sharing) {
-		t->sharing = false;
-		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
+	if (t->parallel) {
+		t->parallel = false;
+		__atomic_fetch_sub(&pool->parallel, 1, __ATOMIC_RELAXED);
 	}
 	if (!w->leading)
 		return;
@@ -280,12 +280,12 @@ static bool overloaded(const struct fs_pool *pool, const struct pool_lane *l)
 {
 	int64_t mean = __atomic_load_n(&l->mean, __ATOMIC_RELAXED);
 
-	if (mean < SHARE_MEAN_NS)
+	if (mean < PARALLEL_MEAN_NS)
 		return false;
 	if (pool->ops->pending(pool->ops_ctx, l->index) * mean <
 	    SHARE_TOTAL_NS)
 		return false;
-	return __atomic_load_n(&pool->sharing, __ATOMIC_RELAXED) + 1 <
+	return __atomic_load_n(&pool->parallel, __ATOMIC_RELAXED) + 1 <
 	       pool->cpus;
 }
 
@@ -300,21 +300,21 @@ static void update_mean(struct pool_lane *l, int64_t took)
 	__atomic_store_n(&l->mean, mean, __ATOMIC_RELAXED);
 }
 
-static void share_work(struct pool_thread *t)
+static void run_in_parallel(struct pool_thread *t)
 {
 	if (pool_hand_over(t, true))
 		return;
-	t->sharing = true;
-	__atomic_fetch_add(&t->pool->sharing, 1, __ATOMIC_RELAXED);
+	t->parallel = true;
+	__atomic_fetch_add(&t->pool->parallel, 1, __ATOMIC_RELAXED);
 }
 
-/* Run a request beside the next leader, and tell it how long such ones take. */
-static uint32_t run_shared(struct pool_thread *t)
+/* Run a request while another thread leads; its time goes into the mean. */
+static uint32_t run_parallel(struct pool_thread *t)
 {
 	int64_t began = clock_ns();
 	uint32_t len = t->pool->run(&t->w);
 
-	if (t->sharing)		/* it did not sleep */
+	if (t->parallel)		/* it did not sleep */
 		update_mean(t->lane, clock_ns() - began);
 	return len;
 }
@@ -330,17 +330,17 @@ static uint32_t run_one(struct pool_thread *t)
 	if (t->lane->cautious)
 		pool->ops->flush(pool->ops_ctx, t->lane->index);
 	if (overloaded(pool, t->lane))
-		share_work(t);
-	len = t->sharing ? run_shared(t) : t->pool->run(&t->w);
+		run_in_parallel(t);
+	len = t->parallel ? run_parallel(t) : t->pool->run(&t->w);
 	stats_began(&t->w, 0);
 	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
 	if (t->w.leading)
 		return len;
 	/* The leader can't know of this one: tell the guest here. */
 	pool->ops->flush(pool->ops_ctx, t->lane->index);
-	if (t->sharing) {
-		t->sharing = false;
-		__atomic_fetch_sub(&pool->sharing, 1, __ATOMIC_RELAXED);
+	if (t->parallel) {
+		t->parallel = false;
+		__atomic_fetch_sub(&pool->parallel, 1, __ATOMIC_RELAXED);
 	}
 	return len;
 }
@@ -423,7 +423,7 @@ static void *thread_main(void *arg)
 		pthread_mutex_unlock(&pool->lock);
 		lead(t, l);
 		pthread_mutex_lock(&pool->lock);
-		l = orphan(pool);
+		l = lane_without_leader(pool);
 		if (l)
 			l->led = true;
 		else
@@ -528,7 +528,7 @@ int pool_start(struct fs_pool *pool, unsigned int lane)
 	if (!l->running) {
 		l->running = true;
 		pool->started++;
-		err = appoint(pool, l);
+		err = find_leader(pool, l);
 		if (err == -EBUSY)
 			err = 0;
 		if (err) {

@@ -37,7 +37,7 @@ struct pool_thread {
 	unsigned int generation; /* own: resets seen when it popped */
 	unsigned int slots;	/* own: what it waits for a lock with */
 	bool waiting;		/* (L) for a lock */
-	bool sharing;		/* own: gave up its lane to share work */
+	bool parallel;		/* own: gave up its lane to share work */
 };
 
 struct fs_pool {
@@ -51,7 +51,7 @@ struct fs_pool {
 	unsigned int nr_lanes;
 	struct pool_lane *lanes;
 	unsigned int generation; /* atomic: counts interrupts */
-	unsigned int sharing;	/* atomic: threads that run shared work */
+	unsigned int parallel;	/* atomic: threads that run shared work */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;	/* a lane lost its leader, a thread ended */
 	struct pool_thread *all;	/* (L) */

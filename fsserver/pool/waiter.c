@@ -9,7 +9,7 @@
  *
  * A wait ends early when the guest is gone: INTERRUPT_SIGNAL, blocked in all
  * other threads and at all other times, ends the system call; its handler does
- * nothing. Whether that was meant is told by pool->generation, so that a stray
+ * nothing. pool->generation says whether that was meant, so that a stray
  * signal is only a loop more.
  */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preflight: everything that can be told before anything is started.
+ * Preflight: everything that can be known before anything is started.
  *
  * A list of tests, each of which looks at one thing, and adds what it finds:
  * the thing, its value and the limit in one line, and what mends it in

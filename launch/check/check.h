@@ -3,7 +3,7 @@
 #define VMSHARE_LAUNCH_CHECK_H
 
 /*
- * Everything that can be told before anything starts. Touches nothing.
+ * Everything that can be known before anything starts. Changes nothing.
  */
 
 #include "launch/qemu/qemu.h"

@@ -46,7 +46,7 @@ void findings_layer(struct findings *found, const char *tag,
 	if (!l->on)
 		snprintf(l->why, sizeof(l->why), "%s%s%s",
 			 l->off ? "switched off" :
-			 l->step && l->step[0] ? l->step : "not to be had",
+			 l->step && l->step[0] ? l->step : "not available",
 			 l->error ? ": " : "",
 			 l->error ? strerror(l->error) : "");
 	/* Not ours to keep. */

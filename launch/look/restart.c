@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * "vmshare restart": ask a run or serve to have the program on disk take its
- * shares over, by SIGUSR2 with the share's number, and say what came of it,
+ * shares over, by SIGUSR2 with the share's number, and print the result,
  * which its process counts in the memory that "vmshare stat" reads.
  *
  * A version that has no such counts would be ended by the signal: it gets

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a self-booting guest is told about its mounts: the systemd credential
+ * What a self-booting guest reads about its mounts: the systemd credential
  * "fstab.extra" in an SMBIOS string of type 11. systemd reads it since version
  * 254; an older one, or another init, ignores it. The text travels in a memfd
  * and not on the command line, where its length and bytes would matter.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is KVM to be had, and if not, why not and what would give it?
+ * Can KVM be used, and if not, why not and what would change that?
  *
  * That /dev/kvm opens proves little: another hypervisor may hold the
  * processor, so a VM must be creatable. On x86 the processor must also show

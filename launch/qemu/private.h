@@ -46,7 +46,7 @@ int qemu_parse_version(const char *text, unsigned int *major,
 /* What the binary at info->path said before; false where it is to be asked. */
 bool qemu_recall(struct qemu_info *info);
 /*
- * Is KVM to be had for @arch? Else @note says why not and @hint how to get it.
+ * Can KVM be used for @arch? Else @note says why not and @hint how to get it.
  * @trust: believe /dev/kvm even where the processor does not show the means.
  */
 bool qemu_kvm_usable(const char *arch, bool trust, char *note, size_t note_size,

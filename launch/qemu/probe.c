@@ -455,7 +455,7 @@ static int choose_machine(const struct config *c, struct qemu_info *info,
 	return EXIT_REFUSED;
 }
 
-/* A self-booting guest is told its mounts by a file that QEMU reads. */
+/* A self-booting guest gets its mounts from a file that QEMU reads. */
 static void check_mounts(const struct config *c, const struct qemu_info *info,
 			 struct findings *found)
 {

@@ -69,7 +69,7 @@ void qemu_print(char *const *argv);
  * qemu_credentials() - memfd with the SMBIOS string that makes systemd (254 or
  * later) in a self-booting disk mount the shares that have mount=
  *
- * Return: a descriptor (CLOEXEC), -ENOENT when nothing is to be told, -errno.
+ * Return: a descriptor (CLOEXEC), -ENOENT when there is none to mount, -errno.
  */
 int qemu_credentials(const struct config *c);
 

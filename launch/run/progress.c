@@ -22,7 +22,7 @@ void progress_begin(struct progress *p)
 	const char *term = getenv("TERM");
 
 	p->began = clock_ms();
-	p->shown = p->told = false;
+	p->shown = p->logged = false;
 	p->screen = log_enabled(LOG_LEVEL_NOTE) && isatty(STDERR_FILENO) &&
 		term && *term && strcmp(term, "dumb") != 0;
 }
@@ -34,11 +34,11 @@ int64_t progress_ms(const struct progress *p)
 
 bool progress_due(struct progress *p)
 {
-	bool first = !p->told;
+	bool first = !p->logged;
 
 	if (progress_ms(p) < PROGRESS_AFTER_MS)
 		return false;
-	p->told = true;
+	p->logged = true;
 	return p->screen || first;
 }
 

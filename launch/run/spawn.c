@@ -6,7 +6,7 @@
  * terminal or pipe. It is in a session of its own, so that keys of the
  * terminal reach it only through us.
  *
- * That it must not survive us is told to the kernel twice: through the
+ * That it must not survive us is arranged twice: through the
  * guardian, which knows it before it runs, and as a parent-death signal, for
  * the case that both of us are killed at once.
  *

@@ -5,7 +5,7 @@
 /*
  * Between the files of the supervision: who cleans up when vmshare is killed,
  * the terminal, the guest's console, QEMU's monitor and process, and what is
- * told to machines. supervise.c drives them all from one poll loop.
+ * reported to machines. supervise.c drives them all from one poll loop.
  */
 
 #include "launch/run/run.h"
@@ -39,7 +39,7 @@ struct progress {
 	int64_t began;
 	bool screen;		/* on a terminal: a line written anew */
 	bool shown;		/* the line stands there */
-	bool told;		/* a log had its line */
+	bool logged;		/* the line for a log was written */
 };
 
 void progress_begin(struct progress *p);
@@ -103,7 +103,7 @@ struct qemu_process {
 int spawn_qemu(struct qemu_process *p, char **argv,
 	       const struct qemu_wiring *w, struct guardian *guardian);
 
-/* ---- report.c: what machines are told ------------------------------------ */
+/* ---- report.c: reports for machines -------------------------------------- */
 
 struct report {
 	int status_fd, ready_fd;

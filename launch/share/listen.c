@@ -88,7 +88,7 @@ static int probe_socket(const struct sockaddr_un *addr)
 
 /*
  * Whoever holds it for longer is none of us: others lock a directory, too.
- * The descriptor is the lock; -1 where there is none to be had.
+ * The descriptor is the lock; -1 where it can't be locked.
  */
 static int lock_directory(int dir)
 {

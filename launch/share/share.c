@@ -26,7 +26,7 @@
  * state, unless five died with no request completed between: a clone repeats
  * addresses and canaries, so this is a defence too. SIGKILL comes from outside:
  * thirty of those. Where the kernel sent it, since a control group ran out of
- * memory, the next worker is told to need less, eight times. A system call
+ * memory, the next worker gets a lower limit, eight times. A system call
  * filter's victim is never replaced.
  *
  * In a live upgrade (upgrade.c) a keeper of another program takes its place.

@@ -28,7 +28,7 @@ int guardian_start(struct guardian **guardian);
 /**
  * guardian_end() - it is not needed any more; NULL is fine
  *
- * Processes were ended in order; files that it was told of are removed here.
+ * Processes were ended in order; files that it knows are removed here.
  */
 void guardian_end(struct guardian *guardian);
 

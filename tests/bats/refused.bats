@@ -204,7 +204,16 @@ setup() {
 	[ ! -e /etc/debian_version ] || says "hint: sudo apt install qemu-system-"
 }
 
-@test "KVM asked for and not to be had" {
+@test "a rule of xattr-map that is none" {
+	refused 125 "share 't': xattr-map=':bad' has a rule that is not :TYPE:SCOPE:KEY:PREPEND:" \
+		- serve --share src:t,xattr-map=:bad --socket s
+	[ ! -e s ]
+	v check --accel tcg --share src:t,xattr-map=:bad disk.img
+	ended 125
+	[[ $err == *"xattr-map=':bad' has a rule that is not"* ]] || fail "$err"
+}
+
+@test "KVM asked for and not available" {
 	if grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
 		skip "this machine has KVM"
 	fi

@@ -399,7 +399,7 @@ static void test_share(void)
 	CHECK(seen_threads >= 2);
 	/* Few at once, but who works when is the scheduler's to say. */
 	CHECK(seen_threads <= 1 + 4);
-	CHECK(SOON(!__atomic_load_n(&server.pool->sharing, __ATOMIC_RELAXED)));
+	CHECK(SOON(!__atomic_load_n(&server.pool->parallel, __ATOMIC_RELAXED)));
 	teardown();
 	CHECK_EQ(two_leaders, 0);
 }
@@ -419,11 +419,11 @@ static void test_share_ends(void)
 	server.pool->cpus = 64;
 	server.pool->lanes[1].mean = SHARE_CLAMP_NS;
 	start(1);
-	for (unsigned int i = 1; i <= 5 && mean_now(1) >= SHARE_MEAN_NS; i++) {
+	for (unsigned int i = 1; i <= 5 && mean_now(1) >= PARALLEL_MEAN_NS; i++) {
 		submit(1, QUICK, 800);
 		CHECK(SOON(flushed(1) == i * 800));
 	}
-	CHECK(mean_now(1) < SHARE_MEAN_NS);
+	CHECK(mean_now(1) < PARALLEL_MEAN_NS);
 	teardown();
 	CHECK_EQ(two_leaders, 0);
 }

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How a leader waits, on a ring in this process's own memory: what teaches its
- * habits, and what does not.
+ * backoff, and what does not.
  */
 
 #include "tests/c/check.h"
@@ -81,11 +81,11 @@ static void free_look(void)
 {
 	struct ring *r = ring_new();
 
-	r->lane.linger.left_out = 7;
+	r->lane.busy.skipped = 7;
 	r->avail[1] = 1;
 	CHECK_EQ(vu_wait(&r->lane), 0);
-	CHECK_EQ(r->lane.linger.left_out, 7);
-	CHECK(!r->q.beside);
+	CHECK_EQ(r->lane.busy.skipped, 7);
+	CHECK(!r->q.concurrent);
 	CHECK_EQ(r->q.shadow_avail, 1);
 	ring_free(r);
 }
@@ -95,16 +95,16 @@ static void linger_in_vain(void)
 {
 	struct ring *r = ring_new();
 
-	r->lane.linger.left_out = 1;
-	r->q.beside = true;
+	r->lane.busy.skipped = 1;
+	r->q.concurrent = true;
 	r->lane.stopping = true;
 	CHECK_EQ(vu_wait(&r->lane), -ESHUTDOWN);
-	CHECK_EQ(r->lane.linger.left_out, 3);
-	CHECK_EQ(r->lane.linger.skip, 3);
-	CHECK(!r->q.beside);
+	CHECK_EQ(r->lane.busy.skipped, 3);
+	CHECK_EQ(r->lane.busy.skip, 3);
+	CHECK(!r->q.concurrent);
 	CHECK_EQ(vu_wait(&r->lane), -ESHUTDOWN);
-	CHECK_EQ(r->lane.linger.left_out, 3);
-	CHECK_EQ(r->lane.linger.skip, 2);
+	CHECK_EQ(r->lane.busy.skipped, 3);
+	CHECK_EQ(r->lane.busy.skip, 2);
 	ring_free(r);
 }
 
@@ -128,7 +128,7 @@ static void note_found(void)
 		pthread_t thread;
 		void *kicked;
 
-		r->lane.linger.skip = skip;
+		r->lane.busy.skip = skip;
 		r->avail_event = 77;
 		CHECK_EQ(pthread_create(&thread, NULL, driver, r), 0);
 		CHECK_EQ(vu_wait(&r->lane), 0);
