@@ -121,12 +121,14 @@ endif
 UNITS     := vmshare-serve@.service vmshare-serve@.socket
 
 install: $(BIN) $(NATIVE) ## install below PREFIX (/usr/local), itself below DESTDIR
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 \
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(MANDIR)/man7 \
 		$(BASHCOMP) $(ZSHCOMP) $(FISHCOMP) $(DATADIR)/qemu/vhost-user \
 		$(SYSTEMDUNITDIR) $(APPARMORDIR))
 	$(INSTALL) -m 755 $(BIN) \
 		$(DESTDIR)$(BINDIR)/vmshare
 	$(INSTALL) -m 644 vmshare.1 $(DESTDIR)$(MANDIR)/man1/vmshare.1
+	$(INSTALL) -m 644 vmshare-messages.7 \
+		$(DESTDIR)$(MANDIR)/man7/vmshare-messages.7
 	$(abspath $(NATIVE)) completion bash >$(DESTDIR)$(BASHCOMP)/vmshare
 	$(abspath $(NATIVE)) completion zsh >$(DESTDIR)$(ZSHCOMP)/_vmshare
 	$(abspath $(NATIVE)) completion fish >$(DESTDIR)$(FISHCOMP)/vmshare.fish
@@ -142,6 +144,7 @@ install: $(BIN) $(NATIVE) ## install below PREFIX (/usr/local), itself below DES
 
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR),$(BINDIR)/vmshare $(MANDIR)/man1/vmshare.1 \
+		$(MANDIR)/man7/vmshare-messages.7 \
 		$(BASHCOMP)/vmshare $(ZSHCOMP)/_vmshare \
 		$(FISHCOMP)/vmshare.fish $(DATADIR)/qemu/vhost-user/40-vmshare.json \
 		$(addprefix $(SYSTEMDUNITDIR)/,$(UNITS)) \
@@ -199,7 +202,8 @@ deb: $(BIN) ## build a Debian package, build/vmshare_*.deb
 	gzip -9n <CHANGELOG.md >$(DEB_DOC)/changelog.gz
 	printf '%s\n' "$$DEB_CHANGELOG" | gzip -9n >$(DEB_DOC)/changelog.Debian.gz
 	printf '%s\n' "$$DEB_LINTIAN" >$(DEB_ROOT)/usr/share/lintian/overrides/vmshare
-	gzip -9n $(DEB_ROOT)/usr/share/man/man1/vmshare.1
+	gzip -9n $(DEB_ROOT)/usr/share/man/man1/vmshare.1 \
+		$(DEB_ROOT)/usr/share/man/man7/vmshare-messages.7
 	printf '%s\n' "$$DEB_CONTROL" >$(DEB_ROOT)/DEBIAN/control
 	find $(DEB_ROOT)/usr -type f -printf '%s\n' | awk \
 		'{ n += int(($$1 + 1023) / 1024) } END { print "Installed-Size:", n }' \

@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
 #
-# The manual page holds what the program does: every option and key of --help,
-# every exit status, and no message in DIAGNOSTICS that no test provokes.
+# The manual pages hold what the program does: vmshare.1 every option and key of
+# --help and every exit status; vmshare-messages.7 every message, and none that no
+# test provokes.
 
 load helper
 
@@ -10,11 +11,16 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return 1
 	command -v mandoc >/dev/null || skip "mandoc is not installed"
 	mandoc -T utf8 -O width=400 "$top/vmshare.1" | col -bx >page
+	mandoc -T utf8 -O width=400 "$top/vmshare-messages.7" | col -bx >messages.page
 }
 
-@test "the page is clean mdoc" {
-	[ -z "$(mandoc -T lint -W warning "$top/vmshare.1")" ] ||
-		fail "$(mandoc -T lint -W warning "$top/vmshare.1")"
+@test "the pages are clean mdoc" {
+	local page said
+	for page in vmshare.1 vmshare-messages.7; do
+		said=$(mandoc -T lint -W warning "$top/$page") ||
+			fail "$page: $said"
+		[ -z "$said" ] || fail "$page: $said"
+	done
 }
 
 @test "every option that completion knows is in the page" {
@@ -61,12 +67,15 @@ setup() {
 		"EXIT STATUS" DIAGNOSTICS EXAMPLES SECURITY "SEE ALSO"; do
 		grep -qx "$s" page || fail "no section $s"
 	done
+	for s in NAME DESCRIPTION DIAGNOSTICS "SEE ALSO"; do
+		grep -qx "$s" messages.page || fail "no section $s of messages"
+	done
 }
 
 @test "every message of DIAGNOSTICS is provoked by a test" {
 	local line text missing=
 	# The longest run of words without a placeholder stands for the message.
-	sed -n '/^\.Sh DIAGNOSTICS/,/^\.Sh/p' "$top/vmshare.1" |
+	sed -n '/^\.Sh DIAGNOSTICS/,/^\.Sh/p' "$top/vmshare-messages.7" |
 		sed -n 's/^\.It //p' >messages
 	[ -s messages ]
 	# In C a text goes on in the next line.
@@ -85,9 +94,9 @@ setup() {
 	[ -z "$missing" ] || fail "no test provokes:$missing"
 }
 
-@test "every message of the program is in the page" {
+@test "every message of the program is in the page of messages" {
 	command -v python3 >/dev/null || skip "python3 is not installed"
-	mandoc -T ascii -O width=900 "$top/vmshare.1" | col -bx >ascii
+	mandoc -T ascii -O width=900 "$top/vmshare-messages.7" | col -bx >ascii
 	python3 - "$top" >missing 3<ascii <<-'END'
 		import glob, os, re, sys
 		page = re.sub(r"\s+", " ", os.fdopen(3).read())
@@ -128,5 +137,5 @@ setup() {
 		        if len(text) > 5 and text not in page and not re.match(known, text):
 		            print("%s/%s: %s" % (room, file, text))
 	END
-	[ ! -s missing ] || fail "not in vmshare.1:"$'\n'"$(cat missing)"
+	[ ! -s missing ] || fail "not in vmshare-messages.7:"$'\n'"$(cat missing)"
 }

@@ -117,6 +117,7 @@ teardown() {
 	chroot "$root" dpkg -i --path-include='/usr/share/man/*' /vmshare.deb
 	[ "$(chroot "$root" vmshare version)" = "$("$VMSHARE" version)" ]
 	[ -s "$root/usr/share/man/man1/vmshare.1.gz" ]
+	[ -s "$root/usr/share/man/man7/vmshare-messages.7.gz" ]
 	[ -s "$root/usr/lib/systemd/system/vmshare-serve@.socket" ]
 	[ -s "$root/usr/share/bash-completion/completions/vmshare" ]
 	[ -s "$root/usr/share/zsh/vendor-completions/_vmshare" ]
