@@ -220,8 +220,11 @@ dist: ## make a reproducible tarball of the last commit, build/vmshare-*.tar.gz
 	git archive --format=tar --prefix=vmshare-$(VERSION)/ HEAD | \
 		gzip -n9 >$(DIST)
 
+tags: ## an index of the sources for editors (ctags)
+	git ls-files '*.[ch]' | ctags -L -
+
 clean: ## remove all that was built
-	rm -rf $(BUILD) vmshare
+	rm -rf $(BUILD) vmshare tags
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | \
@@ -231,7 +234,7 @@ include tests/rules.mk
 -include $(sort $(wildcard tests/*/rules.mk))
 
 FORCE:
-.PHONY: all c-tests install uninstall deb dist clean help FORCE
+.PHONY: all c-tests install uninstall deb dist tags clean help FORCE
 .SECONDARY:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

@@ -265,7 +265,7 @@ enum arena_id {
 	ARENA_STATS,		/* fsserver: counts and latencies by opcode */
 	ARENA_DEVICE,		/* vhostuser: features, regions, fds, rings */
 	ARENA_RINGS,		/* vhostuser: chains taken, done, published */
-	ARENA_SERVER,		/* vmshare.c: the connection, progress */
+	ARENA_SERVER,		/* server.c: the connection */
 	ARENA_FILE_HANDLES,	/* fsserver: handles of nodes' files */
 	ARENA_MAX = 16,
 };

@@ -25,7 +25,6 @@
 #define COMMON CFG_COMMON
 #define GIB    (UINT64_C(1) << 30)
 
-/* clang-format off */
 const struct cfg_key cfg_keys[] = {
 	/* what is shared */
 	{ "share", 's', CFG_COMMANDS | CFG_FLAG_ONLY | COMMON,
@@ -225,7 +224,6 @@ const struct cfg_key cfg_keys[] = {
 	{ "memory", 0, CFG_NUMA, "SIZE", opt_size, NODE(memory), 1 << 20,
 	  16384 * GIB, "(an even part)", "its memory" },
 };
-/* clang-format on */
 
 const unsigned int cfg_nr_keys = ARRAY_SIZE(cfg_keys);
 

@@ -319,7 +319,6 @@ static int take_question(struct vfs_parse *v, const char *name,
 #define BOTH	  (IN_LONG | IN_O)
 #define MIGRATION "vmshare does not migrate"
 
-/* clang-format off */
 static const struct vfs_option options[] = {
 	{ "shared-dir", IN_LONG, REQUIRED, take_source, 0, 0, 0 },
 	{ "source", IN_O, REQUIRED, take_source, 0, 0, 0 },
@@ -395,7 +394,6 @@ static const struct vfs_option options[] = {
 	{ "migration-verify-handles", IN_LONG, NONE, NULL, 0, 0, MIGRATION },
 	{ "migration-confirm-paths", IN_LONG, NONE, NULL, 0, 0, MIGRATION },
 };
-/* clang-format on */
 
 static int take_option(struct vfs_parse *v, const struct vfs_option *o,
 		       const char *shown, const char *value)
