@@ -82,7 +82,7 @@ comma     := ,
 
 # ---- sources ---------------------------------------------------------------
 
-lint check-lint: ## style, arrows, words, shell, man page, static analysis
+lint check-lint: $(BIN) ## style, arrows, words, shell, man page, static analysis
 	@$(call suite,lint,900,tests/lint/run $(CHECKS))
 
 check-build: ## gcc, clang, musl, sizes, reproducible, install, tarball
