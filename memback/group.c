@@ -141,9 +141,11 @@ uint64_t mem_group_kills(int fd)
 	static const char key[] = "oom_kill ";
 	char text[512], *line, *rest = text;
 	uint64_t kills = 0;
-	ssize_t n;
+	ssize_t n = 0;
 
-	n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+	/* Not pread(): a keeper's filter of system calls has these two. */
+	if (fd >= 0 && lseek(fd, 0, SEEK_SET) == 0)
+		n = read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
 	while ((line = strsep(&rest, "\n")))
 		if (strncmp(line, key, strlen(key)) == 0)
