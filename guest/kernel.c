@@ -265,12 +265,17 @@ static int kernel_explain_modules(const struct guest_kernel *k,
 	return -ENXIO;
 }
 
+static const char *kernel_arch(const struct guest_kernel_ask *ask)
+{
+	return ask->arch ? ask->arch : guest_host_arch;
+}
+
 /* One image: its version, its modules. */
 static int kernel_try(const char *image, const struct guest_kernel_ask *ask,
 		      struct guest_kernel *k, struct guest_error *err)
 {
 	const char *base = strrchr(image, '/'), *other;
-	const char *arch = ask->arch ? ask->arch : guest_host_arch;
+	const char *arch = kernel_arch(ask);
 	int ret;
 
 	if (strlen(image) >= sizeof(k->image))
@@ -299,6 +304,7 @@ struct kernel_name {
 };
 
 struct kernel_names {
+	const char *arch;
 	struct kernel_name list[64]; /* newest first after sorting */
 	unsigned int nr;
 };
@@ -330,7 +336,7 @@ static void kernel_list(struct kernel_names *names, const char *prefix,
 		snprintf(path, sizeof(path), "%s/%s%s", dir, e->d_name, after);
 		if (access(path, F_OK) < 0)
 			continue;
-		if (kernel_image_read(path, guest_host_arch, version,
+		if (kernel_image_read(path, names->arch, version,
 				      sizeof(version), &other) < 0 ||
 		    !version[0])
 			snprintf(version, sizeof(version), "%.*s",
@@ -350,7 +356,7 @@ static int kernel_find_newest(const struct guest_kernel_ask *ask,
 	const char *prefix = ask->of_root && strcmp(ask->root, "/") != 0 ?
 		ask->root : "";
 	struct guest_error skipped = { .text = "" }, why;
-	struct kernel_names names = { .nr = 0 };
+	struct kernel_names names = { .arch = kernel_arch(ask) };
 	unsigned int i;
 	int ret = -ENOENT;
 

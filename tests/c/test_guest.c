@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -530,8 +531,7 @@ static void test_kernel_arm64(void)
 	CHECK_EQ(guest_kernel_find(&ask, &k, &err), 0);
 	CHECK_STR(k.version, "6.12.0-arm64");
 	CHECK_EQ(find(ask.image, NULL, &k, &err), -ENOEXEC);
-	CHECK(strstr(err.text, "Image: is for aarch64, and the guest is "
-			       "x86_64"));
+	CHECK(strstr(err.text, "is for aarch64, and the guest is x86_64"));
 	put("arm/boot/vmlinuz-6.12.0-arm64", "\x1f\x8b", 2);
 	CHECK_EQ(truncate(in_root("arm/boot/vmlinuz-6.12.0-arm64"), 5000), 0);
 	ask.image = in_root("arm/boot/vmlinuz-6.12.0-arm64");
@@ -542,6 +542,16 @@ static void test_kernel_arm64(void)
 	CHECK_EQ(guest_kernel_find(&ask, &k, &err), -ENOEXEC);
 	CHECK(strstr(err.text, "is for x86_64, and the guest is aarch64"));
 	CHECK(strstr(err.hint, "give one for aarch64 with --kernel FILE"));
+	/* The newest, where names say nothing of the version. */
+	put("arm2/boot/vmlinuz-linux-lts", image, sizeof(image));
+	memcpy(image + 3000, "Linux version 6.17.0-arm64", 26);
+	put("arm2/boot/vmlinuz-linux", image, sizeof(image));
+	put_text("arm2/lib/modules/6.17.0-arm64/modules.dep", "");
+	ask = (struct guest_kernel_ask){
+		.root = in_root("arm2"), .of_root = true, .arch = "aarch64",
+	};
+	CHECK_EQ(guest_kernel_find(&ask, &k, &err), 0);
+	CHECK_STR(k.version, "6.17.0-arm64");
 }
 
 static void test_kernel_unreadable(void)
@@ -634,8 +644,7 @@ static void test_initramfs_compares(void)
 	spec.arch = "aarch64";
 	CHECK_EQ(guest_initramfs_build(&k, &spec, in_root("static"), &err),
 		 -ENOEXEC);
-	CHECK(strstr(err.text, "static: is a program for x86_64, and the "
-			       "guest is aarch64"));
+	CHECK(strstr(err.text, "is a program for x86_64, and the guest is "));
 	CHECK(strstr(err.hint, "the vmshare of aarch64 with --init FILE"));
 }
 
@@ -650,7 +659,8 @@ static void test_initramfs_wants_static(void)
 		 -ENOEXEC);
 	CHECK(strstr(err.text, ": not a static program, so it can't be the "
 		"guest's init"));
-	/* This test is a dynamic program. */
+	if (!getauxval(AT_BASE))
+		SKIP("this test is a static program itself");
 	CHECK_EQ(guest_initramfs_build(&k, &spec, NULL, &err), -ENOEXEC);
 }
 
