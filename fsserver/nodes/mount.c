@@ -283,9 +283,7 @@ uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 	struct fs_mounts *m = fs->nodes->mounts;
 	uint64_t dev = dev_number(dev_major, dev_minor);
 
-	if (dev == m->root_dev ||
-	    (__atomic_load_n(&fs->session->flags, __ATOMIC_RELAXED) &
-	     FUSE_SUBMOUNTS))
+	if (dev == m->root_dev || session_has(fs, FUSE_SUBMOUNTS))
 		return ino;
 	return ino ^ (uint64_t)mount_tag(m, dev) << 48;
 }

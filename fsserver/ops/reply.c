@@ -72,9 +72,7 @@ int reply_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 			(stx->stx_rdev_minor & ~0xffu) << 12,
 		.blksize = stx->stx_blksize,
 	};
-	if (is_mount_point(parent, stx) &&
-	    __atomic_load_n(&fs->session->flags, __ATOMIC_RELAXED) &
-		    FUSE_SUBMOUNTS)
+	if (is_mount_point(parent, stx) && session_has(fs, FUSE_SUBMOUNTS))
 		attr->flags |= FUSE_ATTR_SUBMOUNT;
 	return 0;
 }
