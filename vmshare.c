@@ -19,14 +19,9 @@
 #include "launch/run/run.h"
 #include "server.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- run ----------------------------------------------------------------- */
