@@ -425,23 +425,32 @@ static bool small_group(char dir[64])
 	return system(command) == 0;
 }
 
+/* A share whose workers all die of @serve ends, after so many of them. */
+static void ends_after(int (*serve)(void *arg, const struct share_fds *fds,
+				    struct arena *arena),
+		       int workers, int squeezed)
+{
+	struct share_ops ops = echo_ops;
+	int sock;
+
+	ops.serve = serve;
+	ops.progressed = progressed;
+	ops.squeeze = squeeze;
+	CHECK_EQ(start(&ops, &sock), 0);
+	CHECK_EQ(wait_end(), 1);
+	CHECK_EQ(lab->workers, workers);
+	CHECK_EQ(lab->squeezed, squeezed);
+	finish(sock);
+}
+
 /* Killed for lack of memory, over and over: less each time, and then an end. */
 static void starved_end(void)
 {
 	const struct mem_roots roots = mem_roots;
-	struct share_ops ops = echo_ops;
 	char dir[64], command[96];
-	int sock;
 
-	ops.serve = serve_starved;
-	ops.progressed = progressed;
-	ops.squeeze = squeeze;
 	CHECK(small_group(dir));
-	CHECK_EQ(start(&ops, &sock), 0);
-	CHECK_EQ(wait_end(), 1);
-	CHECK_EQ(lab->workers, 8);
-	CHECK_EQ(lab->squeezed, 7);
-	finish(sock);
+	ends_after(serve_starved, 8, 7);
 	CHECK(strstr(words, "vmshare: error: share 't': the file server can't "
 			    "go on with the 1 MiB that control group /small "
 			    "allows: each of 8 completed no request\n"));
@@ -449,13 +458,8 @@ static void starved_end(void)
 			    "control group /small allows 1 MiB; "));
 	CHECK(strstr(words, "vmshare: hint: raise the memory limit"));
 	/* By somebody else: the group's count stays. */
-	ops.serve = serve_killed;
-	CHECK_EQ(start(&ops, &sock), 0);
+	ends_after(serve_killed, 30, 0);
 	mem_roots = roots;
-	CHECK_EQ(wait_end(), 1);
-	CHECK_EQ(lab->workers, 30);
-	CHECK_EQ(lab->squeezed, 0);
-	finish(sock);
 	snprintf(command, sizeof(command), "rm -r %s", dir);
 	CHECK_EQ(system(command), 0);
 }
@@ -464,19 +468,10 @@ static void starved_end(void)
 static void kills_end(void)
 {
 	const struct mem_roots roots = mem_roots;
-	struct share_ops ops = echo_ops;
-	int sock;
 
-	ops.serve = serve_killed;
-	ops.progressed = progressed;
-	ops.squeeze = squeeze;
 	mem_roots.cgroup = "/nowhere";
-	CHECK_EQ(start(&ops, &sock), 0);
+	ends_after(serve_killed, 30, 0);
 	mem_roots = roots;
-	CHECK_EQ(wait_end(), 1);
-	CHECK_EQ(lab->workers, 30);
-	CHECK_EQ(lab->squeezed, 0);
-	finish(sock);
 	CHECK(strstr(words, "signal 9 (Killed) once more without having"));
 }
 
