@@ -381,7 +381,8 @@ struct vu_queue {
 
 	/* The connection's thread's; see watch.c. */
 	uint32_t watched_at;		/* taken and done, in the last round */
-	bool rests;			/* and had not moved; looked at since */
+	bool rests;			/* and had not moved; atomic, set before
+					 * its leader is woken */
 
 	/* The leader's. */
 	_Alignas(64) uint16_t last_avail;	/* next to take */

@@ -28,7 +28,7 @@ int vu_split_pop(struct vu_queue *q, struct chain *c);
 void vu_split_push(struct vu_queue *q, uint16_t head, uint32_t len);
 bool vu_split_publish(struct vu_queue *q);
 bool vu_split_unseen(struct vu_queue *q);
-bool vu_split_arm(struct vu_queue *q);
+bool vu_split_arm(struct vu_queue *q, uint16_t after);
 void vu_split_disarm(struct vu_queue *q);
 void vu_split_recover(struct vu_queue *q, bool resume);
 

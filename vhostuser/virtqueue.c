@@ -302,15 +302,18 @@ int vu_split_pop(struct vu_queue *q, struct chain *c)
 
 /**
  * vu_split_arm() - ask the driver for a kick, then look once more
+ * @after:	how many requests may wait before the one that is worth a kick;
+ *		without event indexes each is
  *
  * Return: whether there is something to pop.
  */
-bool vu_split_arm(struct vu_queue *q)
+bool vu_split_arm(struct vu_queue *q, uint16_t after)
 {
 	if (q->next_again < q->nr_again)
 		return true;
 	if (q->event_idx)
-		vu_store(q->avail_event, htole16(q->last_avail));
+		vu_store(q->avail_event,
+			 htole16((uint16_t)(q->last_avail + after)));
 	else
 		vu_store(q->used_flags, htole16(0));
 	atomic_thread_fence(memory_order_seq_cst);

@@ -17,6 +17,13 @@
  * (q->concurrent), else all at once. A request that was there without any
  * waiting does not count, nor does a moment in which another thread had this
  * processor: with one processor the signal itself lets the driver run.
+ *
+ * The high priority queue is not worth a kick of its own while its lane is
+ * busy. A FORGET has no reply, so nobody waits for it, and Linux sends one
+ * after most uses of a file: the next request's kick serves both. With event
+ * indexes it is armed for a kick when it is half full; once the request queue
+ * has come to rest (watch.c), for a kick at the next request. FUSE_INTERRUPT,
+ * which Linux does not send, may wait for WATCH_MS twice because of this.
  */
 
 #include "vhostuser/ring.h"
@@ -65,9 +72,27 @@ static void backoff_update(struct vu_backoff *b, bool paid)
 
 /* ---- the rings ----------------------------------------------------------- */
 
+/* The request queue of a high priority queue's lane, or NULL. */
+static const struct vu_queue *request_queue(const struct vu_queue *q)
+{
+	const struct vu_lane *l = q->lane;
+
+	return q->index == 0 && l->nr > 1 ? l->queue[1] : NULL;
+}
+
+/* How many requests may wait in @q without a kick, see the top. */
+static uint16_t may_wait(const struct vu_queue *q)
+{
+	const struct vu_queue *busy = request_queue(q);
+
+	if (!busy || !vu_queue_live(busy) || vu_load(&busy->rests))
+		return 0;
+	return (uint16_t)(q->num / 2);
+}
+
 static bool ring_arm(struct vu_queue *q)
 {
-	return q->packed ? vu_packed_arm(q) : vu_split_arm(q);
+	return q->packed ? vu_packed_arm(q) : vu_split_arm(q, may_wait(q));
 }
 
 static void ring_disarm(struct vu_queue *q)

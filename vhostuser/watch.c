@@ -85,10 +85,10 @@ static bool watch_round(struct vu_device *dev)
 		struct vu_queue *q = &dev->queue[i];
 
 		if (has_moved(q)) {
-			q->rests = false;
+			vu_store(&q->rests, false);
 			moved = true;
-		} else if (!q->rests) {
-			q->rests = true;
+		} else if (!vu_load(&q->rests)) {
+			vu_store(&q->rests, true);
 			look_again(q);
 		}
 	}

@@ -164,12 +164,111 @@ static void quiet(void)
 	each_format(at_rest);
 }
 
+/* ---- the high priority queue's kicks ------------------------------------- */
+
+#define HIGH_SIZE	32u
+
+/* The lane is busy, and its leader asleep. */
+static void keep_busy(void)
+{
+	do {
+		CHECK_EQ(rig_echo_once(rig.fe, 1, LEN), 0);
+		usleep(5000); /* it lingers no more */
+	} while (!check_failed && vu_load(&rig.dev->queue[1].rests));
+}
+
+/* Take back @n; within a second each. */
+static void take_back(struct fe_ring *r, unsigned int n)
+{
+	while (n-- && !check_failed)
+		CHECK(comes_back(r));
+}
+
+/* A request of the request queue serves it, too; alone it is found later. */
+static void no_kick_while_busy(struct fe_ring *high, struct rig_io *io)
+{
+	bool kicked = true;
+
+	for (int i = 0; i < TRIES && kicked; i++) {
+		keep_busy();
+		CHECK_EQ(rig_io_push(high, io, 1), 0);
+		kicked = fe_kick(high);
+		if (i & 1)
+			CHECK_EQ(rig_echo_once(rig.fe, 1, LEN), 0);
+		take_back(high, 1);
+	}
+	CHECK(!kicked);
+}
+
+static void kick_when_half_full(struct fe_ring *high, struct rig_io *io)
+{
+	unsigned int n = 0;
+
+	keep_busy();
+	do
+		CHECK_EQ(rig_io_push(high, io, 1), 0);
+	while (++n < HIGH_SIZE && !fe_kick(high) && !check_failed);
+	CHECK(n <= HIGH_SIZE / 2 + 1);
+	take_back(high, n);
+}
+
+static void kick_at_rest(struct fe_ring *high, struct rig_io *io)
+{
+	bool kicked = false;
+
+	for (int i = 0; i < TRIES && !kicked && !check_failed; i++) {
+		RIG_UNTIL(vu_load(&rig.dev->queue[1].rests));
+		usleep(5000);
+		CHECK_EQ(rig_io_push(high, io, 1), 0);
+		kicked = fe_kick(high);
+		take_back(high, 1);
+	}
+	CHECK(kicked);
+}
+
+/* A flag can't say "later": without event indexes each request kicks. */
+static void high_priority(bool event_idx)
+{
+	const struct fe_opts o = { .ring_size = HIGH_SIZE, .queues = 1,
+				   .no_event_idx = !event_idx };
+	struct fe_ring *high;
+	struct rig_io io;
+
+	CHECK_EQ(rig_open(&rig, 1), 0);
+	CHECK_EQ(rig_connect(&rig, &o), 0);
+	CHECK_EQ(rig_io_new(rig.fe, &io, LEN, 1), 0);
+	high = &rig.fe->ring[0];
+	kick_at_rest(high, &io);
+	if (event_idx) {
+		no_kick_while_busy(high, &io);
+		kick_when_half_full(high, &io);
+	}
+	kick_at_rest(high, &io);
+	rig_io_free(rig.fe, &io);
+	CHECK_EQ(rig_hang_up(&rig), 0);
+	rig_close(&rig);
+}
+
+static void high_priority_waits(void)
+{
+	high_priority(true);
+}
+
+static void high_priority_by_flag(void)
+{
+	high_priority(false);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "a kick that is missed", missed_kick },
 		{ "a signal that is missed", missed_signal },
 		{ "nothing to watch", quiet },
+		{ "the high priority queue waits for a kick's worth",
+		  high_priority_waits },
+		{ "the high priority queue without event indexes",
+		  high_priority_by_flag },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
