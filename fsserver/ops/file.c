@@ -371,6 +371,17 @@ static ssize_t overwrite_file(struct fs_worker *w, struct fs_handle *handle,
 	return write_file(w, fd, offset, size, 0, 0);
 }
 
+/* O_DIRECT means nothing to the host's page cache unless it was passed on. */
+static bool waits_for_disk(const struct fs_worker *w,
+			   const struct fuse_write_in *in)
+{
+	uint32_t waits = O_SYNC | O_DSYNC;
+
+	if (w->fs->options.allow_direct_io)
+		waits |= O_DIRECT;
+	return in->flags & waits;
+}
+
 /* With a page cache that holds writes back, the guest knows where to. */
 static bool appends(const struct fs_worker *w, const struct fuse_write_in *in)
 {
@@ -398,7 +409,7 @@ int op_write(struct fs_worker *w)
 		err = cred_drop_fsetid(w);
 	if (err)
 		goto out;
-	if (in->flags & (O_SYNC | O_DSYNC | O_DIRECT))
+	if (waits_for_disk(w, in))
 		will_block(w);
 	if (appends(w, in))
 		n = append_file(w, handle_fd(handle), in->offset, in->size);

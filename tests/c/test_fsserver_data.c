@@ -496,9 +496,45 @@ static void test_owner_of_created(void)
 	rig_stop(&r);
 }
 
+static unsigned int waits;
+
+static void count_wait(struct fs_worker *w)
+{
+	(void)w;
+	waits++;
+}
+
+/* How often a write with @flags gives its lane to another thread, or -1. */
+static int waits_of(uint64_t node, uint64_t fh, uint32_t flags)
+{
+	r.fs->will_block = count_wait;
+	waits = 0;
+	return write_with(node, fh, flags, 'x') ? -1 : (int)waits;
+}
+
+/* A write into the page cache has nothing to wait for. */
+static void test_write_waits(void)
+{
+	uint64_t node, fh;
+
+	for (int direct = 0; direct < 2; direct++) {
+		rig_prepare(&r);
+		r.options.allow_direct_io = direct;
+		CHECK_EQ(rig_up(&r), 0);
+		CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &fh), 0);
+		CHECK_EQ(waits_of(node, fh, 0), 0);
+		CHECK_EQ(waits_of(node, fh, O_DSYNC), 1);
+		CHECK_EQ(waits_of(node, fh, O_SYNC), 1);
+		CHECK_EQ(waits_of(node, fh, O_DIRECT), direct);
+		rig_stop(&r);
+	}
+}
+
 static const struct check_case cases[] = {
 	{ "data", test_data },
 	{ "write shorter than it says", test_write_length },
+	{ "only a write that waits for a disk gives its lane away",
+	  test_write_waits },
 	{ "append", test_append },
 	{ "create what exists", test_create_existing },
 	{ "fallocate and lseek", test_ranges },
