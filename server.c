@@ -295,7 +295,6 @@ static int server_open(struct server *sv, const struct share_fds *fds,
 {
 	struct vu_config vc = {
 		.request_queues = sv->queues,
-		.packed = true,
 		.consumer = &fs_consumer,
 		.event = on_vu_event,
 		.event_ctx = sv,

@@ -175,7 +175,7 @@ struct chain {
 	size_t readable;	/* bytes in each part */
 	size_t writable;
 	uint16_t queue;
-	uint16_t head;		/* descriptor index (buffer id if packed) */
+	uint16_t head;		/* index of its first descriptor */
 	uint32_t epoch;		/* ring set-up this chain belongs to */
 	void *map;		/* memory map reference, owned by the ring */
 	uint16_t nr_desc;	/* ring slots that it holds */

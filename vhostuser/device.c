@@ -461,10 +461,7 @@ static void run_end(struct vu_device *dev)
 		nanosleep(&pause, NULL);
 }
 
-/*
- * Did it leave while its guest used rings whose progress it keeps? A packed
- * ring's is kept here.
- */
+/* Did it leave while its guest used rings whose progress it keeps? */
 static bool may_come_back(const struct vu_device *dev)
 {
 	const struct vu_state *s = dev->state;
@@ -472,7 +469,7 @@ static bool may_come_back(const struct vu_device *dev)
 	if (!dev->config.keeps_left || s->inflight_fd < 0)
 		return false;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
-		if (s->vring[i].running && !dev->queue[i].packed)
+		if (s->vring[i].running)
 			return true;
 	return false;
 }

@@ -35,7 +35,6 @@
 
 /* Feature bits that no header of this age has under one name. */
 #define VU_F_VERSION_1		32
-#define VU_F_RING_PACKED	34
 #define VU_F_PROTOCOL_FEATURES	30
 
 /* Between threads, or between us and a guest, where order is said elsewhere. */
@@ -140,7 +139,7 @@ struct vu_message {
 
 /* ---- state that outlives a worker (ARENA_DEVICE) ----------------------- */
 
-#define VU_STATE_VERSION 3
+#define VU_STATE_VERSION 4
 
 /* Where the one message in work stands. */
 enum vu_stage {
@@ -207,8 +206,6 @@ struct vu_vring_state {
 	struct vu_vring_addr resume_addr;
 	uint32_t resume_num;
 	uint32_t resume_base;
-	/* Packed ring only: where the device writes next, bit 15 the wrap. */
-	uint32_t packed_used;
 };
 
 struct vu_state {
@@ -261,17 +258,10 @@ struct vu_inflight {
 
 #define VU_INFLIGHT_BYTES(num) \
 	(offsetof(struct vu_inflight, head) + (num) * sizeof(struct vu_head))
-#define VU_RINGS_VERSION 1
+#define VU_RINGS_VERSION 2
 
-/* What the arena keeps for a queue. */
-struct vu_progress_area {
-	struct vu_inflight inflight;
-	/* Packed ring: descriptors of chains in flight, see there. */
-	struct vring_packed_desc saved[2 * VU_MAX_RING];
-};
-
-#define VU_RING_STRIDE \
-	((sizeof(struct vu_progress_area) + 63) & ~(size_t)63)
+/* From one queue's struct vu_inflight in the arena to the next. */
+#define VU_RING_STRIDE ((sizeof(struct vu_inflight) + 63) & ~(size_t)63)
 
 union vu_word {
 	struct {
@@ -336,7 +326,7 @@ struct vu_table {
 
 /* Where a ring is mapped. */
 struct vu_ring_map {
-	void *desc, *driver, *device;
+	void *desc, *avail, *used;
 };
 
 /* ---- queues ------------------------------------------------------------ */
@@ -349,9 +339,7 @@ struct vu_backoff {
 
 /* Of each queue, as large as a ring can be: apart, since most are not used. */
 struct vu_queue_lists {
-	struct vring_packed_desc scratch[VU_MAX_RING];
 	uint16_t again[VU_MAX_RING], pending[VU_MAX_RING];
-	uint16_t nodes[VU_MAX_RING], slots[VU_MAX_RING];
 };
 
 struct vu_queue {
@@ -359,19 +347,16 @@ struct vu_queue {
 	unsigned int index;
 	struct vu_vring_state *st;
 	struct vu_inflight *inflight;	/* changed under lock */
-	struct vring_packed_desc *saved;
 	struct vu_lane *lane;
 
 	/* Fixed while the ring runs. */
 	struct vu_ring_map map;
 	unsigned int num;
-	bool packed, event_idx, indirect;
+	bool event_idx, indirect;
 	struct vring_desc *desc;
-	struct vring_packed_desc *pdesc;
 	uint16_t *avail_flags, *avail_idx, *avail_ring, *used_event;
 	uint16_t *used_flags, *used_idx_mem, *avail_event;
 	struct vring_used_elem *used_ring;
-	struct vring_packed_desc_event *driver_event, *device_event;
 	uint32_t epoch;
 	bool adopt;		/* heads in flight are an earlier worker's */
 
@@ -394,9 +379,6 @@ struct vu_queue {
 	bool concurrent;		/* atomic; the driver runs meanwhile */
 	unsigned int nr_again, next_again;
 	uint16_t *again;		/* heads to hand out once more */
-	/* Packed ring: descriptors known to wait; a copied chain. */
-	unsigned int ahead;
-	struct vring_packed_desc *scratch;
 
 	/* Under lock. */
 	_Alignas(64) pthread_mutex_t lock;
@@ -410,9 +392,6 @@ struct vu_queue {
 	int64_t first;			/* ns; when that began */
 	uint32_t done[2];		/* atomic; chains by parity */
 	uint16_t *pending;		/* heads pushed, not published */
-	unsigned int nr_nodes;		/* packed: free nodes of saved */
-	uint16_t *nodes;
-	uint16_t *slots;		/* packed: descriptors of each id */
 };
 
 /* Whether the leader takes from it; not when broken, until it starts anew. */
@@ -500,7 +479,6 @@ void vu_proto_done(struct vu_exchange *x);
 
 /* message.c */
 int vu_message_handle(struct vu_device *dev, struct vu_exchange *x);
-uint64_t vu_features(const struct vu_device *dev);
 void vu_inflight_drop(struct vu_device *dev);
 int vu_inflight_map(struct vu_device *dev);
 struct vu_inflight *vu_inflight_of(struct vu_device *dev, unsigned int q,
@@ -543,6 +521,16 @@ void vu_lane_leave(struct vu_queue *q);
 void vu_lane_halt(struct vu_lane *l);
 void vu_lane_watch(struct vu_queue *q, int kick);
 void vu_lane_wake(struct vu_lane *l);
+
+/* virtqueue.c */
+bool vu_ring_look(struct vu_queue *q);
+int vu_ring_pop(struct vu_queue *q, struct chain *c);
+void vu_ring_push(struct vu_queue *q, uint16_t head, uint32_t len);
+bool vu_ring_publish(struct vu_queue *q);
+bool vu_ring_unseen(struct vu_queue *q);
+bool vu_ring_arm(struct vu_queue *q, uint16_t after);
+void vu_ring_disarm(struct vu_queue *q);
+void vu_ring_recover(struct vu_queue *q, bool resume);
 
 /* wait.c */
 int vu_wait(struct vu_lane *l);

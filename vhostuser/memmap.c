@@ -500,7 +500,7 @@ static bool all_zero(const char *p, size_t len)
 static bool holds_ring(const struct vu_device *dev, const char *p, size_t len)
 {
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
-		const char *ours = dev->queue[i].map.device;
+		const char *ours = dev->queue[i].map.used;
 
 		if (dev->queue[i].running && ours + 4096 > p && ours < p + len)
 			return true;

@@ -25,6 +25,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FEATURES_OFFERED                                               \
+	(1ull << VU_F_VERSION_1 | 1ull << VU_F_PROTOCOL_FEATURES |     \
+	 1ull << VIRTIO_RING_F_INDIRECT_DESC |                         \
+	 1ull << VIRTIO_RING_F_EVENT_IDX)
+
 #define PROTOCOL_MQ		(1ull << 0)
 #define PROTOCOL_REPLY_ACK	(1ull << 3)
 #define PROTOCOL_INFLIGHT	(1ull << 12)
@@ -42,15 +47,6 @@ struct vu_call {
 	uint16_t answer;	/* bytes of out */
 	bool guest;		/* out: it is the guest that was refused */
 };
-
-/** vu_features() - virtio features on offer */
-uint64_t vu_features(const struct vu_device *dev)
-{
-	return 1ull << VU_F_VERSION_1 | 1ull << VU_F_PROTOCOL_FEATURES |
-	       1ull << VIRTIO_RING_F_INDIRECT_DESC |
-	       1ull << VIRTIO_RING_F_EVENT_IDX |
-	       (dev->config.packed ? 1ull << VU_F_RING_PACKED : 0);
-}
 
 static struct vu_queue *call_queue(struct vu_call *c, uint64_t index)
 {
@@ -94,7 +90,7 @@ static int try_start(struct vu_call *c, struct vu_queue *q)
 
 static int get_features(struct vu_call *c)
 {
-	c->out->u64 = vu_features(c->dev);
+	c->out->u64 = FEATURES_OFFERED;
 	return 0;
 }
 
@@ -104,7 +100,7 @@ static int set_features(struct vu_call *c)
 	uint64_t f = c->in->u64;
 	int r, err = 0;
 
-	if (f & ~vu_features(c->dev))
+	if (f & ~FEATURES_OFFERED)
 		return -EINVAL;
 	for (unsigned int i = 0; i < c->dev->nr_queues; i++)
 		if (c->dev->queue[i].running && f != s->features)
@@ -188,14 +184,13 @@ static int set_vring_num(struct vu_call *c)
 {
 	struct vu_queue *q = call_queue(c, c->in->vring.index);
 	uint32_t num = c->in->vring.num;
-	bool packed = c->dev->state->features & 1ull << VU_F_RING_PACKED;
 
 	if (!q)
 		return -EINVAL;
 	if (q->running)
 		return num == q->num ? 0 : -EBUSY;
 	q->st->have_num = false;
-	if (!num || num > VU_MAX_RING || (!packed && num & (num - 1)))
+	if (!num || num > VU_MAX_RING || num & (num - 1))
 		return blame_guest(c, -EINVAL);
 	q->st->num = num;
 	q->st->have_num = true;
@@ -226,12 +221,8 @@ static int set_vring_addr(struct vu_call *c)
 static int set_vring_base(struct vu_call *c)
 {
 	struct vu_queue *q = call_queue(c, c->in->vring.index);
-	uint64_t features = c->dev->state->features;
 
-	if (!q)
-		return -EINVAL;
-	if (!(features & 1ull << VU_F_RING_PACKED) &&
-	    c->in->vring.num > UINT16_MAX)
+	if (!q || c->in->vring.num > UINT16_MAX)
 		return -EINVAL;
 	if (q->running)
 		return -EBUSY;
@@ -455,20 +446,15 @@ int vu_inflight_map(struct vu_device *dev)
 	return 0;
 }
 
-/**
- * vu_inflight_of() - where a queue keeps its progress
- * @num:	its size; ~0 for a packed ring, which has no room there
- */
+/** vu_inflight_of() - where queue @q, of size @num, keeps its progress */
 struct vu_inflight *vu_inflight_of(struct vu_device *dev, unsigned int q,
 				   unsigned int num)
 {
 	const struct vu_inflight_message *m = &dev->state->inflight;
-	struct vu_progress_area *area;
 
 	if (dev->inflight_map && q < m->num_queues && num <= m->queue_size)
 		return (void *)(dev->inflight_map + inflight_stride(m) * q);
-	area = (void *)(dev->rings + q * VU_RING_STRIDE);
-	return &area->inflight;
+	return (void *)(dev->rings + q * VU_RING_STRIDE);
 }
 
 /** vu_inflight_drop() - back to the arena; no ring runs */

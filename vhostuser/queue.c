@@ -18,7 +18,7 @@
  * up anew, they are forgotten (epoch).
  */
 
-#include "vhostuser/ring.h"
+#include "vhostuser/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +52,7 @@ static struct vu_lane *lane_of(void *ctx, unsigned int lane)
 static bool ring_publish(struct vu_queue *q)
 {
 	q->gathered = 0;
-	return q->packed ? vu_packed_publish(q) : vu_split_publish(q);
+	return vu_ring_publish(q);
 }
 
 /* ---- signals ----------------------------------------------------------- */
@@ -162,10 +162,7 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 		vu_store(&q->inflight->head[c->head].word,
 			 vu_word(VU_PARKED, len, 0));
 	} else {
-		if (q->packed)
-			vu_packed_push(q, c->head, len);
-		else
-			vu_split_push(q, c->head, len);
+		vu_ring_push(q, c->head, len);
 		signal = batch_full(q) && ring_publish(q);
 	}
 	/* Pairs with the acquire in memmap: the chain's memory is let go. */
@@ -178,8 +175,7 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 /* Whether a chain was taken; the first ever says that this is a ring. */
 static bool queue_pop(struct vu_queue *q, struct chain *c)
 {
-	if (!vu_queue_live(q) ||
-	    (q->packed ? vu_packed_pop(q, c) : vu_split_pop(q, c)) != 1)
+	if (!vu_queue_live(q) || vu_ring_pop(q, c) != 1)
 		return false;
 	if (!vu_load(&q->moved))
 		vu_store(&q->moved, true);
@@ -211,11 +207,8 @@ static int ops_pop(void *ctx, unsigned int lane, struct chain *c)
 
 static unsigned int queue_pending(struct vu_queue *q)
 {
-	unsigned int again = q->nr_again - q->next_again;
-
-	if (q->packed)
-		return again + vu_packed_pending(q);
-	return again + (uint16_t)(q->shadow_avail - q->last_avail);
+	return q->nr_again - q->next_again +
+	       (uint16_t)(q->shadow_avail - q->last_avail);
 }
 
 static unsigned int ops_pending(void *ctx, unsigned int lane)
@@ -251,29 +244,18 @@ const struct chain_ops vu_chain_ops = {
 
 /* ---- start ------------------------------------------------------------- */
 
-/* Translate the addresses of a split ring; NULL members on failure. */
-static bool map_split(const struct vu_vring_state *st,
+/* Translate the addresses of a ring; whether it is all there, and aligned. */
+static bool map_ring(const struct vu_vring_state *st,
 		      const struct vu_table *t, struct vu_ring_map *m)
 {
 	uint64_t num = st->num;
 
 	m->desc = vu_mem_user(t, st->addr.desc, 16 * num);
-	m->driver = vu_mem_user(t, st->addr.avail, 6 + 2 * num);
-	m->device = vu_mem_user(t, st->addr.used, 6 + 8 * num);
-	return m->desc && m->driver && m->device &&
-	       !((uintptr_t)m->desc & 15) && !((uintptr_t)m->driver & 1) &&
-	       !((uintptr_t)m->device & 3);
-}
-
-static bool map_packed(const struct vu_vring_state *st,
-		       const struct vu_table *t, struct vu_ring_map *m)
-{
-	m->desc = vu_mem_user(t, st->addr.desc, 16 * (uint64_t)st->num);
-	m->driver = vu_mem_user(t, st->addr.avail, 4);
-	m->device = vu_mem_user(t, st->addr.used, 4);
-	return m->desc && m->driver && m->device &&
-	       !((uintptr_t)m->desc & 15) && !((uintptr_t)m->driver & 3) &&
-	       !((uintptr_t)m->device & 3);
+	m->avail = vu_mem_user(t, st->addr.avail, 6 + 2 * num);
+	m->used = vu_mem_user(t, st->addr.used, 6 + 8 * num);
+	return m->desc && m->avail && m->used &&
+	       !((uintptr_t)m->desc & 15) && !((uintptr_t)m->avail & 1) &&
+	       !((uintptr_t)m->used & 3);
 }
 
 /**
@@ -286,28 +268,20 @@ static bool map_packed(const struct vu_vring_state *st,
 int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set)
 {
 	uint64_t features = q->dev->state->features;
-	bool packed = features & 1ull << VU_F_RING_PACKED;
 	unsigned int num = q->st->num;
 	struct vu_ring_map m;
 	uint16_t *avail, *used;
 
-	if (packed ? !map_packed(q->st, t, &m) : !map_split(q->st, t, &m))
+	if (!map_ring(q->st, t, &m))
 		return -EFAULT;
 	if (!set)
 		return memcmp(&m, &q->map, sizeof(m)) ? -EFAULT : 0;
 	q->map = m;
 	q->num = num;
-	q->packed = packed;
 	q->event_idx = features & 1ull << VIRTIO_RING_F_EVENT_IDX;
 	q->indirect = features & 1ull << VIRTIO_RING_F_INDIRECT_DESC;
-	if (packed) {
-		q->pdesc = m.desc;
-		q->driver_event = m.driver;
-		q->device_event = m.device;
-		return 0;
-	}
-	avail = m.driver;
-	used = m.device;
+	avail = m.avail;
+	used = m.used;
 	q->desc = m.desc;
 	q->avail_flags = avail;
 	q->avail_idx = avail + 1;
@@ -339,8 +313,7 @@ static bool queue_resumes(const struct vu_queue *q)
 	    (st->have_base && st->base != st->resume_base) ||
 	    memcmp(&st->addr, &st->resume_addr, sizeof(st->addr)) != 0)
 		return false;
-	return q->packed || le16toh(vu_load(q->used_idx_mem)) ==
-				    q->inflight->used_idx;
+	return le16toh(vu_load(q->used_idx_mem)) == q->inflight->used_idx;
 }
 
 /* Whether the front end's table has chains that another process left. */
@@ -381,10 +354,7 @@ static void queue_recover(struct vu_queue *q, bool resume)
 	if (!resume && !q->adopt)
 		q->st->epoch++;
 	q->epoch = q->st->epoch;
-	if (q->packed)
-		vu_packed_recover(q, resume);
-	else
-		vu_split_recover(q, resume);
+	vu_ring_recover(q, resume);
 	q->running = true;
 	ring_publish(q);
 	/* Once for sure: who knows what was signalled before. */
@@ -432,8 +402,7 @@ int vu_queue_try_start(struct vu_queue *q)
 		return r;
 	vu_device_claim(q->dev);
 	pthread_mutex_lock(&q->lock);
-	q->inflight = vu_inflight_of(q->dev, q->index,
-				     q->packed ? ~0u : q->num);
+	q->inflight = vu_inflight_of(q->dev, q->index, q->num);
 	pthread_mutex_unlock(&q->lock);
 	if (!q->adopt || !st->running) {
 		resume = queue_resumes(q);
@@ -494,7 +463,7 @@ void vu_queue_stop(struct vu_queue *q)
 	if (signal)
 		vu_queue_signal(q);
 	vu_lane_watch(q, -1);
-	st->base = q->packed ? vu_packed_base(q) : q->last_avail;
+	st->base = q->last_avail;
 	st->resume_base = st->base;
 	st->resume_num = st->num;
 	st->resume_addr = st->addr;
@@ -536,19 +505,13 @@ int vu_queue_open(struct vu_device *dev, unsigned int index,
 		  struct vu_queue_lists *lists)
 {
 	struct vu_queue *q = &dev->queue[index];
-	struct vu_progress_area *area;
 
 	q->dev = dev;
 	q->index = index;
 	vu_lane_open(q);
 	q->st = &dev->state->vring[index];
-	area = (void *)(dev->rings + index * VU_RING_STRIDE);
-	q->inflight = &area->inflight;
-	q->saved = area->saved;
-	q->scratch = lists->scratch;
+	q->inflight = (void *)(dev->rings + index * VU_RING_STRIDE);
 	q->again = lists->again;
 	q->pending = lists->pending;
-	q->nodes = lists->nodes;
-	q->slots = lists->slots;
 	return -pthread_mutex_init(&q->lock, NULL);
 }

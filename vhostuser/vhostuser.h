@@ -28,7 +28,6 @@ enum vu_event {
 
 struct vu_config {
 	unsigned int request_queues;	/* offered, 1..64 */
-	bool packed;			/* offer VIRTIO_F_RING_PACKED */
 	const struct chain_consumer *consumer;
 	void *consumer_ctx;
 	/*

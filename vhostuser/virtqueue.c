@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rings of the split layout: available ring in, chains out, used ring back.
+ * Virtqueues: available ring in, chains out, used ring back.
  *
  * Everything in the ring is the guest's and can change while it is looked at.
  * Each index and each descriptor is therefore loaded once, through volatile,
@@ -26,7 +26,7 @@
  * and between the store of avail_event and the load of the available index.
  */
 
-#include "vhostuser/ring.h"
+#include "vhostuser/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -34,17 +34,20 @@
 
 /* ---- descriptors to iovecs --------------------------------------------- */
 
-/**
- * vu_build_add() - append one buffer of the guest to the chain
- * @b:		zeroed but for table and chain
- * @addr, @len:	guest-physical
- * @write:	the device's to write
- *
- * Adjacent memory is merged; what spans regions is cut. Return: NULL or what
- * is wrong with it.
+/* A chain that is being made of descriptors. */
+struct build {
+	const struct vu_table *table;
+	struct chain *chain;
+	unsigned int nr;		/* iovecs filled */
+};
+
+/*
+ * Append one buffer of the guest to the chain: guest-physical, @write: the
+ * device's to write. Adjacent memory is merged; what spans regions is cut.
+ * Return: NULL or what is wrong with it.
  */
-const char *vu_build_add(struct vu_build *b, uint64_t addr, uint32_t len,
-			 bool write)
+static const char *build_add(struct build *b, uint64_t addr, uint32_t len,
+			     bool write)
 {
 	struct chain *c = b->chain;
 	unsigned int first = write ? c->nr_readable : 0;
@@ -93,13 +96,9 @@ struct unaligned {
 	uint64_t half[2];
 } __attribute__((packed));
 
-/**
- * vu_build_load() - copy one 16-byte descriptor out of an indirect table
- * @b:		builder
- * @addr:	guest-physical
- * @desc:	the copy
- */
-const char *vu_build_load(struct vu_build *b, uint64_t addr, void *desc)
+/* Copy one descriptor out of an indirect table; NULL or what is wrong. */
+static const char *build_load(struct build *b, uint64_t addr,
+			      struct vring_desc *desc)
 {
 	uint64_t n = 16, copy[2];
 	const volatile struct unaligned *u;
@@ -131,8 +130,7 @@ static void load_desc(const struct vring_desc *d, struct vring_desc *copy)
 	memcpy(copy, both, sizeof(*copy));
 }
 
-static const char *split_indirect(struct vu_build *b, uint64_t addr,
-				  uint32_t len)
+static const char *walk_table(struct build *b, uint64_t addr, uint32_t len)
 {
 	unsigned int n = len / 16, i = 0, seen = 0;
 	struct vring_desc d;
@@ -148,14 +146,14 @@ static const char *split_indirect(struct vu_build *b, uint64_t addr,
 			return "an indirect descriptor is out of range";
 		if (seen++ == n)
 			return "an indirect table is a loop";
-		why = vu_build_load(b, addr + (uint64_t)i * 16, &d);
+		why = build_load(b, addr + (uint64_t)i * 16, &d);
 		if (why)
 			return why;
 		flags = le16toh(d.flags);
 		if (flags & VRING_DESC_F_INDIRECT)
 			return "an indirect table is nested";
-		why = vu_build_add(b, le64toh(d.addr), le32toh(d.len),
-				   flags & VRING_DESC_F_WRITE);
+		why = build_add(b, le64toh(d.addr), le32toh(d.len),
+				flags & VRING_DESC_F_WRITE);
 		if (why)
 			return why;
 		i = le16toh(d.next);
@@ -163,8 +161,7 @@ static const char *split_indirect(struct vu_build *b, uint64_t addr,
 	return NULL;
 }
 
-static const char *split_walk(struct vu_queue *q, struct vu_build *b,
-			      uint16_t head)
+static const char *walk(struct vu_queue *q, struct build *b, uint16_t head)
 {
 	unsigned int i = head, seen = 0;
 	struct vring_desc d;
@@ -184,11 +181,10 @@ static const char *split_walk(struct vu_queue *q, struct vu_build *b,
 				return "indirect tables were not agreed on";
 			if (flags & VRING_DESC_F_NEXT)
 				return "an indirect descriptor has a next one";
-			return split_indirect(b, le64toh(d.addr),
-					      le32toh(d.len));
+			return walk_table(b, le64toh(d.addr), le32toh(d.len));
 		}
-		why = vu_build_add(b, le64toh(d.addr), le32toh(d.len),
-				   flags & VRING_DESC_F_WRITE);
+		why = build_add(b, le64toh(d.addr), le32toh(d.len),
+				flags & VRING_DESC_F_WRITE);
 		if (why)
 			return why;
 		i = le16toh(d.next);
@@ -196,12 +192,11 @@ static const char *split_walk(struct vu_queue *q, struct vu_build *b,
 	return NULL;
 }
 
-/**
- * vu_build_begin() - count a chain and get the table to build it with
- *
- * From here until vu_build_end() or push no mapping goes away; see memmap.
+/*
+ * Count a chain and get the table to build it with. From here until
+ * build_end() or push no mapping goes away; see memmap.
  */
-void vu_build_begin(struct vu_queue *q, struct vu_build *b, struct chain *c)
+static void build_begin(struct vu_queue *q, struct build *b, struct chain *c)
 {
 	unsigned int p = vu_load(&q->dev->parity);
 
@@ -220,7 +215,7 @@ void vu_build_begin(struct vu_queue *q, struct vu_build *b, struct chain *c)
 	c->again = false;
 }
 
-void vu_build_end(struct vu_queue *q, struct chain *c)
+static void build_end(struct vu_queue *q, struct chain *c)
 {
 	unsigned int p = (unsigned int)(uintptr_t)c->map;
 
@@ -229,25 +224,25 @@ void vu_build_end(struct vu_queue *q, struct chain *c)
 
 /* ---- available ring ---------------------------------------------------- */
 
-static int split_build(struct vu_queue *q, struct chain *c, uint16_t head)
+static int pop_head(struct vu_queue *q, struct chain *c, uint16_t head)
 {
-	struct vu_build b;
+	struct build b;
 	const char *why;
 
-	vu_build_begin(q, &b, c);
+	build_begin(q, &b, c);
 	c->head = head;
-	why = b.table ? split_walk(q, &b, head) : "there is no memory";
+	why = b.table ? walk(q, &b, head) : "there is no memory";
 	if (!why)
 		return 0;
-	vu_build_end(q, c);
+	build_end(q, c);
 	vu_queue_break(q, "head %u: %s", head, why);
 	return -ESHUTDOWN;
 }
 
 /* Chains that an earlier worker had taken come first, in their order. */
-static int split_pop_again(struct vu_queue *q, struct chain *c)
+static int pop_again(struct vu_queue *q, struct chain *c)
 {
-	int r = split_build(q, c, q->again[q->next_again]);
+	int r = pop_head(q, c, q->again[q->next_again]);
 
 	if (r < 0)
 		return r;
@@ -256,24 +251,24 @@ static int split_pop_again(struct vu_queue *q, struct chain *c)
 	return 1;
 }
 
-/** vu_split_look() - look at the available index; whether something is there */
-bool vu_split_look(struct vu_queue *q)
+/** vu_ring_look() - look at the available index; whether something is there */
+bool vu_ring_look(struct vu_queue *q)
 {
 	q->shadow_avail = le16toh(__atomic_load_n(q->avail_idx,
 						  __ATOMIC_ACQUIRE));
 	return q->shadow_avail != q->last_avail;
 }
 
-/** vu_split_pop() - 1 with a chain, 0 when empty, -ESHUTDOWN when broken */
-int vu_split_pop(struct vu_queue *q, struct chain *c)
+/** vu_ring_pop() - 1 with a chain, 0 when empty, -ESHUTDOWN when broken */
+int vu_ring_pop(struct vu_queue *q, struct chain *c)
 {
 	struct vu_head *h;
 	uint16_t head;
 	int r;
 
 	if (q->next_again < q->nr_again)
-		return split_pop_again(q, c);
-	if (q->shadow_avail == q->last_avail && !vu_split_look(q))
+		return pop_again(q, c);
+	if (q->shadow_avail == q->last_avail && !vu_ring_look(q))
 		return 0;
 	if ((uint16_t)(q->shadow_avail - q->last_avail) > q->num) {
 		vu_queue_break(q, "available index jumps from %u to %u",
@@ -290,7 +285,7 @@ int vu_split_pop(struct vu_queue *q, struct chain *c)
 		vu_queue_break(q, "head %u is in flight already", head);
 		return -ESHUTDOWN;
 	}
-	r = split_build(q, c, head);
+	r = pop_head(q, c, head);
 	if (r < 0)
 		return r;
 	h->counter = q->counter++;
@@ -301,13 +296,13 @@ int vu_split_pop(struct vu_queue *q, struct chain *c)
 }
 
 /**
- * vu_split_arm() - ask the driver for a kick, then look once more
+ * vu_ring_arm() - ask the driver for a kick, then look once more
  * @after:	how many requests may wait before the one that is worth a kick;
  *		without event indexes each is
  *
  * Return: whether there is something to pop.
  */
-bool vu_split_arm(struct vu_queue *q, uint16_t after)
+bool vu_ring_arm(struct vu_queue *q, uint16_t after)
 {
 	if (q->next_again < q->nr_again)
 		return true;
@@ -317,11 +312,11 @@ bool vu_split_arm(struct vu_queue *q, uint16_t after)
 	else
 		vu_store(q->used_flags, htole16(0));
 	atomic_thread_fence(memory_order_seq_cst);
-	return vu_split_look(q);
+	return vu_ring_look(q);
 }
 
-/** vu_split_disarm() - no kicks wanted while the ring is worked on */
-void vu_split_disarm(struct vu_queue *q)
+/** vu_ring_disarm() - no kicks wanted while the ring is worked on */
+void vu_ring_disarm(struct vu_queue *q)
 {
 	/* With event indexes the old one simply falls behind. */
 	if (!q->event_idx)
@@ -330,7 +325,7 @@ void vu_split_disarm(struct vu_queue *q)
 
 /* ---- used ring --------------------------------------------------------- */
 
-static void split_used(struct vu_queue *q, uint16_t head, uint32_t len)
+static void write_used(struct vu_queue *q, uint16_t head, uint32_t len)
 {
 	struct vring_used_elem *e = &q->used_ring[q->used_next & (q->num - 1)];
 
@@ -342,21 +337,21 @@ static void split_used(struct vu_queue *q, uint16_t head, uint32_t len)
 	q->used_next++;
 }
 
-/** vu_split_push() - note a completed head; under lock */
-void vu_split_push(struct vu_queue *q, uint16_t head, uint32_t len)
+/** vu_ring_push() - note a completed head; under lock */
+void vu_ring_push(struct vu_queue *q, uint16_t head, uint32_t len)
 {
 	/*
 	 * Only where a front end makes heads in its in-flight table look free,
 	 * so that they come once more before they are published.
 	 */
 	if (q->nr_pending == VU_MAX_RING)
-		vu_split_publish(q);
-	split_used(q, head, len);
+		vu_ring_publish(q);
+	write_used(q, head, len);
 	q->pending[q->nr_pending++] = head;
 }
 
 /* Whether the driver wants to know; looks at what came since the last look. */
-static bool split_wants_signal(struct vu_queue *q)
+static bool wants_signal(struct vu_queue *q)
 {
 	uint16_t old = q->signalled, event;
 
@@ -372,11 +367,11 @@ static bool split_wants_signal(struct vu_queue *q)
 }
 
 /**
- * vu_split_publish() - show the driver all that was pushed; under lock
+ * vu_ring_publish() - show the driver all that was pushed; under lock
  *
  * Return: whether the driver is to be signalled.
  */
-bool vu_split_publish(struct vu_queue *q)
+bool vu_ring_publish(struct vu_queue *q)
 {
 	if (!q->nr_pending)
 		return false;
@@ -389,11 +384,11 @@ bool vu_split_publish(struct vu_queue *q)
 			 __ATOMIC_RELEASE);
 	q->used_idx = q->used_next;
 	atomic_thread_fence(memory_order_seq_cst);
-	return split_wants_signal(q);
+	return wants_signal(q);
 }
 
-/** vu_split_unseen() - may the driver wait for what it has? under lock */
-bool vu_split_unseen(struct vu_queue *q)
+/** vu_ring_unseen() - may the driver wait for what it has? under lock */
+bool vu_ring_unseen(struct vu_queue *q)
 {
 	if (q->event_idx)
 		return le16toh(vu_load(q->used_event)) != q->used_idx;
@@ -423,15 +418,13 @@ static void left_sort(struct left_head *left, unsigned int n, uint16_t *heads)
 		heads[i] = left[i].head;
 }
 
-/**
- * vu_adopt_heads() - sort out the heads that another process left in flight
- * @laps:	used positions are counted modulo this
- *
- * Fills pending (done but not published, in the order of their used positions)
- * and again (taken, in the order of taking), and frees what was published.
+/*
+ * Sort out the heads that another process left in flight. Fills pending (done
+ * but not published, in the order of their used positions) and again (taken, in
+ * the order of taking), and frees what was published.
  * Return: heads in flight.
  */
-unsigned int vu_adopt_heads(struct vu_queue *q, unsigned int laps)
+static unsigned int adopt_heads(struct vu_queue *q)
 {
 	struct left_head taken[VU_MAX_RING], done[VU_MAX_RING];
 	unsigned int nr_taken = 0, nr_done = 0, parked = 0;
@@ -439,8 +432,7 @@ unsigned int vu_adopt_heads(struct vu_queue *q, unsigned int laps)
 
 	for (unsigned int i = 0; i < q->num; i++) {
 		uint64_t word = vu_load(&in->head[i].word);
-		unsigned int ahead = (vu_word_used(word) + laps -
-				      in->used_idx % laps) % laps;
+		uint16_t ahead = (uint16_t)(vu_word_used(word) - in->used_idx);
 
 		if (!word)
 			continue;
@@ -451,7 +443,7 @@ unsigned int vu_adopt_heads(struct vu_queue *q, unsigned int laps)
 		} else if (vu_word_progress(word) != VU_DONE) {
 			taken[nr_taken].order = in->head[i].counter;
 			taken[nr_taken++].head = (uint16_t)i;
-		} else if (ahead < laps / 2) {
+		} else if (ahead < 1 << 15) {
 			done[nr_done].order = ahead;
 			done[nr_done++].head = (uint16_t)i;
 		} else {
@@ -466,7 +458,7 @@ unsigned int vu_adopt_heads(struct vu_queue *q, unsigned int laps)
 	return nr_taken + nr_done + parked;
 }
 
-static void split_fresh(struct vu_queue *q)
+static void recover_fresh(struct vu_queue *q)
 {
 	struct vu_inflight *in = q->inflight;
 
@@ -482,19 +474,19 @@ static void split_fresh(struct vu_queue *q)
 }
 
 /* What was done while the ring was stopped gets its used elements now. */
-static void split_unpark(struct vu_queue *q)
+static void recover_parked(struct vu_queue *q)
 {
 	for (unsigned int i = 0; i < q->num; i++) {
 		uint64_t word = vu_load(&q->inflight->head[i].word);
 
 		if (word && vu_word_progress(word) == VU_PARKED)
-			vu_split_push(q, (uint16_t)i, vu_word_len(word));
+			vu_ring_push(q, (uint16_t)i, vu_word_len(word));
 	}
 }
 
-static void split_adopt(struct vu_queue *q)
+static void recover_adopted(struct vu_queue *q)
 {
-	unsigned int left = vu_adopt_heads(q, 1 << 16), n = q->nr_pending;
+	unsigned int left = adopt_heads(q), n = q->nr_pending;
 
 	q->used_idx = q->used_next = q->inflight->used_idx;
 	q->last_avail = (uint16_t)(q->used_idx + left + q->st->skew);
@@ -505,26 +497,26 @@ static void split_adopt(struct vu_queue *q)
 		uint64_t word = vu_load(&q->inflight->head[head].word);
 
 		q->nr_pending = i;
-		vu_split_push(q, head, vu_word_len(word));
+		vu_ring_push(q, head, vu_word_len(word));
 	}
 }
 
 /**
- * vu_split_recover() - set the indices of a ring that starts; under lock
+ * vu_ring_recover() - set the indices of a ring that starts; under lock
  * @resume:	it goes on where it was stopped
  *
  * Afterwards publish and signal.
  */
-void vu_split_recover(struct vu_queue *q, bool resume)
+void vu_ring_recover(struct vu_queue *q, bool resume)
 {
 	q->nr_pending = 0;
 	if (q->adopt)
-		split_adopt(q);
+		recover_adopted(q);
 	else if (resume)
 		q->last_avail = (uint16_t)q->st->base;
 	else
-		split_fresh(q);
-	split_unpark(q);
+		recover_fresh(q);
+	recover_parked(q);
 	q->shadow_avail = q->last_avail;
 	q->signalled_valid = false;
 }

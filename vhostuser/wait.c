@@ -26,7 +26,7 @@
  * which Linux does not send, may wait for WATCH_MS twice because of this.
  */
 
-#include "vhostuser/ring.h"
+#include "vhostuser/internal.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -92,24 +92,11 @@ static uint16_t may_wait(const struct vu_queue *q)
 
 static bool ring_arm(struct vu_queue *q)
 {
-	return q->packed ? vu_packed_arm(q) : vu_split_arm(q, may_wait(q));
-}
-
-static void ring_disarm(struct vu_queue *q)
-{
-	if (q->packed)
-		vu_packed_disarm(q);
-	else
-		vu_split_disarm(q);
-}
-
-static bool ring_look(struct vu_queue *q)
-{
-	return q->packed ? vu_packed_look(q) : vu_split_look(q);
+	return vu_ring_arm(q, may_wait(q));
 }
 
 /*
- * Whether there is something to pop, by @ask of each queue: ring_look(), or
+ * Whether there is something to pop, by @ask of each queue: vu_ring_look(), or
  * ring_arm(), which asks for a kick as well.
  */
 static inline bool lane_any(struct vu_lane *l, bool (*ask)(struct vu_queue *q))
@@ -126,7 +113,7 @@ static void lane_disarm(struct vu_lane *l)
 {
 	for (unsigned int i = 0; i < l->nr; i++)
 		if (vu_queue_live(l->queue[i]))
-			ring_disarm(l->queue[i]);
+			vu_ring_disarm(l->queue[i]);
 }
 
 /* How long to sleep, in ms: a ring without a kick has to be looked at. */
@@ -190,7 +177,7 @@ static bool lane_busy_poll(struct vu_lane *l)
 	int64_t now, before, until;
 
 	/* A request that came during the work took no waiting. */
-	if (lane_any(l, ring_look))
+	if (lane_any(l, vu_ring_look))
 		return true;
 	if (!backoff_due(&l->busy))
 		return false;
@@ -200,7 +187,7 @@ static bool lane_busy_poll(struct vu_lane *l)
 		before = now;
 		for (int i = 0; i < BUSY_CHECKS && !came; i++) {
 			processor_pause();
-			came = lane_any(l, ring_look);
+			came = lane_any(l, vu_ring_look);
 		}
 		now = clock_ns();
 		preempted = now - before > PREEMPTED_NS;
@@ -233,7 +220,7 @@ int vu_wait(struct vu_lane *l)
 			vu_watch_begin(l->dev);
 		watched = true;
 		n = epoll_wait(l->epoll, ev, ARRAY_SIZE(ev), lane_timeout(l));
-		if (lane_any(l, ring_look))
+		if (lane_any(l, vu_ring_look))
 			break;
 		for (int i = 0; i < n; i++)
 			if (ev[i].data.ptr)

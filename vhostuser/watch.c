@@ -18,7 +18,7 @@
  * moves, and not at all when none does.
  */
 
-#include "vhostuser/ring.h"
+#include "vhostuser/internal.h"
 
 #include <stdatomic.h>
 #include <unistd.h>
@@ -43,12 +43,6 @@ void vu_watch_begin(struct vu_device *dev)
 	}
 }
 
-/* Whether the driver may wait for what it was shown. */
-static bool ring_unseen(struct vu_queue *q)
-{
-	return q->packed ? vu_packed_unseen(q) : vu_split_unseen(q);
-}
-
 /* It was at rest for a while: has one of its two sides been missed? */
 static void look_again(struct vu_queue *q)
 {
@@ -56,7 +50,7 @@ static void look_again(struct vu_queue *q)
 
 	pthread_mutex_lock(&q->lock);
 	running = q->running;
-	unseen = running && ring_unseen(q);
+	unseen = running && vu_ring_unseen(q);
 	pthread_mutex_unlock(&q->lock);
 	if (unseen)
 		vu_queue_signal(q);

@@ -29,12 +29,11 @@ static bool mapped;
 /* ---- connections --------------------------------------------------------- */
 
 /* A new session of the device, as after a reboot, with these features. */
-static int session(bool packed, bool indirect, bool event_idx)
+static int session(bool indirect, bool event_idx)
 {
 	const struct fe_opts opts = {
 		.queues = 2, .ring_size = RING, .timeout_ms = 60000,
-		.packed = packed, .no_indirect = !indirect,
-		.no_event_idx = !event_idx,
+		.no_indirect = !indirect, .no_event_idx = !event_idx,
 	};
 	int err = pci_reset(&pci);
 
@@ -45,9 +44,9 @@ static int session(bool packed, bool indirect, bool event_idx)
 	return err ? err : fe_fuse_init(fe, 0);
 }
 
-static int again(bool packed)
+static int again(void)
 {
-	return session(packed, true, true);
+	return session(true, true);
 }
 
 /* Is the share what it is for who keeps the rules? */
@@ -183,12 +182,12 @@ static void nonsense(uint32_t len, uint32_t said, uint32_t room)
 		if (comes_back(seg, room ? 2 : 1))
 			continue;
 		lost++;
-		CHECK_EQ(again(false), 0);
+		CHECK_EQ(again(), 0);
 		CHECK_EQ(aim(&t), 0);
 	}
 	printf("# %u bytes that say %u, room for %u: %u broke the queue\n",
 	       len, said, room, lost);
-	CHECK_EQ(again(false), 0);
+	CHECK_EQ(again(), 0);
 }
 
 static void requests(void)
@@ -227,7 +226,7 @@ static void rings(void)
 		fe_kick_always(b.r);
 		/* The other queue goes on, and after a reset this one. */
 		CHECK_EQ(fe_call(fe, &call), 0);
-		CHECK_EQ(again(false), 0);
+		CHECK_EQ(again(), 0);
 		if (!serves())
 			printf("# after %s\n", hostile[i].name);
 		CHECK(serves());
@@ -252,32 +251,8 @@ static void garbage(void)
 		r->avail->idx = (uint16_t)(r->avail->idx + rand() % 34);
 		fe_kick_always(r);
 		fe_kick_always(r);
-		CHECK_EQ(again(false), 0);
+		CHECK_EQ(again(), 0);
 	}
-	CHECK(serves());
-}
-
-static void packed(void)
-{
-	int err = again(true);
-
-	if (!(fe && fe->features & VIRTIO_F_PACKED))
-		printf("# not offered by this QEMU\n");
-	CHECK_EQ(err, 0);
-	for (int round = 0; round < 50 && fe->features & VIRTIO_F_PACKED;
-	     round++) {
-		struct fe_ring *r = &fe->ring[1];
-
-		for (unsigned int i = 0; i < RING; i++) {
-			r->pdesc[i].addr = fe->region[0].gpa;
-			r->pdesc[i].len = (uint32_t)rand() % 5000;
-			r->pdesc[i].id = (uint16_t)(rand() % (RING + 1));
-			r->pdesc[i].flags = (uint16_t)rand();
-		}
-		fe_kick_always(r);
-		CHECK_EQ(again(true), 0);
-	}
-	CHECK_EQ(again(false), 0);
 	CHECK(serves());
 }
 
@@ -297,7 +272,7 @@ static void features(void)
 	uint64_t none = 0;
 
 	for (int i = 0; i < 4; i++) {
-		CHECK_EQ(session(false, i & 1, i & 2), 0);
+		CHECK_EQ(session(i & 1, i & 2), 0);
 		CHECK(serves());
 	}
 	CHECK_EQ(pci_reset(&pci), 0);
@@ -309,7 +284,7 @@ static void features(void)
 		pci_status(&pci, 4);
 		ring_doorbells();
 	}
-	CHECK_EQ(again(false), 0);
+	CHECK_EQ(again(), 0);
 	CHECK(serves());
 }
 
@@ -341,12 +316,12 @@ static void nowhere(void)
 			pci_queue(&pci, q, all[i].size, all[i].where);
 		pci_status(&pci, 4);
 		ring_doorbells();
-		CHECK_EQ(again(false), 0);
+		CHECK_EQ(again(), 0);
 		CHECK(serves());
 		for (unsigned int q = 0; q < 3; q++)
 			pci_queue(&pci, q, all[i].size, all[i].where);
 		ring_doorbells();
-		CHECK_EQ(again(false), 0);
+		CHECK_EQ(again(), 0);
 		CHECK(serves());
 	}
 }
@@ -374,7 +349,7 @@ static void resets(void)
 			c.q = 1 + i % 2;
 			CHECK_EQ(fe_call_start(fe, &c, &req), 0);
 		}
-		CHECK_EQ(again(false), 0);
+		CHECK_EQ(again(), 0);
 	}
 	CHECK(serves());
 }
@@ -383,7 +358,7 @@ static void resets(void)
 
 static void as_before(void)
 {
-	CHECK_EQ(again(false), 0);
+	CHECK_EQ(again(), 0);
 	CHECK(serves());
 }
 
@@ -401,7 +376,6 @@ int main(int argc, char **argv)
 		{ "requests that are none", requests },
 		{ "rings out of rule", rings },
 		{ "rings at random", garbage },
-		{ "packed rings at random", packed },
 		{ "fewer features", features },
 		{ "queues that are nowhere", nowhere },
 		{ "resets with requests under way", resets },
@@ -421,7 +395,7 @@ int main(int argc, char **argv)
 	mapped = !strcmp(argv[2], "mapped");
 	err = pci_take(&pci, argv[1]);
 	if (!err)
-		err = again(false);
+		err = again();
 	if (err) {
 		fprintf(stderr, "attack: %s: %s\n", argv[1], strerror(-err));
 		return 2;

@@ -393,8 +393,6 @@ int pci_connect(struct pci *pci, struct fe **out, const struct fe_opts *opts)
 		features |= VIRTIO_F_INDIRECT;
 	if (!o.no_event_idx)
 		features |= VIRTIO_F_EVENT_IDX;
-	if (o.packed)
-		features |= VIRTIO_F_PACKED;
 	err = pci_reset(pci);
 	if (!err)
 		err = pci_features(pci, &features);

@@ -167,7 +167,7 @@ static int wait_many(struct link *l)
 	for (unsigned int q = 1; q <= l->queues; q++) {
 		p[q - 1] = (struct pollfd){ .fd = l->fe->ring[q].call,
 					    .events = POLLIN };
-		if (fe_split.arm(&l->fe->ring[q]))
+		if (fe_arm(&l->fe->ring[q]))
 			return 0;
 	}
 	if (poll(p, l->queues, l->fe->opts.timeout_ms) <= 0)

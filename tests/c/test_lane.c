@@ -12,9 +12,9 @@
 static struct rig rig;
 
 /* Both rings of one lane, and a further one with a lane to itself. */
-static int up(bool packed)
+static int up(void)
 {
-	const struct fe_opts o = { .queues = 2, .packed = packed };
+	const struct fe_opts o = { .queues = 2 };
 	int r = rig_open(&rig, 2);
 
 	return r ? r : rig_connect(&rig, &o);
@@ -29,7 +29,7 @@ static void down(void)
 
 static void one_leader(void)
 {
-	CHECK_EQ(up(false), 0);
+	CHECK_EQ(up(), 0);
 	for (unsigned int q = 0; q < 3; q++)
 		CHECK_EQ(rig_echo_once(rig.fe, q, LEN), 0);
 	CHECK_EQ(RIG_GET(rig.starts), 2);
@@ -38,9 +38,9 @@ static void one_leader(void)
 }
 
 /* Each in turn is stopped and started; what is left of the lane goes on. */
-static void come_and_go(bool packed)
+static void come_and_go(void)
 {
-	CHECK_EQ(up(packed), 0);
+	CHECK_EQ(up(), 0);
 	for (int i = 0; i < 40; i++) {
 		unsigned int q = i & 1;
 
@@ -59,16 +59,6 @@ static void come_and_go(bool packed)
 	}
 	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_RESET]), 0);
 	down();
-}
-
-static void come_and_go_split(void)
-{
-	come_and_go(false);
-}
-
-static void come_and_go_packed(void)
-{
-	come_and_go(true);
 }
 
 /* A guest that fills one ring does not keep the leader from the other. */
@@ -105,7 +95,7 @@ static void in_turn(void)
 /* Where no thread is to be had, a ring stands still until it is set up anew. */
 static void no_thread(void)
 {
-	CHECK_EQ(up(false), 0);
+	CHECK_EQ(up(), 0);
 	CHECK_EQ(rig_echo_once(rig.fe, 0, LEN), 0);
 	RIG_SET(rig.refuse, -EAGAIN);
 	CHECK_EQ(fe_ring_stop(rig.fe, 0, NULL), 0);
@@ -124,8 +114,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "one leader", one_leader },
-		{ "rings that come and go", come_and_go_split },
-		{ "packed rings that come and go", come_and_go_packed },
+		{ "rings that come and go", come_and_go },
 		{ "in turn", in_turn },
 		{ "no thread to be had", no_thread },
 	};

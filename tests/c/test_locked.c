@@ -87,11 +87,11 @@ static void hold(void)
 	CHECK_EQ(lock(1, F_WRLCK, true), 0);
 }
 
-static int again(unsigned int ring, bool direct, bool packed)
+static int again(unsigned int ring, bool direct)
 {
 	struct fe_opts opts = {
 		.path = server.path, .queues = 2, .ring_size = ring,
-		.no_indirect = direct, .packed = packed, .timeout_ms = 60000,
+		.no_indirect = direct, .timeout_ms = 60000,
 	};
 	int err;
 
@@ -178,7 +178,7 @@ static void disconnecting(void)
 	fe_close(fe);
 	fe = NULL;
 	CHECK(host_can_soon());
-	CHECK_EQ(again(0, false, false), 0);
+	CHECK_EQ(again(0, false), 0);
 	CHECK_EQ(open_good(), 0);
 	CHECK_EQ(lock(3, F_WRLCK, false), 0);
 }
@@ -260,7 +260,7 @@ static void crowding(void)
 	static struct fe_req *req[MANY + 32];
 	unsigned int got = 0, refused = 0, nr = 0;
 
-	CHECK_EQ(again(RING, false, false), 0);
+	CHECK_EQ(again(RING, false), 0);
 	CHECK_EQ(open_good(), 0);
 	CHECK_EQ(lock(1, F_WRLCK, false), 0);
 	for (; nr < MOST + 32; nr++)
@@ -282,12 +282,12 @@ static void crowding(void)
 }
 
 /* Without indirect tables each waits with as many slots as its chain has. */
-static void crowd_directly(bool packed)
+static void crowding_direct(void)
 {
 	struct fe_req *req[40] = { NULL };
 	unsigned int got = 0, refused = 0, nr;
 
-	CHECK_EQ(again(128, true, packed), 0);
+	CHECK_EQ(again(128, true), 0);
 	CHECK_EQ(open_good(), 0);
 	CHECK_EQ(lock(1, F_WRLCK, false), 0);
 	for (nr = 0; nr < 40; nr++)
@@ -301,13 +301,6 @@ static void crowd_directly(bool packed)
 		take_turns(req, 100, nr, &got, &refused), usleep(1000);
 	CHECK_EQ(got, 32);
 	CHECK_EQ(refused, 8);
-}
-
-static void crowding_direct(void)
-{
-	crowd_directly(false);
-	if (!check_failed)
-		crowd_directly(true);
 }
 
 static void in_place(void (*run)(void))

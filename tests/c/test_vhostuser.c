@@ -51,7 +51,6 @@ static void handshake(void)
 static int traffic(struct fe *fe, unsigned int rounds, unsigned int depth,
 		   unsigned int pieces, uint32_t len)
 {
-	unsigned int slots = fe->opts.no_indirect ? 2 * pieces : 1;
 	unsigned int all = depth * fe->nr_rings;
 	struct rig_io *ios = calloc(all, sizeof(*ios));
 	int r = ios ? 0 : -ENOMEM;
@@ -71,11 +70,7 @@ static int traffic(struct fe *fe, unsigned int rounds, unsigned int depth,
 			if (r == 0 && (n + i) % 3 == 0)
 				fe_kick(ring);
 		}
-		/* The front end's packed ring takes a whole lap for none. */
-		if (fe->opts.packed && batch * slots >= ring->num)
-			fe_kick_always(ring);
-		else
-			fe_kick(ring);
+		fe_kick(ring);
 		if (r == 0)
 			r = rig_reap(ring, batch);
 	}
@@ -103,7 +98,7 @@ static int shape(const struct fe_opts *opts, unsigned int rounds,
 	return r;
 }
 
-static void shapes(bool packed)
+static void ring_shapes(void)
 {
 	static const unsigned int sizes[] = { 2, 4, 64, 256, 1024 };
 
@@ -113,7 +108,6 @@ static void shapes(bool packed)
 				.ring_size = sizes[i],
 				.no_indirect = k & 1,
 				.no_event_idx = k & 2,
-				.packed = packed,
 			};
 			unsigned int fit = o.no_indirect ? sizes[i] / 2
 							 : sizes[i];
@@ -125,38 +119,21 @@ static void shapes(bool packed)
 	}
 }
 
-static void ring_shapes(void)
-{
-	shapes(false);
-}
-
-static void packed_shapes(void)
-{
-	shapes(true);
-}
-
 static void long_chains(void)
 {
-	struct fe_opts direct = { .ring_size = 64, .no_indirect = true };
-	struct fe_opts tables = { .ring_size = 64 };
+	const struct fe_opts direct = { .ring_size = 64, .no_indirect = true };
+	const struct fe_opts tables = { .ring_size = 64 };
 
-	CHECK_EQ(shape(&direct, 200, 2, 16), 0);
-	CHECK_EQ(shape(&tables, 200, 8, 32), 0);
-	direct.packed = tables.packed = true;
 	CHECK_EQ(shape(&direct, 200, 2, 16), 0);
 	CHECK_EQ(shape(&tables, 200, 8, 32), 0);
 }
 
 static void index_wraps(void)
 {
-	struct fe_opts o = { .ring_size = 8, .queues = 1 };
+	const struct fe_opts o = { .ring_size = 8, .queues = 1 };
 
 	/* Well over 65,536 completions on each of the two rings. */
 	CHECK_EQ(shape(&o, 34000, 8, 1), 0);
-	/* A packed ring need not be a power of two. */
-	o.packed = true;
-	o.ring_size = 11;
-	CHECK_EQ(shape(&o, 5000, 11, 1), 0);
 }
 
 static void many_queues(void)
@@ -669,7 +646,6 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "handshake", handshake },
 		{ "ring shapes", ring_shapes },
-		{ "packed ring shapes", packed_shapes },
 		{ "long chains", long_chains },
 		{ "index wraps", index_wraps },
 		{ "many queues", many_queues },

@@ -268,7 +268,7 @@ static void kills_under_traffic(const struct fe_opts *o, unsigned int kills)
 	CHECK_EQ(stage_close(), 0);
 }
 
-static void split_traffic(void)
+static void ring_traffic(void)
 {
 	const struct fe_opts o = { .ring_size = 64 };
 
@@ -278,22 +278,6 @@ static void split_traffic(void)
 static void plain_traffic(void)
 {
 	const struct fe_opts o = { .ring_size = 128, .no_indirect = true,
-				   .no_event_idx = true };
-
-	kills_under_traffic(&o, 300);
-}
-
-static void packed_traffic(void)
-{
-	const struct fe_opts o = { .ring_size = 64, .packed = true };
-
-	kills_under_traffic(&o, 300);
-}
-
-static void packed_plain_traffic(void)
-{
-	const struct fe_opts o = { .ring_size = 100, .packed = true,
-				   .no_indirect = true,
 				   .no_event_idx = true };
 
 	kills_under_traffic(&o, 300);
@@ -421,24 +405,9 @@ static void taken_again(const struct fe_opts *o)
 	CHECK_EQ(stage_close(), 0);
 }
 
-static void split_again(void)
+static void requests_again(void)
 {
 	const struct fe_opts o = { .ring_size = 16 };
-
-	taken_again(&o);
-}
-
-static void packed_again(void)
-{
-	const struct fe_opts o = { .ring_size = 16, .packed = true };
-
-	taken_again(&o);
-}
-
-static void packed_direct_again(void)
-{
-	const struct fe_opts o = { .ring_size = 17, .packed = true,
-				   .no_indirect = true };
 
 	taken_again(&o);
 }
@@ -472,15 +441,11 @@ static void stopped_meanwhile(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "split ring, taken again", split_again },
-		{ "packed ring, taken again", packed_again },
-		{ "packed ring without tables, again", packed_direct_again },
+		{ "requests in flight are handed out again", requests_again },
 		{ "stopped meanwhile", stopped_meanwhile },
 		{ "kills in messages", messages },
-		{ "kills under traffic", split_traffic },
+		{ "kills under traffic", ring_traffic },
 		{ "kills, plain ring", plain_traffic },
-		{ "kills, packed ring", packed_traffic },
-		{ "kills, packed plain ring", packed_plain_traffic },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -8,7 +8,7 @@
 
 #include "tests/c/vhostuser_rig.h"
 #include "tests/c/bad_rings.h"
-#include "vhostuser/ring.h"
+#include "vhostuser/internal.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -80,139 +80,6 @@ static void rings(void)
 	}
 }
 
-/* ---- packed rings ------------------------------------------------------ */
-
-static void packed_offer(struct bad *b, unsigned int i, uint64_t gpa,
-			 uint32_t len, uint16_t flags, uint16_t id)
-{
-	struct vring_packed_desc *d = &b->r->pdesc[i];
-
-	d->addr = gpa;
-	d->len = len;
-	d->id = id;
-	__atomic_store_n(&d->flags, (uint16_t)(flags | 1u << 7),
-			 __ATOMIC_RELEASE);
-}
-
-static void packed_endless(struct bad *b)
-{
-	for (unsigned int i = b->r->num; i-- > 0;)
-		packed_offer(b, i, b->data.gpa, 16, NEXT, 0);
-}
-
-static void packed_id(struct bad *b)
-{
-	packed_offer(b, 1, b->data.gpa, 16, 0, (uint16_t)b->r->num);
-}
-
-static void packed_twice(struct bad *b)
-{
-	RIG_SET(rig.hold, true);
-	packed_offer(b, 1, b->data.gpa, 16, 0, 5);
-	packed_offer(b, 2, b->data.gpa, 16, 0, 5);
-}
-
-static void packed_outside(struct bad *b)
-{
-	packed_offer(b, 1, 1ull << 50, 16, 0, 0);
-}
-
-static void packed_table_chained(struct bad *b)
-{
-	packed_offer(b, 2, b->data.gpa, 16, TABLE, 0);
-	packed_offer(b, 1, b->data.gpa, 16, NEXT, 0);
-}
-
-static void packed_table_nested(struct bad *b)
-{
-	struct vring_packed_desc *d = b->data.p;
-
-	d->addr = b->data.gpa;
-	d->len = 16;
-	d->flags = TABLE;
-	packed_offer(b, 1, b->data.gpa, 16, TABLE, 0);
-}
-
-static void packed_table_odd(struct bad *b)
-{
-	packed_offer(b, 1, b->data.gpa, 17, TABLE, 0);
-}
-
-/* Chains that run hold more descriptors than there are. */
-static void packed_too_many(struct bad *b)
-{
-	RIG_SET(rig.hold, true);
-	for (unsigned int i = b->r->num - 1; i; i--)
-		packed_offer(b, i, b->data.gpa, 16,
-			     i + 1 < b->r->num ? NEXT : 0, 1);
-	fe_kick_always(b->r);
-	RIG_UNTIL(rig_held_now(&rig) == 1);
-	/* The next lap: nothing was used, but here is more. */
-	for (unsigned int i = b->r->num; i-- > 0;) {
-		struct vring_packed_desc *d = &b->r->pdesc[i];
-
-		d->addr = b->data.gpa;
-		d->len = 16;
-		d->id = 2;
-		d->flags = (uint16_t)((i + 1 < b->r->num ? NEXT : 0) |
-				      1u << 15);
-	}
-}
-
-static const struct hostile_case hostile_packed[] = {
-	{ "endless", packed_endless, "longer than the ring" },
-	{ "id out of range", packed_id, "out of range" },
-	{ "id twice", packed_twice, "in flight already" },
-	{ "outside", packed_outside, "outside" },
-	{ "table chained", packed_table_chained, "not alone" },
-	{ "table nested", packed_table_nested, "nested" },
-	{ "table odd", packed_table_odd, "odd length" },
-	{ "too many", packed_too_many, "more descriptors" },
-};
-
-static void one_packed(const struct hostile_case *c)
-{
-	const struct fe_opts o = { .ring_size = 32, .queues = 2,
-				   .packed = true };
-	struct bad b = { 0 };
-
-	CHECK_EQ(rig_open(&rig, 2), 0);
-	CHECK_EQ(rig_connect(&rig, &o), 0);
-	b.fe = rig.fe;
-	b.r = &rig.fe->ring[1];
-	CHECK_EQ(fe_alloc(rig.fe, 8192, &b.data), 0);
-	memset(b.data.p, 0, 8192);
-	CHECK_EQ(rig_echo_once(rig.fe, 1, DATA_LEN), 0);
-	c->act(&b);
-	if (check_failed)
-		return;
-	fe_kick_always(b.r);
-	for (int i = 0; i < 100 && !RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]);
-	     i++) {
-		usleep(10000);
-		fe_kick_always(b.r);
-	}
-	CHECK_EQ(RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]), 1);
-	CHECK_EQ(RIG_GET(rig.ends), 0);
-	CHECK(strstr(rig.last, c->text));
-	RIG_SET(rig.hold, false);
-	CHECK_EQ(rig_echo_once(rig.fe, 2, DATA_LEN), 0);
-	CHECK_EQ(rig_hang_up(&rig), 0);
-	rig_release(&rig);
-	rig_close(&rig);
-}
-
-static void packed_rings(void)
-{
-	for (unsigned int i = 0;
-	     i < ARRAY_SIZE(hostile_packed) && !check_failed; i++) {
-		one_packed(&hostile_packed[i]);
-		if (check_failed)
-			printf("# %s: %s\n", hostile_packed[i].name,
-			       rig.last);
-	}
-}
-
 /* ---- garbage ----------------------------------------------------------- */
 
 static uint32_t random_state = 1;
@@ -253,10 +120,9 @@ static void scribble(struct fe *fe, unsigned int n)
 	}
 }
 
-static void garbage(bool packed)
+static void random_rings(void)
 {
-	const struct fe_opts o = { .ring_size = 32, .queues = 2,
-				   .packed = packed };
+	const struct fe_opts o = { .ring_size = 32, .queues = 2 };
 
 	CHECK_EQ(rig_open(&rig, 2), 0);
 	for (int round = 0; round < 6; round++) {
@@ -272,16 +138,6 @@ static void garbage(bool packed)
 	}
 	CHECK(RIG_GET(rig.events[VU_EVENT_QUEUE_BROKEN]) > 0);
 	rig_close(&rig);
-}
-
-static void random_rings(void)
-{
-	garbage(false);
-}
-
-static void random_packed_rings(void)
-{
-	garbage(true);
 }
 
 /* ---- lost memory ------------------------------------------------------- */
@@ -385,7 +241,7 @@ static void pushed_again(void)
 	q->used_idx_mem = &idx;
 	q->avail_flags = &flags;
 	for (unsigned int i = 0; i < 3 * VU_MAX_RING; i++) {
-		vu_split_push(q, i % 4, 0);
+		vu_ring_push(q, i % 4, 0);
 		CHECK(q->nr_pending <= VU_MAX_RING);
 	}
 	free(inflight);
@@ -460,9 +316,7 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "rings", rings },
-		{ "packed rings", packed_rings },
 		{ "random rings", random_rings },
-		{ "random packed rings", random_packed_rings },
 		{ "file cut", file_cut },
 		{ "rings cut", rings_cut },
 		{ "a block cut", block_cut },

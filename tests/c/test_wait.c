@@ -6,7 +6,7 @@
  */
 
 #include "tests/c/check.h"
-#include "vhostuser/ring.h"
+#include "vhostuser/internal.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -67,14 +67,7 @@ static void wish(struct fe_ring *r, bool signals)
 {
 	uint16_t seen = signals ? r->last_used : (uint16_t)(r->last_used - 9);
 
-	if (r->fe->features & VIRTIO_F_PACKED) {
-		r->driver->off_wrap = (uint16_t)(r->last_used |
-						 r->used_wrap << 15);
-		__atomic_store_n(&r->driver->flags,
-				 signals ? VRING_PACKED_EVENT_FLAG_DESC :
-					   VRING_PACKED_EVENT_FLAG_DISABLE,
-				 __ATOMIC_SEQ_CST);
-	} else if (r->fe->features & VIRTIO_F_EVENT_IDX) {
+	if (r->fe->features & VIRTIO_F_EVENT_IDX) {
 		__atomic_store_n(&r->avail->ring[r->num], seen,
 				 __ATOMIC_SEQ_CST);
 	} else {
@@ -114,7 +107,6 @@ static void each_format(void (*fn)(struct fe_ring *r))
 	static const struct fe_opts opts[] = {
 		{ .ring_size = 32, .queues = 1 },
 		{ .ring_size = 32, .queues = 1, .no_event_idx = true },
-		{ .ring_size = 32, .queues = 1, .packed = true },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(opts) && !check_failed; i++) {

@@ -244,7 +244,6 @@ static inline int rig_open_arena(struct rig *rig, unsigned int queues,
 	rig->arena = arena;
 	rig->config = (struct vu_config){
 		.request_queues = queues,
-		.packed = true,
 		.consumer = &rig_consumer,
 		.consumer_ctx = rig,
 		.event = rig_event,

@@ -84,11 +84,6 @@ int fe_set_features(struct fe *fe)
 		want |= VIRTIO_F_INDIRECT;
 	if (!fe->opts.no_event_idx)
 		want |= VIRTIO_F_EVENT_IDX;
-	if (fe->opts.packed) {
-		if (!(fe->offered & VIRTIO_F_PACKED))
-			return -ENOTSUP;
-		want |= VIRTIO_F_PACKED;
-	}
 	fe->features = want & fe->offered;
 	return fe_set(fe, VHU_SET_FEATURES, &fe->features,
 		      sizeof(fe->features), NULL, 0);
@@ -129,11 +124,6 @@ int fe_share_memory(struct fe *fe)
 		      fds, fe->nr_regions);
 }
 
-static const struct fe_ring_ops *ring_ops(const struct fe_ring *r)
-{
-	return r->fe->features & VIRTIO_F_PACKED ? &fe_packed : &fe_split;
-}
-
 int fe_ring_init(struct fe *fe, unsigned int q)
 {
 	struct fe_ring *r = &fe->ring[q];
@@ -147,7 +137,7 @@ int fe_ring_init(struct fe *fe, unsigned int q)
 	r->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->kick < 0 || r->call < 0 || r->err < 0)
 		return -errno;
-	return ring_ops(r)->init(r);
+	return fe_ring_alloc(r);
 }
 
 int fe_ring_start(struct fe *fe, unsigned int q)
@@ -173,7 +163,7 @@ int fe_ring_start(struct fe *fe, unsigned int q)
 	};
 	int ret;
 
-	ring_ops(r)->place(r, &addr, &base.num);
+	fe_ring_place(r, &addr, &base.num);
 	if (r->has_base)
 		base.num = r->base;
 	for (unsigned int i = 0; i < sizeof(step) / sizeof(step[0]); i++) {

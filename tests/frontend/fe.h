@@ -4,9 +4,9 @@
 
 /*
  * A vhost-user front end that plays the guest's virtiofs driver: it makes
- * "guest memory", shakes hands as QEMU does, drives split or packed rings as
- * Linux does, and speaks FUSE over them. Everything below the helpers is
- * open to a hostile test: raw messages, raw descriptors, raw indices.
+ * "guest memory", shakes hands as QEMU does, drives rings as Linux does, and
+ * speaks FUSE over them. Everything below the helpers is open to a hostile
+ * test: raw messages, raw descriptors, raw indices.
  *
  * Threads: one thread at a time per ring, and one for the socket; fe_alloc()
  * may be called by any. Everything returns 0 or -errno; -EPROTO says that the
@@ -49,14 +49,13 @@ struct fe_opts {
 	const char *path;	/* connect here, or ... */
 	int fd;			/* ... use this connected socket (taken over) */
 	unsigned int queues;	/* request queues, 1..64; 1 */
-	unsigned int ring_size;	/* 2..1024 (power of 2 if split); 128 */
+	unsigned int ring_size;	/* 2..1024, a power of 2; 128 */
 	unsigned int regions;	/* of guest memory, 1..8; 1 */
 	bool adjacent;		/* no gap between the regions' addresses */
 	bool warm;		/* pages that were freed are used first */
 	size_t mem_size;	/* bytes in all; 64 MiB */
 	bool no_indirect;
 	bool no_event_idx;
-	bool packed;		/* -ENOTSUP where the server has none */
 	bool mem_slots;		/* ADD_MEM_REG instead of SET_MEM_TABLE */
 	bool no_reply_ack;
 	bool scatter;		/* no two data pages of a request adjacent */
@@ -71,7 +70,7 @@ struct fe_slot {
 	void *token;
 	struct fe_buf table;	/* indirect descriptors, kept */
 	uint16_t ndesc;
-	uint16_t next;		/* free list (packed: of ids) */
+	uint16_t next;		/* free list */
 	bool busy;
 };
 
@@ -79,13 +78,10 @@ struct fe_ring {
 	struct fe *fe;
 	unsigned int index;
 	unsigned int num;
-	struct fe_buf mem[3];	/* descriptors, avail/driver, used/device */
+	struct fe_buf mem[3];	/* descriptors, avail, used */
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
-	struct vring_packed_desc *pdesc;
-	struct vring_packed_desc_event *driver;
-	struct vring_packed_desc_event *device;
 	int kick;
 	int call;
 	int err;
@@ -95,11 +91,9 @@ struct fe_ring {
 	uint32_t base;
 	uint16_t free_head;
 	uint16_t nr_free;
-	uint16_t next_avail;	/* split: index; packed: slot */
+	uint16_t next_avail;
 	uint16_t kicked;	/* next_avail at the last kick decision */
 	uint16_t last_used;
-	bool avail_wrap;
-	bool used_wrap;
 	struct fe_slot *slot;
 	uint64_t kicks;		/* written to the kick descriptor */
 	uint64_t interrupts;	/* wake-ups by the call descriptor */
@@ -169,7 +163,7 @@ int fe_set_features(struct fe *fe);
 int fe_share_memory(struct fe *fe);
 int fe_ring_init(struct fe *fe, unsigned int q);	/* own memory only */
 int fe_ring_start(struct fe *fe, unsigned int q);	/* NUM .. ENABLE */
-/* GET_VRING_BASE; *@base as the server answers (packed: with wrap bits). */
+/* GET_VRING_BASE; *@base as the server answers. */
 int fe_ring_stop(struct fe *fe, unsigned int q, uint32_t *base);
 int fe_start(struct fe *fe);	/* all rings */
 int fe_stop(struct fe *fe);	/* all rings, as at QMP stop or reboot */
@@ -199,28 +193,11 @@ bool fe_kick(struct fe_ring *r);
 void fe_kick_always(struct fe_ring *r);
 /** fe_reap() - 1 with a completed chain, 0 when there is none, -EPROTO */
 int fe_reap(struct fe_ring *r, void **token, uint32_t *len);
+/* Ask for a call; whether something is to be reaped already. */
+bool fe_arm(struct fe_ring *r);
 /** fe_wait() - sleep until fe_reap() may find something; -ETIMEDOUT,
  * -ECONNRESET when the server hung up */
 int fe_wait(struct fe_ring *r, int timeout_ms);
-
-/* The two formats, for fe_push() and its like. */
-struct fe_ring_ops {
-	int (*init)(struct fe_ring *r);
-	void (*rewind)(struct fe_ring *r, uint32_t base);
-	/* There is room; the slot at free_head has all but the chain. */
-	void (*push)(struct fe_ring *r, const struct fe_seg *seg,
-		     unsigned int n, bool indirect);
-	bool (*need_kick)(struct fe_ring *r);
-	int (*reap)(struct fe_ring *r, void **token, uint32_t *len);
-	bool (*arm)(struct fe_ring *r);	/* ask for a call; true: look again */
-	void (*place)(const struct fe_ring *r, struct vhu_addr *addr,
-		      uint32_t *base);
-};
-extern const struct fe_ring_ops fe_split, fe_packed;
-
-/* Bookkeeping that both formats use. */
-int fe_slots_init(struct fe_ring *r);
-int fe_slot_table(struct fe_ring *r, struct fe_slot *slot, unsigned int n);
 
 /* ---- FUSE requests, asynchronous ---------------------------------------- */
 

@@ -72,7 +72,6 @@ enum {
 #define VIRTIO_F_INDIRECT	(1ull << 28)
 #define VIRTIO_F_EVENT_IDX	(1ull << 29)
 #define VIRTIO_F_VERSION1	(1ull << 32)
-#define VIRTIO_F_PACKED		(1ull << 34)
 
 struct vhu_hdr {
 	uint32_t request;
@@ -89,8 +88,8 @@ struct vhu_addr {
 	uint32_t index;
 	uint32_t flags;
 	uint64_t desc;		/* front end's virtual addresses */
-	uint64_t used;		/* (packed: device event) */
-	uint64_t avail;		/* (packed: driver event) */
+	uint64_t used;
+	uint64_t avail;
 	uint64_t log;
 };
 

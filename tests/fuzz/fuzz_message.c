@@ -118,7 +118,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct vu_config config = {
 		.request_queues = QUEUES - 1,
-		.packed = true,
 		.consumer = &consumer,
 		.event = event,
 	};

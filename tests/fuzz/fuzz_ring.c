@@ -4,7 +4,7 @@
  * A hostile driver: a connection that was made in order, and rings whose
  * content comes from the input, in stages: descriptors, an indirect table,
  * available entries, index; then a kick; then the next stage while the
- * device goes on. One device with split rings, one with packed.
+ * device goes on.
  *
  * Checked besides sanitizers: every iovec lies in the guest memory that was
  * shared, the counts and sums of a chain are right, and the queue can be
@@ -48,7 +48,7 @@ struct target {
 	unsigned int nr_maps;
 };
 
-static struct target target[2];	/* split, packed */
+static struct target target;
 
 /* ---- the consumer ------------------------------------------------------- */
 
@@ -173,11 +173,10 @@ static void find_maps(struct target *t)
 		fclose(f);
 }
 
-static void target_open(struct target *t, bool packed)
+static void target_open(struct target *t)
 {
 	struct vu_config config = {
 		.request_queues = 1,
-		.packed = true,
 		.consumer = &consumer,
 		.consumer_ctx = t,
 	};
@@ -185,7 +184,6 @@ static void target_open(struct target *t, bool packed)
 		.regions = 2,
 		.adjacent = true,
 		.mem_size = MEMORY,
-		.packed = packed,
 		.ring_size = MAX_RING,
 	};
 	int sock[2];
@@ -208,26 +206,21 @@ static void target_open(struct target *t, bool packed)
 	find_maps(t);
 }
 
-static void close_targets(void)
+static void target_close(void)
 {
-	for (int i = 0; i < 2; i++) {
-		struct target *t = &target[i];
-
-		fe_close(t->fe);
-		pthread_join(t->thread, NULL);
-		close(t->sock);
-		vu_close(t->dev);
-		arena_close(t->arena);
-	}
+	fe_close(target.fe);
+	pthread_join(target.thread, NULL);
+	close(target.sock);
+	vu_close(target.dev);
+	arena_close(target.arena);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	target_open(&target[0], false);
-	target_open(&target[1], true);
-	atexit(close_targets);
+	target_open(&target);
+	atexit(target_close);
 	return 0;
 }
 
@@ -274,7 +267,7 @@ static uint32_t length(struct fuzz_in *in)
 	}
 }
 
-static void split_desc(const struct target *t, struct fuzz_in *in,
+static void descriptor(const struct target *t, struct fuzz_in *in,
 		       struct vring_desc *d)
 {
 	d->addr = address(t, in);
@@ -283,47 +276,18 @@ static void split_desc(const struct target *t, struct fuzz_in *in,
 	d->next = fuzz_u8(in);
 }
 
-static void packed_desc(const struct target *t, struct fuzz_in *in,
-			struct vring_packed_desc *d)
-{
-	uint8_t flags = fuzz_u8(in);
-
-	d->addr = address(t, in);
-	d->len = length(in);
-	d->id = fuzz_u8(in);
-	__atomic_store_n(&d->flags,
-			 (uint16_t)((flags & 7) |
-				    (flags & 8 ? 1u << 7 : 0) |
-				    (flags & 16 ? 1u << 15 : 0)),
-			 __ATOMIC_RELEASE);
-}
-
 /* One stage: what the driver writes before its next kick. */
-static void write_stage(struct target *t, struct fe_ring *r, bool packed,
+static void write_stage(struct target *t, struct fe_ring *r,
 			struct fuzz_in *in)
 {
 	uint8_t *base = t->base.p;
 	unsigned int n = fuzz_u8(in) % 32, m = fuzz_u8(in) % 32;
 	unsigned int at = fuzz_u8(in), heads = fuzz_u8(in) % 32;
 
-	for (unsigned int i = 0; i < m; i++) {
-		void *d = base + TABLE_AREA + 16 * i;
-
-		if (packed)
-			packed_desc(t, in, d);
-		else
-			split_desc(t, in, d);
-	}
-	for (unsigned int i = 0; i < n; i++) {
-		unsigned int k = (at + i) % r->num;
-
-		if (packed)
-			packed_desc(t, in, &r->pdesc[k]);
-		else
-			split_desc(t, in, &r->desc[k]);
-	}
-	if (packed)
-		return;
+	for (unsigned int i = 0; i < m; i++)
+		descriptor(t, in, (void *)(base + TABLE_AREA + 16 * i));
+	for (unsigned int i = 0; i < n; i++)
+		descriptor(t, in, &r->desc[(at + i) % r->num]);
 	for (unsigned int i = 0; i < heads; i++)
 		r->avail->ring[(r->next_avail + i) % r->num] = fuzz_u8(in);
 	r->avail->flags = fuzz_u8(in);
@@ -351,22 +315,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { data, size };
 	uint8_t mode = fuzz_u8(&in);
-	bool packed = mode & 1;
-	struct target *t = &target[packed];
+	struct target *t = &target;
 	struct fe_ring *r = &t->fe->ring[Q];
 	unsigned int before;
 
 	memset(t->base.p, 0, DATA_AREA);
-	r->num = packed ? 2 + fuzz_u8(&in) % (MAX_RING - 1) :
-			  2u << fuzz_u8(&in) % 6;
-	r->base = mode & 2 ? fuzz_u32(&in) : 0;
-	if (packed)
-		r->base = r->base % r->num * 0x10001 |
-			  (mode & 4 ? 0 : 0x80008000);
-	r->next_avail = (uint16_t)(packed ? 0 : r->base);
+	r->num = 2u << fuzz_u8(&in) % 6;
+	r->base = mode & 2 ? (uint16_t)fuzz_u32(&in) : 0;
+	r->next_avail = (uint16_t)r->base;
 	r->has_base = true;
 	before = __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST);
-	write_stage(t, r, packed, &in);
+	write_stage(t, r, &in);
 	if (fe_ring_start(t->fe, Q) < 0)
 		return -1;
 	for (int i = 0; i < 4; i++) {
@@ -374,7 +333,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!in.left)
 			break;
 		before = __atomic_load_n(&t->waits, __ATOMIC_SEQ_CST);
-		write_stage(t, r, packed, &in);
+		write_stage(t, r, &in);
 		fe_kick_always(r);
 	}
 	if (fe_ring_stop(t->fe, Q, NULL) < 0)
