@@ -50,6 +50,7 @@
 static void state_init(struct vu_state *s)
 {
 	s->inflight_fd = s->kept_fd = -1;
+	s->log[0].fd = s->log[1].fd = -1;
 	s->exchange.reply_fd = -1;
 	s->exchange.io.msg_len = VU_UNMOVED;
 	for (unsigned int i = 0; i < CHAIN_MAX_QUEUES; i++)
@@ -107,6 +108,8 @@ static int adopt_state(struct vu_device *dev)
 	r = vu_mem_adopt(dev);
 	if (r == 0 && s->inflight_fd >= 0)
 		r = vu_inflight_map(dev);
+	if (r == 0)
+		r = vu_dirty_adopt(dev);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		dev->queue[i].adopt = s->vring[i].used_once ||
 				      s->vring[i].running;
@@ -132,6 +135,7 @@ static void settle_left(struct vu_device *dev)
 		s->vring[i].running = false;
 	}
 	vu_proto_done(&s->exchange);
+	vu_dirty_drop(dev);
 	vu_mem_clear(dev);
 	if (s->inflight_fd >= 0) {
 		s->kept_fd = s->inflight_fd;
@@ -445,6 +449,7 @@ static void run_end(struct vu_device *dev)
 	run_mend(dev);
 	vu_device_reset(dev);
 	vu_proto_done(&s->exchange);
+	vu_dirty_drop(dev);
 	vu_mem_clear(dev);
 	vu_inflight_drop(dev);
 	s->protocol = 0;
@@ -501,6 +506,7 @@ void vu_close(struct vu_device *dev)
 {
 	if (!dev)
 		return;
+	vu_dirty_close(dev);
 	vu_mem_close(dev);
 	for (unsigned int i = 0; i < CHAIN_LANES(dev->nr_queues); i++)
 		vu_lane_close(&dev->lane[i]);
@@ -551,6 +557,8 @@ int vu_state_fds(struct arena *arena, int *fds, unsigned int max)
 	} while (0)
 	NOTE(s->inflight_fd);
 	NOTE(s->kept_fd);
+	NOTE(s->log[0].fd);
+	NOTE(s->log[1].fd);
 	NOTE(s->exchange.reply_fd);
 	for (unsigned int i = 0; i < s->exchange.nr_fds; i++)
 		NOTE(s->exchange.fds[i]);

@@ -34,6 +34,7 @@
 #define VU_MAX_FDS	8	/* with one message */
 
 /* Feature bits that no header of this age has under one name. */
+#define VU_F_LOG_ALL		26
 #define VU_F_VERSION_1		32
 #define VU_F_PROTOCOL_FEATURES	30
 
@@ -49,6 +50,7 @@ enum vu_request {
 	VU_SET_OWNER = 3,
 	VU_RESET_OWNER = 4,
 	VU_SET_MEM_TABLE = 5,
+	VU_SET_LOG_BASE = 6,
 	VU_SET_VRING_NUM = 8,
 	VU_SET_VRING_ADDR = 9,
 	VU_SET_VRING_BASE = 10,
@@ -123,6 +125,12 @@ struct vu_inflight_message {
 	uint16_t queue_size;
 };
 
+/* A part of a descriptor that both sides map. */
+struct vu_log_message {
+	uint64_t mmap_size;
+	uint64_t mmap_offset;
+};
+
 union vu_payload {
 	uint64_t u64;
 	struct vu_vring_number vring;
@@ -130,6 +138,7 @@ union vu_payload {
 	struct vu_memory memory;
 	struct vu_memory_single single;
 	struct vu_inflight_message inflight;
+	struct vu_log_message log;
 };
 
 struct vu_message {
@@ -186,6 +195,12 @@ struct vu_table_state {
 	struct vu_region_state region[VU_MAX_SLOTS];
 };
 
+struct vu_log_state {
+	struct vu_log_message at;
+	int32_t fd;		/* -1: none */
+	uint32_t padding;
+};
+
 struct vu_vring_state {
 	struct vu_vring_addr addr;
 	uint32_t num;
@@ -222,6 +237,9 @@ struct vu_state {
 	bool left;		/* it has: to be settled by the next worker */
 	uint32_t progressed;	/* atomic, any thread: vu_progressed() */
 	struct vu_inflight_message inflight;
+	uint32_t log_active;	/* log in use; the other is being made */
+	uint32_t padding;
+	struct vu_log_state log[2];
 	struct vu_exchange exchange;
 	struct vu_table_state table[2];
 	struct vu_vring_state vring[CHAIN_MAX_QUEUES];
@@ -324,6 +342,9 @@ struct vu_table {
 	struct vu_span span[];
 };
 
+/* Bytes of a used ring, its event index included. */
+#define VU_USED_BYTES(num) (6 + 8 * (num))
+
 /* Where a ring is mapped. */
 struct vu_ring_map {
 	void *desc, *avail, *used;
@@ -357,6 +378,7 @@ struct vu_queue {
 	uint16_t *avail_flags, *avail_idx, *avail_ring, *used_event;
 	uint16_t *used_flags, *used_idx_mem, *avail_event;
 	struct vring_used_elem *used_ring;
+	uint64_t used_gpa;
 	uint32_t epoch;
 	bool adopt;		/* heads in flight are an earlier worker's */
 
@@ -445,6 +467,9 @@ struct vu_device {
 	size_t inflight_len;
 	unsigned int inflight_bus;
 	struct log_limit broken_limit, protocol_limit;
+	/* Atomic pointer: the dirty log in use; see vu_dirty_log(). */
+	struct vu_log *log;
+	struct vu_log *log_mapped;	/* in use or not */
 	/* Atomic pointer; NULL without memory. */
 	struct vu_table *table;
 	struct vu_table *retired;
@@ -501,9 +526,30 @@ void vu_mem_clear(struct vu_device *dev);
 int vu_mem_adopt(struct vu_device *dev);
 bool vu_mem_reclaim(struct vu_device *dev);
 void *vu_mem_user(const struct vu_table *t, uint64_t uva, uint64_t len);
+int vu_mem_shared(struct vu_device *dev, int fd, uint64_t size, uint64_t offset,
+		  void **map, unsigned int *bus);
+void vu_mem_unshare(void *map, uint64_t size, unsigned int bus);
+bool vu_mem_gpa(const struct vu_table *t, const void *host, uint64_t *gpa,
+		uint64_t *len);
 void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len);
 bool vu_mem_untouched(const struct vu_device *dev);
 void vu_mem_mend(struct vu_device *dev);
+
+/* dirty.c */
+/* The log in use, or NULL. What is done with it is under a queue's lock. */
+static inline struct vu_log *vu_dirty_log(const struct vu_device *dev)
+{
+	return __atomic_load_n(&dev->log, __ATOMIC_ACQUIRE);
+}
+
+void vu_dirty_chain(struct vu_queue *q, const struct chain *c, size_t len);
+void vu_dirty_used(struct vu_queue *q);
+void vu_dirty_update(struct vu_device *dev);
+int vu_dirty_set(struct vu_device *dev, const struct vu_log_message *at,
+		 struct vu_exchange *x);
+int vu_dirty_adopt(struct vu_device *dev);
+void vu_dirty_drop(struct vu_device *dev);
+void vu_dirty_close(struct vu_device *dev);
 
 /* bus.c */
 #define VU_BUS_NONE (~0u)

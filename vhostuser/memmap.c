@@ -116,6 +116,46 @@ static int region_map(struct vu_device *dev, const struct vu_memory_region *at,
 	return err;
 }
 
+/**
+ * vu_mem_shared() - map a part of a file that is shared, but not guest memory
+ * @fd:		stays the caller's
+ * @map:	@size bytes; vu_mem_unshare() it
+ * @bus:	its entry in the SIGBUS table
+ *
+ * Return: 0, -EINVAL or -EFBIG for a part that can't be, -errno of mmap().
+ */
+int vu_mem_shared(struct vu_device *dev, int fd, uint64_t size, uint64_t offset,
+		  void **map, unsigned int *bus)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end;
+	struct stat st;
+	int r;
+
+	if (!size || offset % page ||
+	    __builtin_add_overflow(offset, size, &end) || end > INT64_MAX)
+		return -EINVAL;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (end > (uint64_t)st.st_size)
+		return -EFBIG;
+	*map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    (off_t)offset);
+	if (*map == MAP_FAILED)
+		return -errno;
+	r = vu_bus_add(*map, (size + page - 1) & ~(page - 1), page,
+		       &dev->memory_lost, dev->wake, bus);
+	if (r < 0)
+		munmap(*map, size);
+	return r;
+}
+
+/** vu_mem_unshare() - unmap what vu_mem_shared() mapped */
+void vu_mem_unshare(void *map, uint64_t size, unsigned int bus)
+{
+	vu_bus_del(bus);
+	munmap(map, size);
+}
+
 /* ---- tables ------------------------------------------------------------ */
 
 static void table_free(struct vu_table *t)
@@ -469,6 +509,31 @@ void *vu_mem_guest(const struct vu_table *t, uint64_t gpa, uint64_t *len)
 	if (*len > t->span[lo].size - gpa)
 		*len = t->span[lo].size - gpa;
 	return t->span[lo].host + gpa;
+}
+
+/**
+ * vu_mem_gpa() - guest-physical address of memory that is mapped here
+ * @len:	bytes that are asked about; cut to what lies in one region
+ *
+ * Return: false where it is no memory of the guest.
+ */
+bool vu_mem_gpa(const struct vu_table *t, const void *host, uint64_t *gpa,
+		uint64_t *len)
+{
+	const char *p = host;
+
+	for (unsigned int i = 0; t && i < t->nr; i++) {
+		const struct vu_span *s = &t->span[i];
+		uint64_t off = (uint64_t)(p - s->host);
+
+		if (p < s->host || off >= s->size)
+			continue;
+		*gpa = s->gpa + off;
+		if (*len > s->size - off)
+			*len = s->size - off;
+		return true;
+	}
+	return false;
 }
 
 /** vu_mem_user() - host address of @len bytes at the front end's @uva */

@@ -22,20 +22,20 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define FEATURES_OFFERED                                               \
+#define FEATURES                                                       \
 	(1ull << VU_F_VERSION_1 | 1ull << VU_F_PROTOCOL_FEATURES |     \
 	 1ull << VIRTIO_RING_F_INDIRECT_DESC |                         \
 	 1ull << VIRTIO_RING_F_EVENT_IDX)
 
 #define PROTOCOL_MQ		(1ull << 0)
+#define PROTOCOL_LOG_SHMFD	(1ull << 1)
 #define PROTOCOL_REPLY_ACK	(1ull << 3)
 #define PROTOCOL_INFLIGHT	(1ull << 12)
 #define PROTOCOL_RESET_DEVICE	(1ull << 13)
 #define PROTOCOL_MEM_SLOTS	(1ull << 15)
-#define PROTOCOL_OFFERED                                               \
+#define PROTOCOL                                                       \
 	(PROTOCOL_MQ | PROTOCOL_REPLY_ACK | PROTOCOL_INFLIGHT |        \
 	 PROTOCOL_RESET_DEVICE | PROTOCOL_MEM_SLOTS)
 
@@ -88,9 +88,20 @@ static int try_start(struct vu_call *c, struct vu_queue *q)
 
 /* ---- features ---------------------------------------------------------- */
 
+/* On offer: what a migration needs only where the consumer can be moved. */
+static uint64_t features_offered(const struct vu_device *dev)
+{
+	return FEATURES | (dev->config.moves ? 1ull << VU_F_LOG_ALL : 0);
+}
+
+static uint64_t protocol_offered(const struct vu_device *dev)
+{
+	return PROTOCOL | (dev->config.moves ? PROTOCOL_LOG_SHMFD : 0);
+}
+
 static int get_features(struct vu_call *c)
 {
-	c->out->u64 = FEATURES_OFFERED;
+	c->out->u64 = features_offered(c->dev);
 	return 0;
 }
 
@@ -98,14 +109,16 @@ static int set_features(struct vu_call *c)
 {
 	struct vu_state *s = c->dev->state;
 	uint64_t f = c->in->u64;
+	uint64_t changed = (f ^ s->features) & ~(1ull << VU_F_LOG_ALL);
 	int r, err = 0;
 
-	if (f & ~FEATURES_OFFERED)
+	if (f & ~features_offered(c->dev))
 		return -EINVAL;
 	for (unsigned int i = 0; i < c->dev->nr_queues; i++)
-		if (c->dev->queue[i].running && f != s->features)
+		if (c->dev->queue[i].running && changed)
 			return -EBUSY;
 	s->features = f;
+	vu_dirty_update(c->dev);
 	if (f & 1ull << VU_F_PROTOCOL_FEATURES)
 		return 0;
 	/* Without SET_VRING_ENABLE every ring is enabled. */
@@ -119,13 +132,13 @@ static int set_features(struct vu_call *c)
 
 static int get_protocol_features(struct vu_call *c)
 {
-	c->out->u64 = PROTOCOL_OFFERED;
+	c->out->u64 = protocol_offered(c->dev);
 	return 0;
 }
 
 static int set_protocol_features(struct vu_call *c)
 {
-	if (c->in->u64 & ~PROTOCOL_OFFERED)
+	if (c->in->u64 & ~protocol_offered(c->dev))
 		return -EINVAL;
 	c->dev->state->protocol = c->in->u64;
 	return 0;
@@ -160,6 +173,13 @@ static int set_mem_table(struct vu_call *c)
 		return -EINVAL;
 	}
 	return vu_mem_set(c->dev, m, c->x);
+}
+
+static int set_log_base(struct vu_call *c)
+{
+	/* The answer is the same once more. */
+	c->out->log = c->in->log;
+	return vu_dirty_set(c->dev, &c->in->log, c->x);
 }
 
 static int get_max_mem_slots(struct vu_call *c)
@@ -416,31 +436,16 @@ fail:
 int vu_inflight_map(struct vu_device *dev)
 {
 	struct vu_inflight_message *m = &dev->state->inflight;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end, stride;
-	struct stat st;
-	char *map;
+	void *map;
 	int r;
 
-	stride = inflight_stride(m);
-	if (!inflight_sane(dev, m) || m->mmap_offset % page ||
-	    m->mmap_size < stride * m->num_queues ||
-	    __builtin_add_overflow(m->mmap_offset, m->mmap_size, &end) ||
-	    end > INT64_MAX)
+	if (!inflight_sane(dev, m) ||
+	    m->mmap_size < inflight_stride(m) * m->num_queues)
 		return -EINVAL;
-	if (fstat(dev->state->inflight_fd, &st) < 0)
-		return -errno;
-	if (end > (uint64_t)st.st_size)
-		return -EFBIG;
-	map = mmap(NULL, m->mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		   dev->state->inflight_fd, (off_t)m->mmap_offset);
-	if (map == MAP_FAILED)
-		return -errno;
-	r = vu_bus_add(map, (m->mmap_size + page - 1) & ~(page - 1), page,
-		       &dev->memory_lost, dev->wake, &dev->inflight_bus);
-	if (r < 0) {
-		munmap(map, m->mmap_size);
+	r = vu_mem_shared(dev, dev->state->inflight_fd, m->mmap_size,
+			  m->mmap_offset, &map, &dev->inflight_bus);
+	if (r < 0)
 		return r;
-	}
 	dev->inflight_map = map;
 	dev->inflight_len = m->mmap_size;
 	return 0;
@@ -476,8 +481,7 @@ void vu_inflight_drop(struct vu_device *dev)
 			q->inflight = vu_inflight_of(dev, i, 0);
 			pthread_mutex_unlock(&q->lock);
 		}
-		vu_bus_del(dev->inflight_bus);
-		munmap(map, dev->inflight_len);
+		vu_mem_unshare(map, dev->inflight_len, dev->inflight_bus);
 	}
 	dev->state->inflight_fd = -1;
 	arena_commit();
@@ -530,6 +534,10 @@ static const struct vu_request_rule rules[VU_REQUEST_COUNT] = {
 	RULE(RESET_OWNER, reset_owner, 0, 0, .answer = 0),
 	RULE(SET_MEM_TABLE, set_mem_table, 8, sizeof(struct vu_memory),
 	     .max_fds = VU_MAX_FDS),
+	RULE(SET_LOG_BASE, set_log_base, sizeof(struct vu_log_message),
+	     sizeof(struct vu_log_message), .min_fds = 1, .max_fds = 1,
+	     .answer = sizeof(struct vu_log_message),
+	     .protocol = PROTOCOL_LOG_SHMFD),
 	RULE(SET_VRING_NUM, set_vring_num, VRING, VRING, .answer = 0),
 	RULE(SET_VRING_ADDR, set_vring_addr, sizeof(struct vu_vring_addr),
 	     sizeof(struct vu_vring_addr), .answer = 0),

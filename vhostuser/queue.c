@@ -156,6 +156,7 @@ static void ops_push(void *ctx, struct chain *c, uint32_t len)
 	if (!vu_load(&state->progressed))
 		vu_store(&state->progressed, 1);
 	pthread_mutex_lock(&q->lock);
+	vu_dirty_chain(q, c, len);
 	if (c->epoch != q->epoch) {
 		/* Its ring was set up anew: nobody waits for it. */
 	} else if (!q->running) {
@@ -252,7 +253,7 @@ static bool map_ring(const struct vu_vring_state *st,
 
 	m->desc = vu_mem_user(t, st->addr.desc, 16 * num);
 	m->avail = vu_mem_user(t, st->addr.avail, 6 + 2 * num);
-	m->used = vu_mem_user(t, st->addr.used, 6 + 8 * num);
+	m->used = vu_mem_user(t, st->addr.used, VU_USED_BYTES(num));
 	return m->desc && m->avail && m->used &&
 	       !((uintptr_t)m->desc & 15) && !((uintptr_t)m->avail & 1) &&
 	       !((uintptr_t)m->used & 3);
@@ -270,6 +271,7 @@ int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set)
 	uint64_t features = q->dev->state->features;
 	unsigned int num = q->st->num;
 	struct vu_ring_map m;
+	uint64_t len = 1;
 	uint16_t *avail, *used;
 
 	if (!map_ring(q->st, t, &m))
@@ -278,6 +280,7 @@ int vu_queue_map(struct vu_queue *q, const struct vu_table *t, bool set)
 		return memcmp(&m, &q->map, sizeof(m)) ? -EFAULT : 0;
 	q->map = m;
 	q->num = num;
+	vu_mem_gpa(t, m.used, &q->used_gpa, &len);
 	q->event_idx = features & 1ull << VIRTIO_RING_F_EVENT_IDX;
 	q->indirect = features & 1ull << VIRTIO_RING_F_INDIRECT_DESC;
 	avail = m.avail;
@@ -357,6 +360,7 @@ static void queue_recover(struct vu_queue *q, bool resume)
 	vu_ring_recover(q, resume);
 	q->running = true;
 	ring_publish(q);
+	vu_dirty_used(q);
 	/* Once for sure: who knows what was signalled before. */
 	signal = resume || q->adopt;
 	q->adopt = false;

@@ -43,6 +43,8 @@ struct vu_config {
 	 * in-flight table may come back: see VU_LEFT.
 	 */
 	bool keeps_left;
+	/* Offer what moving a running guest needs: see dirty.c. */
+	bool moves;
 };
 
 /*

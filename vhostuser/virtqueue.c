@@ -295,6 +295,16 @@ int vu_ring_pop(struct vu_queue *q, struct chain *c)
 	return 1;
 }
 
+/* The leader has written the event index, which it does without the lock. */
+static void event_written(struct vu_queue *q)
+{
+	if (!vu_dirty_log(q->dev))
+		return;
+	pthread_mutex_lock(&q->lock);
+	vu_dirty_used(q);
+	pthread_mutex_unlock(&q->lock);
+}
+
 /**
  * vu_ring_arm() - ask the driver for a kick, then look once more
  * @after:	how many requests may wait before the one that is worth a kick;
@@ -311,6 +321,7 @@ bool vu_ring_arm(struct vu_queue *q, uint16_t after)
 			 htole16((uint16_t)(q->last_avail + after)));
 	else
 		vu_store(q->used_flags, htole16(0));
+	event_written(q);
 	atomic_thread_fence(memory_order_seq_cst);
 	return vu_ring_look(q);
 }
@@ -319,8 +330,10 @@ bool vu_ring_arm(struct vu_queue *q, uint16_t after)
 void vu_ring_disarm(struct vu_queue *q)
 {
 	/* With event indexes the old one simply falls behind. */
-	if (!q->event_idx)
-		vu_store(q->used_flags, htole16(VRING_USED_F_NO_NOTIFY));
+	if (q->event_idx)
+		return;
+	vu_store(q->used_flags, htole16(VRING_USED_F_NO_NOTIFY));
+	event_written(q);
 }
 
 /* ---- used ring --------------------------------------------------------- */
@@ -383,6 +396,7 @@ bool vu_ring_publish(struct vu_queue *q)
 	__atomic_store_n(q->used_idx_mem, htole16(q->used_next),
 			 __ATOMIC_RELEASE);
 	q->used_idx = q->used_next;
+	vu_dirty_used(q);
 	atomic_thread_fence(memory_order_seq_cst);
 	return wants_signal(q);
 }

@@ -36,6 +36,7 @@ static struct stage *stage;
 static pid_t keeper;
 static struct fe *fe;
 static struct rig rig;
+static struct fe_log *dirty;	/* that the next storms look into */
 
 /* ---- worker ------------------------------------------------------------ */
 
@@ -217,6 +218,19 @@ static int stage_close(void)
 	return r;
 }
 
+/* Whether the log, if there is one, has @n answers and the used ring. */
+static int storm_logged(struct fe_ring *ring, const struct rig_io *io,
+			unsigned int n)
+{
+	bool all = true;
+
+	if (!dirty)
+		return 0;
+	for (unsigned int i = 0; i < n; i++)
+		all &= fe_log_take(dirty, io[i].out.gpa);
+	return all && fe_log_take(dirty, ring->mem[2].gpa) ? 0 : -ENOMSG;
+}
+
 static int storm(struct rig_io *io, unsigned int depth, unsigned int rounds)
 {
 	int r = 0;
@@ -234,6 +248,8 @@ static int storm(struct rig_io *io, unsigned int depth, unsigned int rounds)
 		fe_kick(ring);
 		if (r == 0)
 			r = rig_reap(ring, batch);
+		if (r == 0)
+			r = storm_logged(ring, io, batch);
 	}
 	return r;
 }
@@ -261,6 +277,10 @@ static void kills_under_traffic(const struct fe_opts *o, unsigned int kills)
 	int r;
 
 	CHECK_EQ(stage_open(2, o, 8000), 0);
+	r = dirty ? fe_log_open(fe, dirty, 0) : 0;
+	if (r == 0 && dirty)
+		r = fe_log_all(fe, true);
+	CHECK_EQ(r, 0);
 	r = storm_until(16, kills);
 	if (r < 0)
 		printf("# %s\n", fe_fault(fe));
@@ -281,6 +301,18 @@ static void plain_traffic(void)
 				   .no_event_idx = true };
 
 	kills_under_traffic(&o, 300);
+}
+
+/* A successor marks what its predecessor wrote, and did not come to mark. */
+static void logged_traffic(void)
+{
+	const struct fe_opts o = { .ring_size = 1024 };
+	struct fe_log log;
+
+	dirty = &log;
+	kills_under_traffic(&o, 300);
+	dirty = NULL;
+	fe_log_close(&log);
 }
 
 /* A reply that comes with a descriptor. */
@@ -310,12 +342,14 @@ static void messages(void)
 	const struct fe_opts o = {
 		.ring_size = 32,
 		.pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK | VHU_PF_RESET_DEVICE |
-			   VHU_PF_MEM_SLOTS | VHU_PF_INFLIGHT_SHMFD,
+			   VHU_PF_MEM_SLOTS | VHU_PF_INFLIGHT_SHMFD |
+			   VHU_PF_LOG_SHMFD,
 	};
 	const struct vhu_state off = { .index = 1, .num = 0 };
 	const struct vhu_state on = { .index = 1, .num = 1 };
 	const uint64_t index = 1;
 	struct vhu_mem_reg reg = { 0 };
+	struct fe_log log;
 	uint64_t value;
 	uint32_t base;
 	int fd;
@@ -338,9 +372,14 @@ static void messages(void)
 				&fe->ring[1].kick, 1), 0);
 		CHECK_EQ(fe_set(fe, VHU_SET_VRING_ERR, &index, sizeof(index),
 				&fe->ring[1].err, 1), 0);
+		CHECK_EQ(fe_log_open(fe, &log, 0), 0);
+		CHECK_EQ(fe_log_all(fe, true), 0);
+		fe_log_clear(&log);
 		CHECK_EQ(fe_set(fe, VHU_ADD_MEM_REG, &reg, sizeof(reg), &fd,
 				1), 0);
 		CHECK_EQ(rig_echo_once(fe, 1, 77), 0);
+		CHECK(fe_log_clear(&log) >= 2);
+		fe_log_close(&log);
 		CHECK_EQ(fe_set(fe, VHU_REM_MEM_REG, &reg, sizeof(reg), NULL,
 				0), 0);
 		CHECK_EQ(fe_share_memory(fe), 0);
@@ -446,6 +485,7 @@ int main(int argc, char **argv)
 		{ "kills in messages", messages },
 		{ "kills under traffic", ring_traffic },
 		{ "kills, plain ring", plain_traffic },
+		{ "kills while memory is logged", logged_traffic },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -89,7 +89,6 @@ static const struct bad_message refused[] = {
 	{ VHU_ADD_MEM_REG, 40, 1, { 0 } },
 	{ VHU_ADD_MEM_REG, 32, 1, { 0 } },
 	{ VHU_REM_MEM_REG, 40, 0, { 0 } },
-	{ VHU_SET_LOG_BASE, 16, 1, { 0 } },
 	{ VHU_SET_DEVICE_STATE_FD, 8, 1, { 0 } },
 	{ 0, 0, 0, { 0 } },
 	{ 1000, 0, 0, { 0 } },
@@ -105,6 +104,7 @@ static const struct bad_message fatal[] = {
 	{ VHU_GET_VRING_BASE, 4, 0, { 1 } },
 	{ VHU_GET_INFLIGHT_FD, 24, 0, { 0 } },
 	{ VHU_GET_MAX_MEM_SLOTS, 8, 0, { 0 } },
+	{ VHU_SET_LOG_BASE, 16, 1, { 0 } },
 };
 
 static int send_bad(const struct bad_message *m, uint32_t flags)

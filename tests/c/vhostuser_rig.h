@@ -249,6 +249,7 @@ static inline int rig_open_arena(struct rig *rig, unsigned int queues,
 		.event = rig_event,
 		.event_ctx = rig,
 		.arena = rig->arena,
+		.moves = true,
 	};
 	return vu_open(&rig->dev, &rig->config);
 }

@@ -16,8 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define KNOWN_PF (VHU_PF_MQ | VHU_PF_REPLY_ACK | VHU_PF_RESET_DEVICE | \
-		  VHU_PF_MEM_SLOTS)
+#define KNOWN_PF (VHU_PF_MQ | VHU_PF_LOG_SHMFD | VHU_PF_REPLY_ACK | \
+		  VHU_PF_RESET_DEVICE | VHU_PF_MEM_SLOTS)
 #define DEFAULT_TIMEOUT_MS 10000
 
 static int connect_path(const char *path)
@@ -96,11 +96,13 @@ static int share_slots(struct fe *fe)
 	if (!(fe->pf & VHU_PF_MEM_SLOTS))
 		return -ENOTSUP;
 	for (unsigned int i = 0; i < fe->nr_regions; i++) {
+		const struct fe_region *r = fe->opts.downwards ?
+			&fe->region[fe->nr_regions - 1 - i] : &fe->region[i];
 		struct vhu_mem_reg reg = { 0 };
 
-		fe_memory_describe(&fe->region[i], &reg.region);
-		ret = fe_set(fe, VHU_ADD_MEM_REG, &reg, sizeof(reg),
-			     &fe->region[i].fd, 1);
+		fe_memory_describe(r, &reg.region);
+		ret = fe_set(fe, VHU_ADD_MEM_REG, &reg, sizeof(reg), &r->fd,
+			     1);
 		if (ret < 0)
 			return ret;
 	}

@@ -52,6 +52,7 @@ struct fe_opts {
 	unsigned int ring_size;	/* 2..1024, a power of 2; 128 */
 	unsigned int regions;	/* of guest memory, 1..8; 1 */
 	bool adjacent;		/* no gap between the regions' addresses */
+	bool downwards;		/* with mem_slots: told from the last on */
 	bool warm;		/* pages that were freed are used first */
 	size_t mem_size;	/* bytes in all; 64 MiB */
 	bool no_indirect;
@@ -168,6 +169,26 @@ int fe_ring_stop(struct fe *fe, unsigned int q, uint32_t *base);
 int fe_start(struct fe *fe);	/* all rings */
 int fe_stop(struct fe *fe);	/* all rings, as at QMP stop or reboot */
 int fe_reset_device(struct fe *fe);	/* -ENOTSUP if not agreed on */
+
+/* ---- the dirty log ------------------------------------------------------ */
+
+struct fe_log {
+	int fd;
+	uint8_t *bits;
+	size_t size;		/* bytes */
+};
+
+/* SET_LOG_BASE with anything. */
+int fe_log_base(struct fe *fe, const struct vhu_log *at, int fd);
+/* A log of @size bytes, 0: for all memory, is made and told; not yet used. */
+int fe_log_open(struct fe *fe, struct fe_log *log, size_t size);
+void fe_log_close(struct fe_log *log);
+/* Have it used or not, by the feature. */
+int fe_log_all(struct fe *fe, bool on);
+/* Whether the page was marked; it is not any more. */
+bool fe_log_take(struct fe_log *log, uint64_t gpa);
+/* No page is marked any more; how many were. */
+unsigned int fe_log_clear(struct fe_log *log);
 
 /* ---- rings -------------------------------------------------------------- */
 

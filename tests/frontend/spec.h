@@ -68,6 +68,7 @@ enum {
 #define VHU_PF_DEVICE_STATE	(1ull << 19)
 
 /* Bits of the device features. */
+#define VHU_F_LOG_ALL		(1ull << 26)
 #define VHU_F_PROTOCOL_FEATURES	(1ull << 30)
 #define VIRTIO_F_INDIRECT	(1ull << 28)
 #define VIRTIO_F_EVENT_IDX	(1ull << 29)
@@ -111,6 +112,11 @@ struct vhu_mem_table {
 struct vhu_mem_reg {
 	uint64_t padding;
 	struct vhu_region region;
+};
+
+struct vhu_log {
+	uint64_t size;
+	uint64_t offset;
 };
 
 struct vhu_inflight {
