@@ -74,7 +74,6 @@ static void bus_set(struct bus_slot *s, const struct bus_entry *is)
 
 static bool bus_mend(uintptr_t addr)
 {
-	static const uint64_t one = 1;
 	unsigned int n = __atomic_load_n(&bus_used, __ATOMIC_ACQUIRE);
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -90,9 +89,7 @@ static bool bus_mend(uintptr_t addr)
 			 0) == MAP_FAILED)
 			return false;
 		__atomic_store_n(is.flag, true, __ATOMIC_RELEASE);
-		if (write(is.wake, &one, sizeof(one)) < 0) {
-			/* It is noticed at the next message at the latest. */
-		}
+		vu_wake(is.wake);
 		return true;
 	}
 	return false;

@@ -204,12 +204,8 @@ void vu_set_consumer_ctx(struct vu_device *dev, void *ctx)
 
 void vu_stop(struct vu_device *dev)
 {
-	static const uint64_t one = 1;
-
 	__atomic_store_n(&dev->stop, true, __ATOMIC_RELEASE);
-	if (write(dev->wake, &one, sizeof(one)) < 0) {
-		/* EAGAIN: it is awake. */
-	}
+	vu_wake(dev->wake);
 }
 
 /** vu_device_stop() - stop all rings; lanes first, so that none is led again */

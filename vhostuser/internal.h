@@ -26,6 +26,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <linux/virtio_ring.h>
 
@@ -478,6 +479,18 @@ struct vu_device {
 	struct vu_lane lane[CHAIN_LANES(CHAIN_MAX_QUEUES)];
 	struct vu_queue queue[];
 };
+
+/*
+ * Wake whoever waits for an eventfd. EAGAIN: so many wake-ups are due that one
+ * more is none. Async-signal-safe.
+ */
+static inline void vu_wake(int eventfd)
+{
+	static const uint64_t one = 1;
+
+	if (write(eventfd, &one, sizeof(one)) < 0)
+		return;
+}
 
 static inline void vu_tell(struct vu_device *dev, enum vu_event event,
 			   int queue, const char *text)

@@ -27,8 +27,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static const uint64_t one = 1;
-
 /** vu_lane_open() - put a new queue into its lane, after those before it */
 void vu_lane_open(struct vu_queue *q)
 {
@@ -74,9 +72,7 @@ int vu_lane_prepare(struct vu_lane *l)
 /** vu_lane_wake() - have the leader look at its rings and its orders */
 void vu_lane_wake(struct vu_lane *l)
 {
-	if (write(l->wake, &one, sizeof(one)) < 0) {
-		/* EAGAIN: an edge all the same. */
-	}
+	vu_wake(l->wake);
 }
 
 /**

@@ -37,8 +37,6 @@
 /* How long a stop waits for requests that run, before it parks them. */
 #define STOP_MS		100
 
-static const uint64_t one = 1;
-
 static struct vu_queue *queue_of(void *ctx, unsigned int q)
 {
 	return &((struct vu_device *)ctx)->queue[q];
@@ -62,9 +60,7 @@ void vu_queue_signal(struct vu_queue *q)
 {
 	if (!__atomic_load_n(&q->st->call_on, __ATOMIC_ACQUIRE))
 		return;		/* the driver polls */
-	if (write(vu_load(&q->st->call), &one, sizeof(one)) < 0) {
-		/* EAGAIN: so many signals are due that one more is none. */
-	}
+	vu_wake(vu_load(&q->st->call));
 }
 
 /** vu_queue_signal_again() - publish, and signal whether asked or not */
@@ -95,9 +91,9 @@ void vu_queue_break(struct vu_queue *q, const char *fmt, ...)
 	pthread_mutex_lock(&q->lock);
 	q->st->broken = true;
 	err = q->st->err;
-	if (err >= 0 && write(err, &one, sizeof(one)) < 0) {
-		/* As above. Under lock, so that nobody closes it meanwhile. */
-	}
+	/* Under lock, so that nobody closes it meanwhile. */
+	if (err >= 0)
+		vu_wake(err);
 	pthread_mutex_unlock(&q->lock);
 	if (log_allowed(&q->dev->broken_limit))
 		vu_tell(q->dev, VU_EVENT_QUEUE_BROKEN, (int)q->index, text);

@@ -132,15 +132,11 @@ static int lane_timeout(const struct vu_lane *l)
  */
 static void queue_suspect(struct vu_queue *q)
 {
-	static const uint64_t one = 1;
-
 	if (vu_load(&q->moved) || vu_load(&q->kick_told))
 		return;
 	vu_store(&q->kick_told, true);
 	__atomic_store_n(&q->dev->suspect, true, __ATOMIC_RELEASE);
-	if (write(q->dev->wake, &one, sizeof(one)) < 0) {
-		/* EAGAIN: it is awake. */
-	}
+	vu_wake(q->dev->wake);
 }
 
 /* ---- waiting ------------------------------------------------------------- */

@@ -33,14 +33,10 @@
  */
 void vu_watch_begin(struct vu_device *dev)
 {
-	static const uint64_t one = 1;
-
 	if (vu_load(&dev->watching) ||
 	    __atomic_exchange_n(&dev->watching, true, __ATOMIC_ACQ_REL))
 		return;
-	if (write(dev->wake, &one, sizeof(one)) < 0) {
-		/* EAGAIN: it is awake. */
-	}
+	vu_wake(dev->wake);
 }
 
 /* It was at rest for a while: has one of its two sides been missed? */
