@@ -32,23 +32,22 @@ static int word_index(const char *word, const char *const *list, int otherwise)
 	return otherwise;
 }
 
-_Static_assert(ID_RANGES_MAX <= FS_MAX_IDRANGES, "what config takes fits");
-
 static const char *const access_words[] = {"passthrough", "squash", "mapped",
 					   NULL};
 
 static void set_owners(struct fs_options *o, const struct share_config *sc)
 {
-	bool maps = sc->uid_map || sc->gid_map;
-	int mode = maps || (geteuid() == 0 && !sc->squash) ?
+	bool maps = sc->uid_map.nr || sc->gid_map.nr;
+	int mode = maps || (geteuid() == 0 && !sc->squash.set) ?
 			   FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
 
 	o->access = (enum fs_access)word_index(sc->access, access_words, mode);
-	if (sc->squash && sscanf(sc->squash, "%u:%u", &o->squash_uid,
-				 &o->squash_gid) == 1)
-		o->squash_gid = o->squash_uid;
-	o->nr_uid_map = fs_idmap_parse(sc->uid_map, o->uid_map);
-	o->nr_gid_map = fs_idmap_parse(sc->gid_map, o->gid_map);
+	if (sc->squash.set) {
+		o->squash_uid = sc->squash.uid;
+		o->squash_gid = sc->squash.gid;
+	}
+	o->uid_map = sc->uid_map;
+	o->gid_map = sc->gid_map;
 }
 
 /* The words were checked by config_parse(). */
@@ -131,25 +130,11 @@ static pid_t server_fork(void *arg)
 	return fs_fork(&sv->options);
 }
 
-/* 0, or -EINVAL with @why set. */
-static int check_xattr_map(const struct server *sv, char *why, size_t why_size)
-{
-	const char *map = sv->options.xattr_map;
-
-	if (!map || !fs_xattr_map_check(map))
-		return 0;
-	snprintf(why, why_size, "xattr-map='%s' has a rule that is not "
-		 ":TYPE:SCOPE:KEY:PREPEND:", map);
-	return -EINVAL;
-}
-
 static int server_confine(void *arg, const int *keep, unsigned int nr_keep,
 			  char *why, size_t why_size)
 {
 	struct server *sv = arg;
 
-	if (check_xattr_map(sv, why, why_size))
-		return -EINVAL;
 	return fs_confine(&sv->options, keep, nr_keep, &sv->place, why,
 			  why_size);
 }
@@ -407,9 +392,6 @@ int server_probe_layers(const struct share_config *sc,
 	int err;
 
 	server_setup(&sv, sc);
-	err = check_xattr_map(&sv, why, size);
-	if (err)
-		return err;
 	err = fs_probe_layers(&sv.options, &place, why, size);
 	for (int id = 0; !err && id < FS_LAYER_COUNT; id++) {
 		const struct fs_layer *l = &place.layers[id];

@@ -21,6 +21,8 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include <linux/limits.h>
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
@@ -97,6 +99,58 @@ int parse_size(const char *text, uint64_t *bytes);
 int parse_duration(const char *text, uint64_t *ms);
 /* yes/no, on/off, true/false, 1/0. */
 int parse_bool(const char *text, bool *value);
+/* Up to @max ids with ':' between them; how many there are, or -EINVAL. */
+int parse_ids(const char *text, unsigned int max, uint32_t *ids);
+
+/* What becomes of a range of ids; the first of a map that fits decides. */
+enum id_kind {
+	ID_RANGE,		/* each other; no id has another place */
+	ID_MAP,			/* each other */
+	ID_GUEST,		/* the guest's become the host's */
+	ID_HOST,		/* the host's become the guest's */
+	ID_SQUASH_GUEST,	/* the guest's all become @host */
+	ID_SQUASH_HOST,		/* the host's all become @guest */
+	ID_FORBID_GUEST,	/* the guest's are EPERM */
+};
+
+struct id_range {
+	uint32_t guest, host, count;
+	enum id_kind kind;
+};
+
+#define ID_RANGES_MAX 16
+
+struct id_map {
+	unsigned int nr;
+	struct id_range range[ID_RANGES_MAX];
+};
+
+/**
+ * parse_id_range() - "[KIND:]FROM:TO:COUNT", "forbid-guest:FROM:COUNT"
+ *
+ * The words for kinds are virtiofsd's; without one it is an ID_RANGE, from the
+ * guest to the host. Return: 0 or -EINVAL.
+ */
+int parse_id_range(const char *text, struct id_range *range);
+
+/* A rule for the names of extended attributes; see xattrmap.c. */
+enum xattr_type { XATTR_OK, XATTR_BAD, XATTR_UNSUPPORTED, XATTR_PREFIX };
+
+struct xattr_rule {
+	enum xattr_type type;
+	bool client, server;
+	char key[XATTR_NAME_MAX + 1], prepend[XATTR_NAME_MAX + 1];
+};
+
+/* Whether a list of rules can be read, and has any: 0 or -EINVAL. */
+int parse_xattr_map(const char *map);
+/*
+ * The next rule of @text, which is moved past it. @step, 0 at first, counts
+ * the rules that "map" stands for. Return: 1 with a rule, 0 at the end,
+ * -EINVAL.
+ */
+int xattr_rule_next(const char **text, unsigned int *step,
+		    struct xattr_rule *r);
 
 /** format_size() - "2 GiB", "1.9 GiB", "640 KiB" into @buf, which it returns */
 char *format_size(char *buf, size_t size, uint64_t bytes);

@@ -146,6 +146,62 @@ int parse_bool(const char *text, bool *value)
 	return -EINVAL;
 }
 
+int parse_ids(const char *text, unsigned int max, uint32_t *ids)
+{
+	for (unsigned int n = 0; n < max; n++) {
+		size_t len = strcspn(text, ":");
+		char buf[16];
+		uint64_t id;
+
+		if (len >= sizeof(buf))
+			return -EINVAL;
+		memcpy(buf, text, len);
+		buf[len] = '\0';
+		if (parse_u64(buf, 0, UINT32_MAX, &id))
+			return -EINVAL;
+		ids[n] = (uint32_t)id;
+		if (!text[len])
+			return (int)n + 1;
+		text += len + 1;
+	}
+	return -EINVAL;
+}
+
+int parse_id_range(const char *text, struct id_range *range)
+{
+	static const struct {
+		const char *name;
+		bool host_first;
+		int numbers;
+	} kinds[] = {
+		[ID_RANGE] = { "", false, 3 },
+		[ID_MAP] = { "map:", false, 3 },
+		[ID_GUEST] = { "guest:", false, 3 },
+		[ID_HOST] = { "host:", true, 3 },
+		[ID_SQUASH_GUEST] = { "squash-guest:", false, 3 },
+		[ID_SQUASH_HOST] = { "squash-host:", true, 3 },
+		[ID_FORBID_GUEST] = { "forbid-guest:", false, 2 },
+	};
+	unsigned int kind = ID_FORBID_GUEST;
+	uint32_t n[3];
+
+	/* The last that fits is ID_RANGE, whose word is none. */
+	while (strncmp(text, kinds[kind].name, strlen(kinds[kind].name)) != 0)
+		kind--;
+	if (parse_ids(text + strlen(kinds[kind].name), 3, n) !=
+	    kinds[kind].numbers)
+		return -EINVAL;
+	range->kind = (enum id_kind)kind;
+	range->guest = kinds[kind].host_first ? n[1] : n[0];
+	range->host = kinds[kind].host_first ? n[0] : n[1];
+	range->count = n[2];
+	if (kind == ID_FORBID_GUEST) {
+		range->host = 0;
+		range->count = n[1];
+	}
+	return 0;
+}
+
 char *format_size(char *buf, size_t size, uint64_t bytes)
 {
 	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB",

@@ -18,27 +18,6 @@ enum fs_sandbox {
 	FS_SANDBOX_NONE,	/* openat2 and name checks alone */
 };
 
-/*
- * How guest ids [guest, guest + count) and host ids [host, host + count) are
- * to each other. All but the first leave ids alone that they do not name, and
- * need no user namespace.
- */
-enum fs_idkind {
-	FS_ID_RANGE,		/* each other; no id has another place */
-	FS_ID_MAP,		/* each other */
-	FS_ID_GUEST,		/* the guest's become the host's */
-	FS_ID_HOST,		/* the host's become the guest's */
-	FS_ID_SQUASH_GUEST,	/* the guest's all become @host */
-	FS_ID_SQUASH_HOST,	/* the host's all become @guest */
-	FS_ID_FORBID_GUEST,	/* the guest's are EPERM */
-};
-
-struct fs_idrange {
-	uint32_t guest, host, count;
-	enum fs_idkind kind;
-};
-
-#define FS_MAX_IDRANGES 16
 #define FS_MAX_HIDE 16
 
 /* Another keeper's namespaces; -1: its own are the caller's, too. */
@@ -69,8 +48,7 @@ struct fs_options {
 	uint32_t squash_uid, squash_gid; /* the server's own, in the guest */
 	/* Owners that the server's user namespace can't name: 0, not 65534. */
 	bool unnamed_as_root;
-	struct fs_idrange uid_map[FS_MAX_IDRANGES], gid_map[FS_MAX_IDRANGES];
-	unsigned int nr_uid_map, nr_gid_map;
+	struct id_map uid_map, gid_map; /* ID_RANGE needs a user namespace */
 	unsigned int threads;	/* most threads that run requests; 0: auto */
 	unsigned int open_files; /* descriptor budget; 0: from RLIMIT_NOFILE */
 	uint64_t inode_limit;	/* nodes; 0: none but memory */
@@ -89,15 +67,10 @@ struct fs_options {
 };
 
 void fs_options_init(struct fs_options *o);
-/* "[kind:]guest:host:count[,...]", which is in order; or NULL. Return: how
- * many ranges are in @map, which has room for FS_MAX_IDRANGES. */
-unsigned int fs_idmap_parse(const char *text, struct fs_idrange *map);
 /* "mknod[:NAME...]" as bits; names that no server has are none. NULL: 0. */
 uint64_t fs_caps_parse(const char *text);
 /* Whether a guest made this directory in a share with access=mapped. */
 bool fs_made_mapped(const char *dir);
-/* Whether the text of xattr-map= is in order: 0 or -EINVAL. */
-int fs_xattr_map_check(const char *map);
 
 /* The state of each layer of confinement, for check and for messages. */
 enum fs_layer_state { FS_LAYER_OFF, FS_LAYER_ON, FS_LAYER_UNAVAILABLE };

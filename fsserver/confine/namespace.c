@@ -123,36 +123,35 @@ static int map_self_here(uid_t uid, gid_t gid)
 	return err;
 }
 
-static bool covers(const struct fs_idrange *map, unsigned int nr, uint32_t id)
+static bool covers(const struct id_map *map, uint32_t id)
 {
-	for (unsigned int i = 0; i < nr; i++)
-		if (map[i].kind == FS_ID_RANGE &&
-		    id - map[i].host < map[i].count)
+	for (unsigned int i = 0; i < map->nr; i++)
+		if (map->range[i].kind == ID_RANGE &&
+		    id - map->range[i].host < map->range[i].count)
 			return true;
 	return false;
 }
 
-static bool has_ranges(const struct fs_idrange *map, unsigned int nr)
+static bool has_ranges(const struct id_map *map)
 {
-	for (unsigned int i = 0; i < nr; i++)
-		if (map[i].kind == FS_ID_RANGE)
+	for (unsigned int i = 0; i < map->nr; i++)
+		if (map->range[i].kind == ID_RANGE)
 			return true;
 	return false;
 }
 
 bool ns_maps_ids(const struct fs_options *o)
 {
-	return has_ranges(o->uid_map, o->nr_uid_map) ||
-	       has_ranges(o->gid_map, o->nr_gid_map);
+	return has_ranges(&o->uid_map) || has_ranges(&o->gid_map);
 }
 
 /* Run newuidmap(1) or newgidmap(1): "PID inner outer count" ... */
 static int run_newidmap(const char *tool, pid_t target, uint32_t own,
-			const struct fs_idrange *map, unsigned int nr)
+			const struct id_map *map)
 {
-	char text[2 + 3 * (FS_MAX_IDRANGES + 1)][12];
-	char *argv[3 + 3 * (FS_MAX_IDRANGES + 1)];
-	const struct fs_idrange self = { own, own, 1, FS_ID_RANGE };
+	char text[2 + 3 * (ID_RANGES_MAX + 1)][12];
+	char *argv[3 + 3 * (ID_RANGES_MAX + 1)];
+	const struct id_range self = { own, own, 1, ID_RANGE };
 	unsigned int n = 0;
 	int status;
 	pid_t pid;
@@ -161,11 +160,12 @@ static int run_newidmap(const char *tool, pid_t target, uint32_t own,
 	snprintf(text[n], sizeof(text[n]), "%d", target);
 	argv[n] = text[n];
 	n++;
-	for (unsigned int i = 0; i <= nr; i++) {
-		const struct fs_idrange *r = i < nr ? &map[i] : &self;
+	for (unsigned int i = 0; i <= map->nr; i++) {
+		bool last = i == map->nr;
+		const struct id_range *r = last ? &self : &map->range[i];
 		const uint32_t part[3] = { r->host, r->host, r->count };
 
-		if (i == nr ? covers(map, nr, own) : r->kind != FS_ID_RANGE)
+		if (last ? covers(map, own) : r->kind != ID_RANGE)
 			continue;
 		for (int k = 0; k < 3; k++, n++) {
 			snprintf(text[n], sizeof(text[n]), "%u", part[k]);
@@ -204,11 +204,9 @@ static void map_child(const struct fs_options *o, pid_t pid, int fd)
 {
 	int err;
 
-	err = run_newidmap("newuidmap", pid, geteuid(), o->uid_map,
-			   o->nr_uid_map);
+	err = run_newidmap("newuidmap", pid, geteuid(), &o->uid_map);
 	if (!err)
-		err = run_newidmap("newgidmap", pid, getegid(), o->gid_map,
-				   o->nr_gid_map);
+		err = run_newidmap("newgidmap", pid, getegid(), &o->gid_map);
 	while (write(fd, &err, sizeof(err)) < 0 && errno == EINTR)
 		;
 }

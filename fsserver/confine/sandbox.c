@@ -205,14 +205,14 @@ static int check_options(struct confining *c)
 
 	if (!root && o->sandbox == FS_SANDBOX_CHROOT)
 		return confine_fail(c, EPERM, "sandbox=chroot needs root");
-	if (!root && o->access == FS_ACCESS_PASSTHROUGH && !o->nr_uid_map)
+	if (!root && o->access == FS_ACCESS_PASSTHROUGH && !o->uid_map.nr)
 		return confine_fail(c, EPERM,
 				    "access=passthrough needs root, or "
 				    "uid-map= with ranges of /etc/subuid");
 	if (!root && ns_maps_ids(o) && !ns_needed(o))
 		return confine_fail(c, EPERM, "uid-map= and gid-map= need "
 				    "sandbox=namespace for an ordinary user");
-	if ((o->nr_uid_map || o->nr_gid_map) &&
+	if ((o->uid_map.nr || o->gid_map.nr) &&
 	    o->access != FS_ACCESS_PASSTHROUGH)
 		return confine_fail(c, EINVAL, "uid-map= and gid-map= need "
 				    "access=passthrough");

@@ -83,124 +83,23 @@ static int copy_name(char host[XATTR_NAME_MAX + 1], const char *prefix,
 
 /* ---- rules --------------------------------------------------------------- */
 
-enum rule_type { RULE_OK, RULE_BAD, RULE_UNSUPPORTED, RULE_PREFIX };
-
-struct rule {
-	enum rule_type type;
-	bool client, server;
-	char key[XATTR_NAME_MAX + 1], prepend[XATTR_NAME_MAX + 1];
-};
-
-/* The field up to @sep; 0, or -EINVAL when it does not end or fit. */
-static int rule_field(const char **text, char sep, char *out, size_t size)
-{
-	const char *end = strchr(*text, sep);
-
-	if (!end || (size_t)(end - *text) >= size)
-		return -EINVAL;
-	memcpy(out, *text, (size_t)(end - *text));
-	out[end - *text] = '\0';
-	*text = end + 1;
-	return 0;
-}
-
-static int word(const char *s, const char *const *words)
-{
-	for (int i = 0; words[i]; i++)
-		if (!strcmp(s, words[i]))
-			return i;
-	return -EINVAL;
-}
-
-/*
- * The next rule of the text. @step counts the rules that "map" stands for.
- * Return: 1 with a rule, 0 at the end, -EINVAL.
- */
-static int rule_next(const char **text, unsigned int *step, struct rule *r)
-{
-	static const char *const types[] = { "ok", "bad", "unsupported",
-					     "prefix", "map", NULL };
-	static const char *const scopes[] = { "client", "server", "all", NULL };
-	const char *at = *text + strspn(*text, " \t\n");
-	char sep = *at, type[12], scope[8];
-	int t, s = 2;
-
-	if (!sep)
-		return 0;
-	at++;
-	if (rule_field(&at, sep, type, sizeof(type)))
-		return -EINVAL;
-	t = word(type, types);
-	if (t < 0)
-		return t;
-	if (t < 4) {
-		if (rule_field(&at, sep, scope, sizeof(scope)))
-			return -EINVAL;
-		s = word(scope, scopes);
-	}
-	if (s < 0 || rule_field(&at, sep, r->key, sizeof(r->key)) ||
-	    rule_field(&at, sep, r->prepend, sizeof(r->prepend)))
-		return -EINVAL;
-	r->client = s != 1;
-	r->server = s != 0;
-	r->type = (enum rule_type)t;
-	if (t < 4) {
-		*text = at;
-		return 1;
-	}
-	if (at[strspn(at, " \t\n")])
-		return -EINVAL;		/* map must be the last */
-	switch ((*step)++) {
-	case 0:		/* :prefix:all:KEY:PREPEND: */
-		r->type = RULE_PREFIX;
-		return 1;
-	case 1:		/* :bad:server::KEY: */
-		r->type = RULE_BAD;
-		r->client = false;
-		strcpy(r->prepend, r->key);
-		return 1;
-	case 2:		/* :bad:client:PREPEND:: */
-		r->type = RULE_BAD;
-		r->server = false;
-		strcpy(r->key, r->prepend);
-		return 1;
-	case 3:		/* :ok:all:::, but bad where all is prefixed */
-		r->type = r->key[0] ? RULE_OK : RULE_BAD;
-		r->key[0] = r->prepend[0] = '\0';
-		return 1;
-	default:
-		return 0;
-	}
-}
-
-int fs_xattr_map_check(const char *map)
-{
-	unsigned int step = 0, rules = 0;
-	struct rule r;
-	int ret;
-
-	while ((ret = rule_next(&map, &step, &r)) > 0)
-		rules++;
-	return ret < 0 || !rules ? -EINVAL : 0;
-}
-
 static int map_to_host(const char *map, const char *guest,
 		       char host[XATTR_NAME_MAX + 1])
 {
 	unsigned int step = 0;
-	struct rule r;
+	struct xattr_rule r;
 
-	while (rule_next(&map, &step, &r) > 0) {
+	while (xattr_rule_next(&map, &step, &r) > 0) {
 		if (!r.client || !starts(guest, r.key))
 			continue;
 		switch (r.type) {
-		case RULE_OK:
+		case XATTR_OK:
 			return copy_name(host, "", guest);
-		case RULE_PREFIX:
+		case XATTR_PREFIX:
 			return copy_name(host, r.prepend, guest);
-		case RULE_UNSUPPORTED:
+		case XATTR_UNSUPPORTED:
 			return -EOPNOTSUPP;
-		case RULE_BAD:
+		case XATTR_BAD:
 			return -EPERM;
 		}
 	}
@@ -210,14 +109,14 @@ static int map_to_host(const char *map, const char *guest,
 static const char *map_to_guest(const char *map, const char *host)
 {
 	unsigned int step = 0;
-	struct rule r;
+	struct xattr_rule r;
 
-	while (rule_next(&map, &step, &r) > 0) {
+	while (xattr_rule_next(&map, &step, &r) > 0) {
 		if (!r.server || !starts(host, r.prepend))
 			continue;
-		if (r.type == RULE_PREFIX)
+		if (r.type == XATTR_PREFIX)
 			host += strlen(r.prepend);
-		else if (r.type != RULE_OK)
+		else if (r.type != XATTR_OK)
 			break;
 		return *host ? host : NULL;
 	}

@@ -371,7 +371,8 @@ void check_share(const struct config *c, const struct share_config *s,
 		return;
 	}
 	if (c->user && c->own_init && !c->has_root_share && geteuid() &&
-	    !s->ro && !s->access && !s->squash && !s->uid_map)
+	    !s->ro && !s->access && !s->squash.set &&
+	    !s->uid_map.nr)
 		findings_add(found, 0,
 			     "give the share squash=UID:GID, as they are in "
 			     "the guest",
@@ -400,7 +401,7 @@ void check_share(const struct config *c, const struct share_config *s,
 		check_disk_inside(c, s, found);
 	}
 	if (s->access && strcmp(s->access, "passthrough") == 0 && geteuid() &&
-	    !s->uid_map)
+	    !s->uid_map.nr)
 		findings_add(found, EXIT_REFUSED,
 			     "use access=squash or access=mapped, or uid-map= "
 			     "with ranges of /etc/subuid",

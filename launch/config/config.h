@@ -11,12 +11,17 @@
 #include "launch/common/common.h"
 #include "memback/memback.h"
 
-#define ID_RANGES_MAX	16	/* of a share's uid-map or gid-map */
 #define VM_MAX_DISKS	16
 #define VM_MAX_NODES	8
 #define VM_MAX_LIST	128
 
 /* ---- config: one key table for flags, file, --help and man page --------- */
+
+/* Who the caller is in the guest, with access=squash. */
+struct squash_config {
+	bool set;
+	uint32_t uid, gid;
+};
 
 /* A [share TAG] section or a --share. Strings live as long as the config. */
 struct share_config {
@@ -30,11 +35,11 @@ struct share_config {
 	bool inode_handles, direct_io, noatime;
 	bool submounts;
 	const char *access;		/* passthrough, squash, mapped; NULL */
-	const char *squash;		/* UID[:GID] or NULL */
-	const char *uid_map, *gid_map;	/* [kind:]guest:host:count[,...] */
+	struct squash_config squash;
+	struct id_map uid_map, gid_map;
 	const char *sandbox;		/* auto, namespace, chroot, none */
 	const char *seccomp;		/* kill, log, none */
-	const char *xattr_map;
+	const char *xattr_map;		/* rules that can be read, or NULL */
 	const char *drop_caps;		/* mknod[:...] or NULL */
 	unsigned int threads, open_files; /* 0: automatic */
 	uint64_t inode_limit;

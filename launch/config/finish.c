@@ -134,7 +134,8 @@ static int finish_root(struct cfg_parser *p)
 /* Whose the caller's files are was not said. */
 static bool has_no_owners(const struct share_config *s)
 {
-	return s->dir && !s->access && !s->squash && !s->uid_map && !s->gid_map;
+	return s->dir && !s->access && !s->squash.set &&
+	       !s->uid_map.nr && !s->gid_map.nr;
 }
 
 /*
@@ -146,20 +147,16 @@ static bool has_no_owners(const struct share_config *s)
 static int finish_user(struct cfg_parser *p)
 {
 	struct config *c = p->c;
-	char path[PATH_MAX], ids[32], *squash;
-	uint32_t uid, gid;
+	struct squash_config squash = { .set = true };
+	char path[PATH_MAX];
 
 	if (!c->own_init || !c->user || geteuid() == 0)
 		return 0;
 	snprintf(path, sizeof(path), "%s/etc/passwd",
 		 c->has_root_share ? c->root : "");
 	if (guest_find_user(c->has_root_share ? path : "/dev/null", c->user,
-			    &uid, &gid))
+			    &squash.uid, &squash.gid))
 		return 0;	/* the guest, or check, says so */
-	snprintf(ids, sizeof(ids), "%u:%u", uid, gid);
-	squash = cfg_strdup(c, ids);
-	if (!squash)
-		return cfg_fail(p, "out of memory");
 	for (unsigned int i = 0; i < c->nr_shares; i++)
 		if (has_no_owners(&c->shares[i]))
 			c->shares[i].squash = squash;

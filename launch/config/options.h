@@ -92,8 +92,8 @@ unsigned int cfg_scope(const char *command);
 cfg_parse_fn opt_bool, opt_not, opt_verbose, opt_quiet, opt_string, opt_path;
 cfg_parse_fn opt_uint, opt_u64, opt_size, opt_duration, opt_choice;
 cfg_parse_fn opt_fd, opt_pow2, opt_guest_path, opt_map, opt_squash;
+cfg_parse_fn opt_xattr_map;
 cfg_parse_fn opt_caps, opt_kernel;
-bool opt_is_map(const char *text);	/* whether opt_map() takes it */
 bool opt_is_cap(const char *name);	/* whether a server may have it */
 cfg_parse_fn opt_memory, opt_memory_type, opt_disk, opt_forward, opt_console;
 cfg_parse_fn opt_env, opt_qemu_arg, opt_cpu_range, opt_log_level;

@@ -202,7 +202,7 @@ int cfg_end_share(struct cfg_parser *p, struct share_config *share)
 				"do that",
 				share->tag, p->server_key);
 	}
-	if (share->squash && share->access &&
+	if (share->squash.set && share->access &&
 	    strcmp(share->access, "squash") != 0)
 		return cfg_fail(p, "share '%s': squash contradicts access=%s",
 				share->tag, share->access);

@@ -550,35 +550,27 @@ bad:
 			value);
 }
 
-/* One or more numbers separated by ':', all below 2^32. */
-static bool is_id_list(const char *text, unsigned int min, unsigned int max)
-{
-	unsigned int n = 0;
-
-	for (;;) {
-		size_t len = strcspn(text, ":");
-		char buf[16];
-		uint64_t id;
-
-		if (len >= sizeof(buf))
-			return false;
-		memcpy(buf, text, len);
-		buf[len] = '\0';
-		if (parse_u64(buf, 0, UINT32_MAX, &id))
-			return false;
-		n++;
-		if (!text[len])
-			return n >= min && n <= max;
-		text += len + 1;
-	}
-}
-
 int opt_squash(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	       const char *value)
 {
-	if (!is_id_list(value, 1, 2))
+	uint32_t ids[2];
+	int n = parse_ids(value, 2, ids);
+
+	if (n < 0)
 		return cfg_fail(p, "%s %s: must be %s", key->name, value,
 				key->arg);
+	*(struct squash_config *)field(key, base) = (struct squash_config){
+		.set = true, .uid = ids[0], .gid = ids[n - 1],
+	};
+	return 0;
+}
+
+int opt_xattr_map(struct cfg_parser *p, const struct cfg_key *key, void *base,
+		  const char *value)
+{
+	if (parse_xattr_map(value))
+		return cfg_fail(p, "%s %s: has a rule that is not "
+				":TYPE:SCOPE:KEY:PREPEND:", key->name, value);
 	return store(p, key, base, value);
 }
 
@@ -614,48 +606,19 @@ int opt_caps(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	return err;
 }
 
-/* A range, of one of the kinds that virtiofsd has too. */
-bool opt_is_map(const char *text)
-{
-	static const struct {
-		const char *name;
-		unsigned int numbers;
-	} kinds[] = {
-		{"map:", 3}, {"guest:", 3}, {"host:", 3}, {"squash-guest:", 3},
-		{"squash-host:", 3}, {"forbid-guest:", 2}, {"", 3},
-	};
-	size_t i = 0;
-
-	while (strncmp(text, kinds[i].name, strlen(kinds[i].name)) != 0)
-		i++;
-	return is_id_list(text + strlen(kinds[i].name), kinds[i].numbers,
-			  kinds[i].numbers);
-}
-
-/* Ranges add up: "0:1000:1" and "1:100000:65536" become one list. */
+/* Ranges add up: "0:1000:1" and "1:100000:65536" become one map. */
 int opt_map(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	    const char *value)
 {
-	const char **map = field(key, base);
-	unsigned int ranges = 2;
-	char *text;
-	int err;
+	struct id_map *map = field(key, base);
+	struct id_range range;
 
-	if (!opt_is_map(value))
+	if (parse_id_range(value, &range))
 		return cfg_fail(p, "%s %s: must be %s", key->name, value,
 				key->arg);
-	if (!*map)
-		return store(p, key, base, value);
-	for (const char *s = *map; *s; s++)
-		ranges += *s == ',';
-	if (ranges > ID_RANGES_MAX)
+	if (map->nr == ID_RANGES_MAX)
 		return cfg_fail(p, "%s: more than %d ranges", key->name,
 				ID_RANGES_MAX);
-	text = malloc(strlen(*map) + strlen(value) + 2);
-	if (!text)
-		return cfg_fail(p, "%s: out of memory", key->name);
-	sprintf(text, "%s,%s", *map, value);
-	err = store(p, key, base, text);
-	free(text);
-	return err;
+	map->range[map->nr++] = range;
+	return 0;
 }

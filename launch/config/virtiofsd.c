@@ -224,7 +224,9 @@ static int take_map(struct vfs_parse *v, const char *name, const char *value)
 static int take_translate(struct vfs_parse *v, const char *name,
 			  const char *value)
 {
-	if (!opt_is_map(value) || (value[0] >= '0' && value[0] <= '9'))
+	struct id_range range;
+
+	if (parse_id_range(value, &range) || range.kind == ID_RANGE)
 		return cfg_fail(&v->p,
 				"%s %s: must be TYPE:FROM:TO:COUNT", name,
 				value);

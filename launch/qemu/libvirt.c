@@ -149,31 +149,30 @@ static void put_disk(const struct config *c, unsigned int i)
 }
 
 /* Ranges one to one, both ways, are all that an <idmap> can have. */
-static bool is_idmap(const char *map)
+static bool is_idmap(const struct id_map *map)
 {
-	return !map || !map[strspn(map, "0123456789:,")];
+	for (unsigned int i = 0; i < map->nr; i++)
+		if (map->range[i].kind != ID_RANGE)
+			return false;
+	return true;
 }
 
-static void put_idmap(const char *element, const char *map)
+static void put_idmap(const char *element, const struct id_map *map)
 {
-	unsigned int guest, host, count;
-
-	while (map && sscanf(map, "%u:%u:%u", &guest, &host, &count) == 3) {
+	for (unsigned int i = 0; i < map->nr; i++)
 		printf("        <%s start='%u' target='%u' count='%u'/>\n",
-		       element, guest, host, count);
-		map = strchr(map, ',');
-		map = map ? map + 1 : NULL;
-	}
+		       element, map->range[i].guest, map->range[i].host,
+		       map->range[i].count);
 }
 
 static void put_idmaps(const struct share_config *s)
 {
-	if ((!s->uid_map && !s->gid_map) || !is_idmap(s->uid_map) ||
-	    !is_idmap(s->gid_map))
+	if ((!s->uid_map.nr && !s->gid_map.nr) || !is_idmap(&s->uid_map) ||
+	    !is_idmap(&s->gid_map))
 		return;
 	puts("      <idmap>");
-	put_idmap("uid", s->uid_map);
-	put_idmap("gid", s->gid_map);
+	put_idmap("uid", &s->uid_map);
+	put_idmap("gid", &s->gid_map);
 	puts("      </idmap>");
 	log_note("share '%s': a libvirt before 10.0 ignores uid-map and "
 		 "gid-map", s->tag);
@@ -195,8 +194,8 @@ static void note_lost(const struct config *c, const struct share_config *s)
 		{s->access && strcmp(s->access, "passthrough") != 0, "access"},
 		{s->xattr_map, "xattr-map"},
 		{s->drop_caps, "drop-caps"},
-		{!is_idmap(s->uid_map), "this uid-map"},
-		{!is_idmap(s->gid_map), "this gid-map"},
+		{!is_idmap(&s->uid_map), "this uid-map"},
+		{!is_idmap(&s->gid_map), "this gid-map"},
 		{s->inode_limit, "inode-limit"},
 		{strcmp(s->seccomp, "kill") != 0, "seccomp"},
 	};

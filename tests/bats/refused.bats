@@ -205,12 +205,12 @@ setup() {
 }
 
 @test "a rule of xattr-map that is none" {
-	refused 125 "share 't': xattr-map=':bad' has a rule that is not :TYPE:SCOPE:KEY:PREPEND:" \
+	refused 125 "share 't': xattr-map :bad: has a rule that is not :TYPE:SCOPE:KEY:PREPEND:" \
 		- serve --share src:t,xattr-map=:bad --socket s
 	[ ! -e s ]
 	v check --accel tcg --share src:t,xattr-map=:bad disk.img
 	ended 125
-	[[ $err == *"xattr-map=':bad' has a rule that is not"* ]] || fail "$err"
+	[[ $err == *"xattr-map :bad: has a rule that is not"* ]] || fail "$err"
 }
 
 @test "KVM asked for and not available" {

@@ -30,6 +30,21 @@
 	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"                  \
 	"resourcecontrol=deny"
 
+/* A map of ids as "KIND:GUEST:HOST:COUNT ...", KIND an enum id_kind. */
+static inline const char *map_text(const struct id_map *map)
+{
+	static char text[1024];
+	int n = 0;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < map->nr; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			      "%d:%u:%u:%u ", (int)map->range[i].kind,
+			      map->range[i].guest, map->range[i].host,
+			      map->range[i].count);
+	return text;
+}
+
 #define MAX_WORDS 64
 
 static char top[64];		/* current directory of all cases */

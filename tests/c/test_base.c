@@ -283,6 +283,57 @@ static void pages_sparse(void)
 	pages_free(mem, size);
 }
 
+/* What is on which side, by the word before it. */
+static void id_ranges(void)
+{
+	static const struct {
+		const char *text;
+		struct id_range is;
+	} good[] = {
+		{"0:1000:1", {0, 1000, 1, ID_RANGE}},
+		{"map:1:2:3", {1, 2, 3, ID_MAP}},
+		{"guest:1:2:3", {1, 2, 3, ID_GUEST}},
+		{"host:1:2:3", {2, 1, 3, ID_HOST}},
+		{"squash-guest:1:2:3", {1, 2, 3, ID_SQUASH_GUEST}},
+		{"squash-host:1:2:3", {2, 1, 3, ID_SQUASH_HOST}},
+		{"forbid-guest:1:3", {1, 0, 3, ID_FORBID_GUEST}},
+		{"4294967295:0:4294967295", {UINT32_MAX, 0, UINT32_MAX,
+					     ID_RANGE}},
+	};
+	static const char *const bad[] = {
+		"", ":", "1:2", "1:2:3:4", "1:2:", ":1:2:3", "-1:0:1",
+		"4294967296:0:1", "map:1:2", "forbid-guest:1:2:3",
+		"maps:1:2:3", "1:2:3,4:5:6", "0x1:2:3", "99999999999999999:0:1",
+	};
+	struct id_range r;
+	uint32_t ids[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		memset(&r, 0, sizeof(r));
+		CHECK_EQ(parse_id_range(good[i].text, &r), 0);
+		CHECK_EQ(memcmp(&r, &good[i].is, sizeof(r)), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		CHECK_EQ(parse_id_range(bad[i], &r), -EINVAL);
+	CHECK_EQ(parse_ids("5", 2, ids), 1);
+	CHECK_EQ(parse_ids("5:6", 2, ids), 2);
+	CHECK_EQ(ids[1], 6);
+	CHECK_EQ(parse_ids("5:6:7", 2, ids), -EINVAL);
+}
+
+static void xattr_rules(void)
+{
+	CHECK_EQ(parse_xattr_map(":ok:all:::"), 0);
+	CHECK_EQ(parse_xattr_map("/prefix/all/trusted./user.x./ \n"
+				 "/ok/all///"), 0);
+	CHECK_EQ(parse_xattr_map(":map::user.virtiofs.:"), 0);
+	CHECK_EQ(parse_xattr_map(""), -EINVAL);
+	CHECK_EQ(parse_xattr_map(":ok:all::"), -EINVAL);
+	CHECK_EQ(parse_xattr_map(":okay:all:::"), -EINVAL);
+	CHECK_EQ(parse_xattr_map(":ok:everyone:::"), -EINVAL);
+	CHECK_EQ(parse_xattr_map(":map::a.: :ok:all:::"), -EINVAL);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -290,6 +341,7 @@ int main(int argc, char **argv)
 		{"durations", durations},  {"numbers", numbers},
 		{"nearest", nearest},	   {"escapes", escapes},
 		{"cursors", cursors},	   {"neighbours", neighbours},
+		{"id ranges", id_ranges},  {"xattr rules", xattr_rules},
 		{"arena again", arena_again},
 		{"arena foreign", arena_foreign},
 		{"stats read", stats_read},

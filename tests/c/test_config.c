@@ -233,11 +233,16 @@ static void share_options(void)
 	CHECK_EQ(s->queue_size, 64);
 	CHECK_EQ(s->queues, 4);
 	CHECK_STR(s->mount, "/mnt/x,y");
-	CHECK_STR(s->uid_map, "0:1000:1,1:100000:9");
+	CHECK_STR(map_text(&s->uid_map), "0:0:1000:1 0:1:100000:9 ");
 	CHECK_EQ(parse("run -s /a:t,ro,rw d"), 0);
 	CHECK(!s->ro);
 	CHECK_EQ(parse("serve -s /a:t --socket x"), 0);
 	CHECK_EQ(s->queues, 0);
+}
+
+static bool is_squash(const struct share_config *s, uint32_t uid, uint32_t gid)
+{
+	return s->squash.set && s->squash.uid == uid && s->squash.gid == gid;
 }
 
 static void share_mistakes(void)
@@ -514,26 +519,26 @@ static void user_owns(void)
 	CHECK_EQ(parse("run -u builder --root tree -s /a:a "
 		       "-s /b:b,access=mapped -s /c:c,squash=5:6 "
 		       "-s /d:d,uid-map=0:1234:1"), 0);
-	CHECK_STR(s[0].squash, "77:78");
-	CHECK(!s[1].squash && !s[3].squash);
-	CHECK_STR(s[2].squash, "5:6");
+	CHECK(is_squash(&s[0], 77, 78));
+	CHECK(!s[1].squash.set && !s[3].squash.set);
+	CHECK(is_squash(&s[2], 5, 6));
 	/* That tree's root owns it; on the host's own the caller does. */
-	CHECK(!c.root_share.squash);
+	CHECK(!c.root_share.squash.set);
 	CHECK_EQ(parse("run -u 4321 -s /a:a"), 0);
-	CHECK_STR(s[0].squash, "4321:4321");
-	CHECK_STR(c.root_share.squash, "4321:4321");
+	CHECK(is_squash(&s[0], 4321, 4321));
+	CHECK(is_squash(&c.root_share, 4321, 4321));
 	CHECK_EQ(parse("run -u nobody-here --root tree -s /a:a"), 0);
-	CHECK(!s[0].squash);
+	CHECK(!s[0].squash.set);
 	/* A disk's users are its own. */
 	CHECK_EQ(parse("run -u builder --kernel k -s /a:a d -- true"), 0);
-	CHECK(!s[0].squash);
+	CHECK(!s[0].squash.set);
 	CHECK_EQ(parse("run -u 4321 --kernel k -s /a:a d -- true"), 0);
-	CHECK_STR(s[0].squash, "4321:4321");
+	CHECK(is_squash(&s[0], 4321, 4321));
 	CHECK_EQ(parse("run --root tree -s /a:a"), 0);
-	CHECK(!s[0].squash);
+	CHECK(!s[0].squash.set);
 	CHECK_EQ(seteuid(0), 0);
 	CHECK_EQ(parse("run -u builder --root tree -s /a:a"), 0);
-	CHECK(!s[0].squash);
+	CHECK(!s[0].squash.set);
 }
 
 int main(int argc, char **argv)

@@ -496,8 +496,8 @@ static void test_messages(void)
 	play(&s);
 	CHECK_EQ(report.err, -EPERM);
 	CHECK(strstr(report.why, "access=passthrough needs root"));
-	s.o.uid_map[0] = (struct fs_idrange){ 0, USER, 1, FS_ID_RANGE };
-	s.o.nr_uid_map = 1;
+	s.o.uid_map.range[0] = (struct id_range){ 0, USER, 1, ID_RANGE };
+	s.o.uid_map.nr = 1;
 	play(&s);
 	CHECK(report.err == -ENOENT || report.err == -EPERM || !report.err);
 	s.o.access = FS_ACCESS_SQUASH;
@@ -533,19 +533,6 @@ static void test_mapped(void)
 	CHECK_PLAYED();
 }
 
-static void test_xattr_map(void)
-{
-	CHECK_EQ(fs_xattr_map_check(":ok:all:::"), 0);
-	CHECK_EQ(fs_xattr_map_check("/prefix/all/trusted./user.x./ \n"
-				       "/ok/all///"), 0);
-	CHECK_EQ(fs_xattr_map_check(":map::user.virtiofs.:"), 0);
-	CHECK_EQ(fs_xattr_map_check(""), -EINVAL);
-	CHECK_EQ(fs_xattr_map_check(":ok:all::"), -EINVAL);
-	CHECK_EQ(fs_xattr_map_check(":okay:all:::"), -EINVAL);
-	CHECK_EQ(fs_xattr_map_check(":ok:everyone:::"), -EINVAL);
-	CHECK_EQ(fs_xattr_map_check(":map::a.: :ok:all:::"), -EINVAL);
-}
-
 static void test_probe(void)
 {
 	struct scene s = scene_of(0);
@@ -577,7 +564,6 @@ int main(int argc, char **argv)
 		{ "inode_handles", test_inode_handles },
 		{ "messages", test_messages },
 		{ "mapped", test_mapped },
-		{ "xattr_map", test_xattr_map },
 		{ "probe", test_probe },
 	};
 

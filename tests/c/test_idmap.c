@@ -18,14 +18,14 @@ static void id_maps(void)
 
 	rig_prepare(&rig);
 	rig.options.access = FS_ACCESS_PASSTHROUGH;
-	rig.options.uid_map[0] = (struct fs_idrange){ 0, 0, 1,
-						      FS_ID_RANGE };
-	rig.options.uid_map[1] = (struct fs_idrange){ 1, 100001, 999,
-						      FS_ID_RANGE };
-	rig.options.nr_uid_map = 2;
-	rig.options.gid_map[0] = (struct fs_idrange){ 0, 200000, 1000,
-						      FS_ID_RANGE };
-	rig.options.nr_gid_map = 1;
+	rig.options.uid_map.range[0] = (struct id_range){ 0, 0, 1,
+						      ID_RANGE };
+	rig.options.uid_map.range[1] = (struct id_range){ 1, 100001, 999,
+						      ID_RANGE };
+	rig.options.uid_map.nr = 2;
+	rig.options.gid_map.range[0] = (struct id_range){ 0, 200000, 1000,
+						      ID_RANGE };
+	rig.options.gid_map.nr = 1;
 	CHECK_EQ(rig_up(&rig), 0);
 	CHECK_EQ(make_node("f", S_IFREG | 0644, 0, 5, 6, &node), 0);
 	attr = attr_of(node);
@@ -49,11 +49,11 @@ static void id_maps(void)
 /* virtiofsd's translations: what none names stays as it is. */
 static void translations(void)
 {
-	const struct fs_idrange map[] = {
-		{ 10, 110, 5, FS_ID_MAP }, { 20, 120, 5, FS_ID_GUEST },
-		{ 30, 130, 5, FS_ID_HOST }, { 40, 77, 5, FS_ID_SQUASH_GUEST },
-		{ 88, 150, 5, FS_ID_SQUASH_HOST },
-		{ 60, 0, 5, FS_ID_FORBID_GUEST },
+	const struct id_range map[] = {
+		{ 10, 110, 5, ID_MAP }, { 20, 120, 5, ID_GUEST },
+		{ 30, 130, 5, ID_HOST }, { 40, 77, 5, ID_SQUASH_GUEST },
+		{ 88, 150, 5, ID_SQUASH_HOST },
+		{ 60, 0, 5, ID_FORBID_GUEST },
 	};
 	/* A guest's id, and the host's that it becomes; then the reverse. */
 	static const uint32_t host[][2] = {
@@ -69,9 +69,9 @@ static void translations(void)
 
 	rig_prepare(&rig);
 	rig.options.access = FS_ACCESS_PASSTHROUGH;
-	memcpy(rig.options.uid_map, map, sizeof(map));
-	memcpy(rig.options.gid_map, map, sizeof(map));
-	rig.options.nr_uid_map = rig.options.nr_gid_map = ARRAY_SIZE(map);
+	memcpy(rig.options.uid_map.range, map, sizeof(map));
+	memcpy(rig.options.gid_map.range, map, sizeof(map));
+	rig.options.uid_map.nr = rig.options.gid_map.nr = ARRAY_SIZE(map);
 	CHECK_EQ(rig_up(&rig), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(host); i++) {
 		CHECK_EQ(make_node("f", S_IFREG | 0644, 0, host[i][0],
@@ -115,11 +115,11 @@ static void acl_ids(void)
 
 	rig_prepare(&rig);
 	rig.options.access = FS_ACCESS_PASSTHROUGH;
-	rig.options.uid_map[0] = (struct fs_idrange){ 0, 100000, 100,
-						      FS_ID_RANGE };
-	rig.options.gid_map[0] = (struct fs_idrange){ 0, 200000, 100,
-						      FS_ID_RANGE };
-	rig.options.nr_uid_map = rig.options.nr_gid_map = 1;
+	rig.options.uid_map.range[0] = (struct id_range){ 0, 100000, 100,
+						      ID_RANGE };
+	rig.options.gid_map.range[0] = (struct id_range){ 0, 200000, 100,
+						      ID_RANGE };
+	rig.options.uid_map.nr = rig.options.gid_map.nr = 1;
 	CHECK_EQ(rig_up(&rig), 0);
 	CHECK_EQ(make_node("f", S_IFREG | 0640, 0, 0, 0, &node), 0);
 	CHECK_EQ(set_xattr_to(node, name, &acl, sizeof(acl)), 0);

@@ -66,8 +66,8 @@ static void libvirt_o_dialect(void)
 	CHECK_STR(s->cache, "none");
 	CHECK(!s->xattr && s->flock && !s->posix_lock && s->ro);
 	CHECK_EQ(s->open_files, 2048);
-	CHECK_STR(s->uid_map, "0:1000:1,1:100000:65536");
-	CHECK_STR(s->gid_map, "0:100:1");
+	CHECK_STR(map_text(&s->uid_map), "0:0:1000:1 0:1:100000:65536 ");
+	CHECK_STR(map_text(&s->gid_map), "0:0:100:1 ");
 	CHECK_EQ(c.verbose, 1);
 }
 
@@ -92,8 +92,8 @@ static void libvirt_11_3(void)
 			   "--uid-map=:0:1000:1: --gid-map=:0:1000:1: "
 			   "--readonly"), 0);
 	CHECK(s->xattr && s->ro && s->flock && s->posix_lock);
-	CHECK_STR(s->uid_map, "0:1000:1");
-	CHECK_STR(s->gid_map, "0:1000:1");
+	CHECK_STR(map_text(&s->uid_map), "0:0:1000:1 ");
+	CHECK_STR(map_text(&s->gid_map), "0:0:1000:1 ");
 	CHECK_EQ(virtiofsd("/usr/bin/vmshare --fd=21 -o "
 			   "source=/s/a,,%b,,,,c"), 0);
 	CHECK_STR(s->dir, "/s/a, b,,c");
@@ -130,7 +130,7 @@ static void separate_options(void)
 	CHECK(!s->submounts && s->inode_handles && s->posix_acl && s->xattr);
 	CHECK(s->writeback && s->noatime && s->direct_io && s->allow_root);
 	CHECK_STR(s->seccomp, "kill");
-	CHECK_STR(s->uid_map, "map:0:1000:1");
+	CHECK_STR(map_text(&s->uid_map), "1:0:1000:1 ");
 	CHECK_STR(s->xattr_map, ":map::user.v.:");
 	CHECK_STR(c.socket_group, "kvm");
 	CHECK_STR(s->tag, "t");
@@ -186,9 +186,9 @@ static void incus(void)
 			   "3294967295"), 0);
 	CHECK_STR(s->cache, "always");
 	CHECK(!s->posix_acl);
-	CHECK_STR(s->uid_map, "map:0:1000000:1000000000,forbid-guest:0:0,"
-		  "forbid-guest:1000000000:3294967295");
-	CHECK_STR(s->gid_map, s->uid_map);
+	CHECK_STR(map_text(&s->uid_map), "1:0:1000000:1000000000 6:0:0:0 "
+		  "6:1000000000:0:3294967295 ");
+	CHECK_EQ(memcmp(&s->uid_map, &s->gid_map, sizeof(s->uid_map)), 0);
 }
 
 static void take_away(void)
