@@ -64,7 +64,7 @@ LINK      ?= -static-pie
 KHEADERS  :=
 endif
 
-room_src   = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
+room_src   = $(sort $(filter %.c,$(1)) $(wildcard $(1)/*.c $(1)/*/*.c))
 room_obj   = $(patsubst %.c,$(BUILD)/%.o,$(call room_src,$(1)))
 TOP_OBJ   := $(BUILD)/vmshare.o $(BUILD)/server.o
 LIB_OBJ   := $(foreach r,$(ROOMS),$(call room_obj,$(r)))

@@ -23,17 +23,41 @@
 
 /* ---- a share's configuration in the file server's words ------------------ */
 
-/* Where @word is in a NULL-terminated list; @otherwise when it is NULL. */
-static int word_index(const char *word, const char *const *list, int otherwise)
+/*
+ * The words of options that are enums to the file server, each at its value.
+ * Config has the list of those that it takes; test_server.c holds them
+ * together.
+ */
+static const char *const cache_words[] = {
+	[FS_CACHE_AUTO] = "auto",
+	[FS_CACHE_ALWAYS] = "always",
+	[FS_CACHE_NONE] = "none",
+	NULL,
+};
+
+static const char *const access_words[] = {
+	[FS_ACCESS_PASSTHROUGH] = "passthrough",
+	[FS_ACCESS_SQUASH] = "squash",
+	[FS_ACCESS_MAPPED] = "mapped",
+	NULL,
+};
+
+static const char *const sandbox_words[] = {
+	[FS_SANDBOX_AUTO] = "auto",
+	[FS_SANDBOX_NAMESPACE] = "namespace",
+	[FS_SANDBOX_CHROOT] = "chroot",
+	[FS_SANDBOX_NONE] = "none",
+	NULL,
+};
+
+/* The value of @word; @otherwise when it is NULL. */
+static int word_value(const char *word, const char *const *words, int otherwise)
 {
-	for (int i = 0; word && list[i]; i++)
-		if (strcmp(word, list[i]) == 0)
+	for (int i = 0; word && words[i]; i++)
+		if (strcmp(word, words[i]) == 0)
 			return i;
 	return otherwise;
 }
-
-static const char *const access_words[] = {"passthrough", "squash", "mapped",
-					   NULL};
 
 static void set_owners(struct fs_options *o, const struct share_config *sc)
 {
@@ -41,7 +65,7 @@ static void set_owners(struct fs_options *o, const struct share_config *sc)
 	int mode = maps || (geteuid() == 0 && !sc->squash.set) ?
 			   FS_ACCESS_PASSTHROUGH : FS_ACCESS_SQUASH;
 
-	o->access = (enum fs_access)word_index(sc->access, access_words, mode);
+	o->access = (enum fs_access)word_value(sc->access, access_words, mode);
 	if (sc->squash.set) {
 		o->squash_uid = sc->squash.uid;
 		o->squash_gid = sc->squash.gid;
@@ -53,9 +77,6 @@ static void set_owners(struct fs_options *o, const struct share_config *sc)
 /* The words were checked by config_parse(). */
 void server_setup(struct server *sv, const struct share_config *sc)
 {
-	static const char *const caches[] = {"auto", "always", "none", NULL};
-	static const char *const sandboxes[] = {"auto", "namespace", "chroot",
-						"none", NULL};
 	struct fs_options *o = &sv->options;
 
 	memset(sv, 0, sizeof(*sv));
@@ -65,7 +86,8 @@ void server_setup(struct server *sv, const struct share_config *sc)
 	o->name = sc->tag;
 	o->dir = sc->dir;
 	o->readonly = sc->ro;
-	o->cache = (enum fs_cache)word_index(sc->cache, caches, FS_CACHE_AUTO);
+	o->cache = (enum fs_cache)word_value(sc->cache, cache_words,
+					     FS_CACHE_AUTO);
 	o->writeback = sc->writeback;
 	o->xattr = sc->xattr;
 	o->posix_acl = sc->posix_acl;
@@ -82,7 +104,7 @@ void server_setup(struct server *sv, const struct share_config *sc)
 	o->timeout_ms = sc->timeout_ms;
 	o->xattr_map = sc->xattr_map;
 	o->drop_caps = fs_caps_parse(sc->drop_caps);
-	o->sandbox = (enum fs_sandbox)word_index(sc->sandbox, sandboxes,
+	o->sandbox = (enum fs_sandbox)word_value(sc->sandbox, sandbox_words,
 						 FS_SANDBOX_AUTO);
 	o->seccomp = !sc->seccomp || strcmp(sc->seccomp, "none") != 0;
 	o->seccomp_log = sc->seccomp && strcmp(sc->seccomp, "log") == 0;

@@ -98,6 +98,12 @@ bool opt_is_cap(const char *name);	/* whether a server may have it */
 cfg_parse_fn opt_memory, opt_memory_type, opt_disk, opt_forward, opt_console;
 cfg_parse_fn opt_env, opt_qemu_arg, opt_cpu_range, opt_log_level;
 /* Whether @value is one of "a|b|c". */
+/*
+ * A level of messages by its word, as -q and -v count them: note is 0. With
+ * @virtiofsd by that program's words, of which "info" is what it says unless
+ * asked. Return: whether there is one.
+ */
+bool opt_level_of(const char *word, bool virtiofsd, int *verbose);
 bool cfg_is_choice(const char *choices, const char *value);
 
 /* share.c */

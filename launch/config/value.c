@@ -134,24 +134,35 @@ int opt_quiet(struct cfg_parser *p, const struct cfg_key *key, void *base,
 	return 0;
 }
 
-/* Levels as -q and -v count them: note is 0. */
-int opt_log_level(struct cfg_parser *p, const struct cfg_key *key, void *base,
-		  const char *value)
+bool opt_level_of(const char *word, bool virtiofsd, int *verbose)
 {
+	enum { NONE = -9 };
 	static const struct {
 		const char *name;
-		int verbose;
+		int ours, theirs;
 	} levels[] = {
-		{"error", -2}, {"warning", -1}, {"note", 0},
-		{"info", 1},   {"debug", 2},
+		{"off", NONE, -2},  {"err", NONE, -2},	{"error", -2, -2},
+		{"warn", NONE, -1}, {"warning", -1, NONE},
+		{"note", 0, NONE},  {"info", 1, 0},	{"debug", 2, 1},
+		{"trace", NONE, 2},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
-		if (strcmp(levels[i].name, value) != 0)
+		int level = virtiofsd ? levels[i].theirs : levels[i].ours;
+
+		if (level == NONE || strcmp(levels[i].name, word) != 0)
 			continue;
-		*(int *)field(key, base) = levels[i].verbose;
-		return 0;
+		*verbose = level;
+		return true;
 	}
+	return false;
+}
+
+int opt_log_level(struct cfg_parser *p, const struct cfg_key *key, void *base,
+		  const char *value)
+{
+	if (opt_level_of(value, false, field(key, base)))
+		return 0;
 	return cfg_fail(p, "%s %s: must be one of %s", key->name, value,
 			key->arg);
 }

@@ -236,20 +236,8 @@ static int take_translate(struct vfs_parse *v, const char *name,
 static int take_log_level(struct vfs_parse *v, const char *name,
 			  const char *value)
 {
-	static const struct {
-		const char *name;
-		int verbose;
-	} levels[] = {
-		{"off", -2}, {"err", -2},  {"error", -2}, {"warn", -1},
-		{"info", 0}, {"debug", 1}, {"trace", 2},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
-		if (strcmp(levels[i].name, value) != 0)
-			continue;
-		v->p.c->verbose = levels[i].verbose;
+	if (opt_level_of(value, true, &v->p.c->verbose))
 		return 0;
-	}
 	return cfg_fail(&v->p, "%s %s: unknown level", name, value);
 }
 
