@@ -141,6 +141,8 @@ struct server_state {
 	struct serve_state connection;
 };
 
+ARENA_LAYOUT(SERVER_STATE_VERSION, struct server_state, 16);
+
 #define SERVER_STATE_VERSION 3
 
 /* ---- in keeper and worker ------------------------------------------------ */

@@ -41,6 +41,8 @@ struct arena_header {
 	struct arena_entry entry[ARENA_MAX];
 };
 
+ARENA_LAYOUT(STATE_VERSION, struct arena_header, 400);
+
 struct arena {
 	struct arena_header *header;
 	uint64_t size;

@@ -309,6 +309,16 @@ struct chain_consumer {
  * attaches it by descriptor (another address): so nothing in it may be a
  * pointer, and no lock word lives in it.
  */
+
+/*
+ * A structure in the arena is read by later builds: when it changes, the
+ * version of its region does. This finds a change of size while compiling;
+ * tests/lint/layouts finds the others.
+ */
+#define ARENA_LAYOUT(version, type, size)       \
+	_Static_assert(sizeof(type) == (size),  \
+		       #type " changed: raise " #version)
+
 enum arena_id {
 	ARENA_NODES = 1,	/* fsserver: node slots */
 	ARENA_NAMES,		/* fsserver: names of nodes */
@@ -418,6 +428,8 @@ struct stats {
 	uint64_t gauge[STATS_GAUGES];
 	struct stats_slot slot[STATS_SLOTS];
 };
+
+ARENA_LAYOUT(STATS_VERSION, struct stats, 2826560);
 
 #define STATS_VERSION	3
 

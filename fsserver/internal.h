@@ -94,6 +94,8 @@ struct fs_session {
 	uint32_t faults;		/* atomic; dump.c's: what was said */
 };
 
+ARENA_LAYOUT(SESSION_VERSION, struct fs_session, 40);
+
 #define SESSION_VERSION	3
 
 /* Fixed part of any request's arguments, with two names behind it. */

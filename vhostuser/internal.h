@@ -246,6 +246,8 @@ struct vu_state {
 	struct vu_vring_state vring[CHAIN_MAX_QUEUES];
 };
 
+ARENA_LAYOUT(VU_STATE_VERSION, struct vu_state, 49936);
+
 /* ---- progress of a ring (ARENA_RINGS or the front end's in-flight table)  */
 
 /*
@@ -274,6 +276,8 @@ struct vu_inflight {
 	uint16_t used_idx;	/* all before it is, or is to be, published */
 	struct vu_head head[VU_MAX_RING];
 };
+
+ARENA_LAYOUT(VU_RINGS_VERSION, struct vu_inflight, 16400);
 
 #define VU_INFLIGHT_BYTES(num) \
 	(offsetof(struct vu_inflight, head) + (num) * sizeof(struct vu_head))

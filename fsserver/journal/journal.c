@@ -88,6 +88,8 @@ struct fs_journal {
 	_Alignas(4096) struct journal_entry entry[];
 };
 
+ARENA_LAYOUT(JOURNAL_VERSION, struct fs_journal, 4096);
+
 /* For the signal handler. */
 static struct fs_journal *noting;
 _Thread_local const struct fs_worker *journal_running;

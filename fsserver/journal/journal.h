@@ -48,6 +48,8 @@ struct journal_entry {
 	struct node_key key[2];	/* what the names stood for */
 } __attribute__((aligned(64)));
 
+ARENA_LAYOUT(JOURNAL_VERSION, struct journal_entry, 192);
+
 enum journal_flag {
 	JOURNAL_KEY0	= 1,	/* there was such a file */
 	JOURNAL_KEY1	= 2,

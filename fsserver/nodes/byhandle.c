@@ -36,6 +36,8 @@ struct note {
 	unsigned char data[NOTE_BYTES];
 };
 
+ARENA_LAYOUT(NOTES_VERSION, struct note, 64);
+
 struct fs_byhandle {
 	pthread_mutex_t lock;
 	struct note *notes;		/* in the arena, by slot */

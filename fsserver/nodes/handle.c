@@ -34,6 +34,8 @@ struct fs_handle {
 	uint64_t pad;
 };
 
+ARENA_LAYOUT(HANDLES_VERSION, struct fs_handle, 32);
+
 _Static_assert(sizeof(struct fs_handle) * HANDLES_CHUNK % 4096 == 0,
 	       "chunks are whole pages");
 

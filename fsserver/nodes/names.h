@@ -16,6 +16,8 @@ struct fs_name {
 	char text[];		/* with its NUL */
 };
 
+ARENA_LAYOUT(NAMES_VERSION, struct fs_name, 12);
+
 struct fs_names;
 
 int names_open(struct fs_names **names, struct arena *arena, uint64_t size);

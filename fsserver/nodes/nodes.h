@@ -49,6 +49,8 @@ struct fs_node {
 	uint8_t large;		/* atomic; see node_losing_name() */
 };
 
+ARENA_LAYOUT(NODES_VERSION, struct fs_node, 88);
+
 /* ---- what the guest knows ------------------------------------------------ */
 
 /*

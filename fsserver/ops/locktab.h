@@ -24,6 +24,8 @@ struct lock_slot {		/* in the arena */
 	uint32_t reserved;
 };
 
+ARENA_LAYOUT(LOCKS_VERSION, struct lock_slot, 40);
+
 struct lock_live {
 	uint32_t next;		/* slot in the same bucket, or free */
 	uint16_t users;		/* threads that use the descriptor */
