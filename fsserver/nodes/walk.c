@@ -254,6 +254,20 @@ static int dir_fd(struct fs *fs, struct fs_node *dir)
 	return fd == -ESTALE ? open_unnamed(fs, dir) : fd;
 }
 
+/*
+ * One of the names of a node that is no directory: its parent, pinned, and in
+ * *@dirfd the parent's descriptor or why there is none. NULL: no such name.
+ */
+static struct fs_node *nth_name(struct fs *fs, struct fs_node *node,
+				unsigned int nth, char name[NAME_MAX + 1],
+				int *dirfd)
+{
+	struct fs_node *parent = node_name_at(fs, node, nth, name);
+
+	*dirfd = parent ? dir_fd(fs, parent) : -ESTALE;
+	return parent;
+}
+
 int node_fd(struct fs_worker *w, struct fs_node *node)
 {
 	char name[NAME_MAX + 1];
@@ -266,11 +280,8 @@ int node_fd(struct fs_worker *w, struct fs_node *node)
 	if (S_ISDIR(node_type(node)))
 		return dir_fd(w->fs, node);
 	fd = -ESTALE;
-	for (unsigned int nth = 0; fd == -ESTALE; nth++) {
-		parent = node_name_at(w->fs, node, nth, name);
-		if (!parent)
-			break;
-		fd = dir_fd(w->fs, parent);
+	for (unsigned int nth = 0; fd == -ESTALE &&
+	     (parent = nth_name(w->fs, node, nth, name, &fd)); nth++) {
 		if (fd >= 0)
 			fd = open_named(w->fs, node, fd, name);
 		node_put(w->fs, parent);
@@ -316,11 +327,8 @@ int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx)
 		fd = node_fd(w, node);
 	if (fd >= 0)
 		return fs_statx(fd, "", FS_STATX_MASK, stx);
-	for (unsigned int nth = 0; err == -ESTALE; nth++) {
-		parent = node_name_at(w->fs, node, nth, name);
-		if (!parent)
-			break;
-		fd = dir_fd(w->fs, parent);
+	for (unsigned int nth = 0; err == -ESTALE &&
+	     (parent = nth_name(w->fs, node, nth, name, &fd)); nth++) {
 		err = fd < 0 ? fd : fs_statx(fd, name, FS_STATX_MASK, stx);
 		if (err == -ENOENT || err == -ENOTDIR ||
 		    (!err && !node_is(w->fs, node, stx)))
@@ -342,11 +350,8 @@ static int open_by_name(struct fs_worker *w, struct fs_node *node, int flags)
 	struct fs_node *parent;
 	int fd = -ESTALE, err;
 
-	for (unsigned int nth = 0; fd == -ESTALE; nth++) {
-		parent = node_name_at(w->fs, node, nth, name);
-		if (!parent)
-			break;
-		fd = dir_fd(w->fs, parent);
+	for (unsigned int nth = 0; fd == -ESTALE &&
+	     (parent = nth_name(w->fs, node, nth, name, &fd)); nth++) {
 		if (fd >= 0)
 			fd = fs_openat(w->fs, fd, name, flags, 0);
 		err = fd < 0 ? 0 : verify(w->fs, node, fd);

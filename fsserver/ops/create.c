@@ -285,26 +285,35 @@ static int create_reply(struct fs_worker *w, struct fs_node *node, int fd,
 #define CREATE_OUT (sizeof(struct fuse_entry_out) + \
 		    sizeof(struct fuse_open_out))
 
-int op_create(struct fs_worker *w)
+/* Both before they make a file in @dirfd, or its error; a file is charged. */
+static int create_prepare(struct fs_worker *w, int dirfd, int *flags,
+			  uint32_t *mode)
 {
 	const struct fuse_create_in *in = request_args(w);
-	bool kill = in->open_flags & FUSE_OPEN_KILL_SUIDGID;
-	int flags = file_flags(w, in->flags), dirfd, fd, err;
-	struct fuse_entry_out entry = { 0 };
-	struct fs_node *node = NULL;
-	uint32_t mode;
 
-	if (flags < 0)
-		return flags;
-	dirfd = create_dir(w);
+	*flags = file_flags(w, in->flags);
+	if (*flags < 0)
+		return *flags;
 	if (dirfd < 0)
 		return dirfd;
 	if (w->writable_len < CREATE_OUT)
 		return -EINVAL;
-	err = fd_charge(w->fs, false);
+	*mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
+	return fd_charge(w->fs, false);
+}
+
+int op_create(struct fs_worker *w)
+{
+	const struct fuse_create_in *in = request_args(w);
+	bool kill = in->open_flags & FUSE_OPEN_KILL_SUIDGID;
+	int dirfd = create_dir(w), flags, fd, err;
+	struct fuse_entry_out entry = { 0 };
+	struct fs_node *node = NULL;
+	uint32_t mode;
+
+	err = create_prepare(w, dirfd, &flags, &mode);
 	if (err)
 		return err;
-	mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
 	fd = create_new(w, dirfd, flags, mode, &entry, &node);
 	if (fd == -EEXIST && !(in->flags & O_EXCL))
 		fd = create_old(w, dirfd, flags, kill, &entry, &node);
@@ -343,20 +352,12 @@ static int tmpfile_node(struct fs_worker *w, int fd, uint32_t mode,
 int op_tmpfile(struct fs_worker *w)
 {
 	const struct fuse_create_in *in = request_args(w);
-	int flags = file_flags(w, in->flags), dirfd, fd, err;
+	int dirfd = node_fd(w, w->node), flags, fd, err;
 	struct fuse_entry_out entry = { 0 };
 	struct fs_node *node = NULL;
 	uint32_t mode;
 
-	if (flags < 0)
-		return flags;
-	if (w->writable_len < CREATE_OUT)
-		return -EINVAL;
-	dirfd = node_fd(w, w->node);
-	if (dirfd < 0)
-		return dirfd;
-	mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
-	err = fd_charge(w->fs, false);
+	err = create_prepare(w, dirfd, &flags, &mode);
 	if (err)
 		return err;
 	err = cred_enter(w);
