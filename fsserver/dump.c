@@ -11,8 +11,8 @@
  * futex in that memory until the parent asks (stats_ask()): no signal has to
  * find its way past a pid namespace, threads that block signals and a system
  * call filter, and a server whose every other thread is stuck still answers.
- * It copies what runs under the pool's lock, which is a leaf, and looks up the
- * paths when it has let go of it. A request may end meanwhile, and its number
+ * It copies what runs under the pool's lock, and looks up the paths when it has
+ * let go of it. A request may end meanwhile, and its number
  * of a node may be nonsense: it is pinned like any that comes from a guest.
  * Besides, once files on other mounts than the root's are in use, it looks each
  * second for those that are not any more (fdcache_idle()).

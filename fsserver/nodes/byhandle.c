@@ -15,7 +15,13 @@
  * found by name alone. The kernel wants CAP_DAC_READ_SEARCH in its first user
  * namespace: fs_confine() refuses where the kernel refuses it.
  *
- * The lock is a leaf and covers the notes.
+ * This is for a host that moves files about while a guest has looked them up:
+ * without it such a file is ESTALE for the guest until it is looked up again.
+ * It costs 64 bytes a node, a name_to_handle_at() when a file becomes known,
+ * and a capability that reaches every file of the file system: so it is off
+ * unless asked for.
+ *
+ * The lock covers the notes; one is copied under it, and used without it.
  */
 
 #include "fsserver/nodes/nodetab.h"

@@ -5,7 +5,10 @@
  * description at a time. It is the server's own procfs and its own descriptor,
  * so nothing here comes from a guest.
  *
- * And what follows from it: whether a wait would close a cycle. The search
+ * And what follows from it: whether a wait would close a cycle. A local file
+ * system answers EDEADLK then; without it two processes of a guest that wait
+ * for each other do so for ever. It costs a read of the procfs for each owner
+ * of the file, but only where a request would have to wait anyway. The search
  * holds the lock of the table while it reads the procfs: the slots and waiters
  * that it walks must stay. The kernel answers from memory.
  */

@@ -6,6 +6,8 @@
  * them, which only their attribute calls symlinks. Nobody could do without
  * owners: a user's tar sets the times of what it unpacks, and its rm takes its
  * own out of /tmp, both of which the guest's kernel allows to owners alone.
+ * A symlink of root's costs nothing by this; one of another user's is a file
+ * of one block, and a read of it instead of readlink().
  *
  * A symlink that root gives away becomes such a file under the same name and
  * the same node: it is made next to the symlink, renamed over it, and takes the
@@ -18,7 +20,6 @@
 #include "fsserver/nodes/nodes.h"
 #include "fsserver/owners/owner.h"
 #include "fsserver/owners/owners.h"
-
 
 #include <errno.h>
 #include <fcntl.h>
