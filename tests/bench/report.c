@@ -395,7 +395,7 @@ int report_write(const struct report *r, const char *path)
 		   "system calls, and the same behind two threads and two "
 		   "eventfds with a call for each completion or for each "
 		   "drained queue. Ratios are %s's to the best peer's.\n\n"
-		   "![server CPU](chart.svg)\n\n"
+		   "![server CPU](../chart.svg)\n\n"
 		   "## Server CPU, µs an operation; throughput\n",
 		r->runs, r->rounds, r->ms, r->name[0]);
 	write_tables(f, r, false);
