@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "fsserver/fuse.h"
+#include "fsserver/nodes/nodetab.h"
 #include "fsserver/ops/ops.h"
 #include "fsserver/owners/owners.h"
 #include "fsserver/pool/pool.h"
@@ -345,12 +346,27 @@ static inline int rig_init(struct rig *r)
 	return rig_init_flags(r, ~0ull, NULL);
 }
 
+/* Take away every descriptor that can be. */
+static inline void rig_evict_all(struct rig *r)
+{
+	while (fdcache_shrink(r->fs))
+		;
+}
+
 /* Start with defaults and say INIT. */
 static inline int rig_up(struct rig *r)
 {
 	int err = rig_start(r);
 
 	return err ? err : rig_init(r);
+}
+
+/* The same from the start, with so many descriptors to work with; 0: any. */
+static inline int rig_up_with(struct rig *r, unsigned int open_files)
+{
+	rig_prepare(r);
+	r->options.open_files = open_files;
+	return rig_up(r);
 }
 
 static inline int rig_lookup(struct rig *r, uint64_t parent, const char *name,

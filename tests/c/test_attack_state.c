@@ -10,6 +10,7 @@
 #include <sys/mount.h>	/* before <linux/fs.h>, or older C libraries fail */
 
 #include "attack_rig.h"
+#include "bad_rings.h"
 
 #include <poll.h>
 #include <sched.h>
@@ -30,14 +31,14 @@ static void too_many(void)
 /* Break ring 1 and see that the server has seen it. */
 static bool break_ring(void)
 {
-	struct fe_ring *r = &fe->ring[1];
-	struct pollfd p = { .fd = r->err, .events = POLLIN };
+	struct bad b = { .fe = fe, .r = &fe->ring[1] };
+	struct pollfd p = { .fd = b.r->err, .events = POLLIN };
 	uint64_t index = 1;
 
-	if (fe_set(fe, VHU_SET_VRING_ERR, &index, sizeof(index), &r->err, 1))
+	if (fe_set(fe, VHU_SET_VRING_ERR, &index, sizeof(index), &b.r->err, 1))
 		return false;
-	r->avail->idx = (uint16_t)(r->avail->idx + r->num + 1);
-	fe_kick_always(r);
+	index_jumps(&b);
+	fe_kick_always(b.r);
 	return poll(&p, 1, 20000) == 1;
 }
 

@@ -379,12 +379,6 @@ static void overlay_stop(void)
 	rig_stop(&r);
 }
 
-static void evict_all(void)
-{
-	while (fdcache_shrink(r.fs))
-		;
-}
-
 /* What is copied up stays the file that it was. */
 static void test_copied_up(void)
 {
@@ -399,12 +393,12 @@ static void test_copied_up(void)
 		SKIP(why);
 	CHECK_EQ(rig_lookup(&r, 1, "f", &f), 0);
 	CHECK_EQ(rig_lookup(&r, 1, "g", &g), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, f.nodeid, O_WRONLY, &fh), 0);
 	CHECK_EQ(rig_write(&r, f.nodeid, fh, 0, "more", 4, 0), 4);
 	CHECK_EQ(rig_release(&r, f.nodeid, fh), 0);
 	CHECK_EQ(rig_setattr(&r, g.nodeid, &mode), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_node(&r, 1, "f"), f.nodeid);
 	CHECK_EQ(rig_node(&r, 1, "g"), g.nodeid);
 	CHECK_EQ(rig_getattr(&r, f.nodeid, NULL), 0);
@@ -429,7 +423,7 @@ static void test_overlay_replaced(void)
 		CHECK_EQ(rig_file(&r, name, "text"), 0);
 		f = rig_node(&r, 1, name);
 		CHECK(f);
-		evict_all();
+		rig_evict_all(&r);
 		CHECK_EQ(unlinkat(r.dirfd, name, 0), 0);
 		CHECK_EQ(rig_file(&r, name, "other"), 0);
 		CHECK_EQ(rig_getattr(&r, f, NULL), -ESTALE);

@@ -12,20 +12,6 @@
 
 static struct rig r;
 
-/* Take away every descriptor that can be. */
-static void evict_all(void)
-{
-	while (fdcache_shrink(r.fs))
-		;
-}
-
-static int up(unsigned int open_files)
-{
-	rig_prepare(&r);
-	r.options.open_files = open_files;
-	return rig_up(&r);
-}
-
 static uint64_t arena_bytes(void)
 {
 	struct stat st;
@@ -92,7 +78,7 @@ static void test_find(void)
 	unsigned int most, before;
 	uint64_t used, empty, seed = 1;
 
-	CHECK_EQ(up(64), 0);
+	CHECK_EQ(rig_up_with(&r, 64), 0);
 	empty = arena_bytes();
 	many = malloc(MANY * sizeof(**many));
 	CHECK(many_make());
@@ -136,7 +122,7 @@ static void test_enfile(void)
 	char name[32];
 	unsigned int n;
 
-	CHECK_EQ(up(100), 0);
+	CHECK_EQ(rig_up_with(&r, 100), 0);
 	for (n = 0; n < 200; n++) {
 		int err;
 
@@ -179,7 +165,7 @@ static void test_unlinked(void)
 	unsigned int n;
 	char name[32];
 
-	CHECK_EQ(up(100), 0);
+	CHECK_EQ(rig_up_with(&r, 100), 0);
 	for (n = 0; n < 100; n++) {
 		snprintf(name, sizeof(name), "f%u", n);
 		if (rig_create(&r, 1, name, O_RDWR, &node[n], &fh[n]))
@@ -190,7 +176,7 @@ static void test_unlinked(void)
 		snprintf(name, sizeof(name), "f%u", i);
 		CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, name), 0);
 	}
-	evict_all();
+	rig_evict_all(&r);
 	for (unsigned int i = 0; i < n; i++) {
 		CHECK_EQ(rig_getattr(&r, node[i], &attr), 0);
 		CHECK_EQ(attr.nlink, 0);

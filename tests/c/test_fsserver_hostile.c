@@ -496,8 +496,7 @@ static void test_swapped_name(void)
 	/* With and without a descriptor of the node in the cache. */
 	rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh);
 	rig_open(&r, FUSE_OPEN, node, O_RDWR, &fh);
-	while (fdcache_shrink(r.fs))
-		;
+	rig_evict_all(&r);
 	rig_open(&r, FUSE_OPEN, node, O_RDONLY, &fh);
 	rig_open(&r, FUSE_OPEN, node, O_RDWR | O_TRUNC, &fh);
 	CHECK_EQ(read(watch, events, sizeof(events)), -1);

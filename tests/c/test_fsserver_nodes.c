@@ -18,20 +18,6 @@
 
 static struct rig r;
 
-/* Take away every descriptor that can be. */
-static void evict_all(void)
-{
-	while (fdcache_shrink(r.fs))
-		;
-}
-
-static int up(unsigned int open_files)
-{
-	rig_prepare(&r);
-	r.options.open_files = open_files;
-	return rig_up(&r);
-}
-
 /* ---- evicted ------------------------------------------------------------ */
 
 static void test_evicted(void)
@@ -39,34 +25,34 @@ static void test_evicted(void)
 	uint64_t a, b, c, f, fh;
 	struct fuse_attr attr;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_mkdir(&r, 1, "a", &a), 0);
 	CHECK_EQ(rig_mkdir(&r, a, "b", &b), 0);
 	CHECK_EQ(rig_mkdir(&r, b, "c", &c), 0);
 	CHECK_EQ(rig_file(&r, "a/b/c/f", "text"), 0);
 	f = rig_node(&r, c, "f");
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(attr.size, 4);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), 0);
 	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
 	/* The guest renames a directory above. */
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_rename(&r, 1, "a", 1, "z", 0), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	/* The host does: what is open is found, */
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(renameat(r.dirfd, "z/b", r.dirfd, "b"), 0);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
 	/* else it is stale until the path is looked up again. */
 	CHECK_EQ(rig_release(&r, f, fh), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), -ESTALE);
 	CHECK_EQ(rig_node(&r, 1, "b"), b);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	rig_stop(&r);
 }
@@ -85,7 +71,7 @@ static void test_replaced_again(void)
 {
 	uint64_t f, fh;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_file(&r, "f", "1"), 0);
 	f = rig_node(&r, 1, "f");
 	replace("12");
@@ -130,16 +116,16 @@ static void test_by_handle(void)
 	CHECK_EQ(rig_file(&r, "g", "old"), 0);
 	f = rig_node(&r, e, "f");
 	g = rig_node(&r, 1, "g");
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(renameat(r.dirfd, "d/e", r.dirfd, "moved"), 0);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(attr.size, 4);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(renameat(r.dirfd, "moved/f", r.dirfd, "there"), 0);
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), 0);
 	CHECK_EQ(rig_read(&r, f, fh, 0, 10), 4);
 	/* What is no more is not found, and nothing else instead of it. */
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(unlinkat(r.dirfd, "g", 0), 0);
 	CHECK_EQ(rig_file(&r, "g", "another"), 0);
 	CHECK_EQ(rig_getattr(&r, g, &attr), -ESTALE);
@@ -152,19 +138,19 @@ static void test_removed_while_evicted(void)
 	uint64_t f, g, d;
 	struct fuse_attr attr;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_file(&r, "f", "f"), 0);
 	CHECK_EQ(rig_file(&r, "g", "gg"), 0);
 	CHECK_EQ(rig_mkdir(&r, 1, "d", &d), 0);
 	f = rig_node(&r, 1, "f");
 	g = rig_node(&r, 1, "g");
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, "f"), 0);
 	CHECK_EQ(rig_remove(&r, FUSE_RMDIR, 1, "d"), 0);
 	CHECK_EQ(rig_file(&r, "h", "hhh"), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_rename(&r, 1, "h", 1, "g", 0), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(attr.nlink, 0);
 	CHECK_EQ(rig_getattr(&r, g, &attr), 0);
@@ -179,7 +165,7 @@ static void test_links(void)
 	char name[16];
 	struct fuse_attr attr;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_file(&r, "f", "f"), 0);
 	f = rig_node(&r, 1, "f");
 	for (int i = 0; i < 20; i++) {
@@ -189,7 +175,7 @@ static void test_links(void)
 	}
 	/* The oldest that is remembered goes, by the host. */
 	CHECK_EQ(unlinkat(r.dirfd, "l12", 0), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(attr.nlink, 20);
 	CHECK_EQ(linkat(r.dirfd, "f", r.dirfd, "l12", 0), 0);
@@ -200,11 +186,11 @@ static void test_links(void)
 		snprintf(name, sizeof(name), "l%d", i);
 		CHECK_EQ(rig_remove(&r, FUSE_UNLINK, 1, name), 0);
 	}
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(attr.nlink, 1);
 	CHECK_EQ(rig_node(&r, 1, "unseen"), f);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	rig_stop(&r);
 }
@@ -231,13 +217,13 @@ static void test_replaced(void)
 {
 	uint64_t f, fh;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	for (int i = 0; i < 50; i++) {
 		struct fuse_setattr_in in = { .valid = FATTR_SIZE };
 
 		CHECK_EQ(rig_file(&r, "f", "old"), 0);
 		f = rig_node(&r, 1, "f");
-		evict_all();
+		rig_evict_all(&r);
 		CHECK_EQ(unlinkat(r.dirfd, "f", 0), 0);
 		next_tick();
 		CHECK_EQ(rig_file(&r, "f", "new"), 0);
@@ -251,7 +237,7 @@ static void test_replaced(void)
 	/* By a symlink or a fifo: never followed, never opened. */
 	CHECK_EQ(rig_file(&r, "f", "old"), 0);
 	f = rig_node(&r, 1, "f");
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(unlinkat(r.dirfd, "f", 0), 0);
 	CHECK_EQ(symlinkat("/etc/passwd", r.dirfd, "f"), 0);
 	CHECK_EQ(rig_open(&r, FUSE_OPEN, f, O_RDONLY, &fh), -ESTALE);
@@ -269,13 +255,13 @@ static void test_deep(void)
 	static uint64_t node[DEPTH];
 	uint64_t parent = 1, bottom;
 
-	CHECK_EQ(up(32), 0);
+	CHECK_EQ(rig_up_with(&r, 32), 0);
 	for (int i = 0; i < DEPTH; i++) {
 		CHECK_EQ(rig_mkdir(&r, parent, "deeper", &node[i]), 0);
 		parent = node[i];
 	}
 	for (int i = 0; i < 3; i++) {
-		evict_all();
+		rig_evict_all(&r);
 		CHECK_EQ(rig_mkdir(&r, parent, "bottom", &bottom), 0);
 		CHECK_EQ(rig_remove(&r, FUSE_RMDIR, parent, "bottom"), 0);
 		rig_forget(&r, bottom, 1);
@@ -284,7 +270,7 @@ static void test_deep(void)
 	/* Forgotten from the top: the rest holds what it needs. */
 	for (int i = 0; i < DEPTH - 1; i++)
 		rig_forget(&r, node[i], 1);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, parent, NULL), 0);
 	CHECK_EQ(nodes_count(r.fs), DEPTH + 1);
 	rig_forget(&r, parent, 1);
@@ -309,18 +295,18 @@ static void mount_points(void)
 	CHECK_EQ(rig_file(&r, "m/f", "text"), 0);
 	m = rig_node(&r, 1, "m");
 	f = rig_node(&r, m, "f");
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, f, &attr), 0);
 	CHECK_EQ(attr.size, 4);
 	/* Mounted over a directory that is known: another, and back again. */
 	snprintf(path, sizeof(path), "%s/d", r.dir);
 	CHECK_EQ(mount("none", path, "tmpfs", 0, NULL), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, g, &attr), -ESTALE);
 	over = rig_node(&r, 1, "d");
 	CHECK(over && over != d);
 	CHECK_EQ(rig_node(&r, over, "g"), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(umount2(path, MNT_DETACH), 0);
 	CHECK_EQ(rig_getattr(&r, over, &attr), -ESTALE);
 	CHECK_EQ(rig_getattr(&r, g, &attr), 0);
@@ -332,11 +318,11 @@ static void mount_points(void)
 	b = rig_node(&r, 1, "b");
 	bound = rig_node(&r, b, "g");
 	CHECK(bound && b != d);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, bound, &attr), 0);
 	CHECK_EQ(attr.size, 7);
 	CHECK_EQ(rig_remove(&r, FUSE_UNLINK, b, "g"), 0);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, bound, &attr), 0);
 	CHECK_EQ(attr.nlink, 0);
 }
@@ -349,7 +335,7 @@ static void test_mount_points(void)
 	if (unshare(CLONE_NEWNS) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		SKIP("needs root to mount");
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	mount_points();
 	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
 		snprintf(path, sizeof(path), "%s/%s", r.dir, points[i]);
@@ -363,16 +349,16 @@ static void test_inside_out(void)
 {
 	uint64_t a, b;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_mkdir(&r, 1, "a", &a), 0);
 	CHECK_EQ(rig_mkdir(&r, a, "b", &b), 0);
 	CHECK_EQ(rig_node(&r, b, "none"), 0);	/* opens it */
 	CHECK_EQ(renameat(r.dirfd, "a/b", r.dirfd, "b"), 0);
 	CHECK_EQ(renameat(r.dirfd, "a", r.dirfd, "b/a"), 0);
 	CHECK_EQ(rig_node(&r, b, "a"), a);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_node(&r, 1, "b"), b);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_getattr(&r, a, NULL), 0);
 	rig_forget(&r, a, 2);
 	rig_forget(&r, b, 2);
@@ -392,7 +378,7 @@ static void test_forged(void)
 	uint64_t seed = 42, node, fh, stale;
 	struct fs_node *found;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &fh), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
 		if (ids[i] == node)
@@ -425,7 +411,7 @@ static void test_forget_too_much(void)
 {
 	uint64_t node, fh;
 
-	CHECK_EQ(up(0), 0);
+	CHECK_EQ(rig_up_with(&r, 0), 0);
 	CHECK_EQ(rig_create(&r, 1, "f", O_RDWR, &node, &fh), 0);
 	CHECK_EQ(rig_write(&r, node, fh, 0, "data", 4, 0), 4);
 	rig_forget(&r, node, UINT64_MAX);
@@ -537,7 +523,7 @@ static void test_storm(void)
 	pthread_t threads[STORM_THREADS];
 	unsigned int fds;
 
-	CHECK_EQ(up(24), 0);
+	CHECK_EQ(rig_up_with(&r, 24), 0);
 	fds = rig_open_fds();
 	CHECK_EQ(rig_mkdir(&r, 1, "a", &storm_dirs[0]), 0);
 	CHECK_EQ(rig_mkdir(&r, 1, "b", &storm_dirs[1]), 0);
@@ -553,7 +539,7 @@ static void test_storm(void)
 	/* All that was looked up was forgotten: nothing leaked. */
 	CHECK_EQ(rig_init(&r), 0);
 	CHECK_EQ(nodes_count(r.fs), 1);
-	evict_all();
+	rig_evict_all(&r);
 	CHECK_EQ(rig_open_fds(), fds);
 	rig_stop(&r);
 }

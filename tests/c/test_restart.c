@@ -360,35 +360,7 @@ static void moved_away(void)
 
 /* ---- a front end that comes back ----------------------------------------- */
 
-struct inflight {
-	uint64_t size, offset;
-	uint16_t queues, depth;
-};
-
-/* From the features on, with an in-flight table, which is made if *fd < 0. */
-static int begin_inflight(struct inflight *table, int *fd)
-{
-	size_t size = sizeof(*table);
-	struct vhu_hdr hdr;
-	int r = fe_set_features(fe);
-
-	if (r == 0 && *fd < 0) {
-		r = fe_send(fe, VHU_GET_INFLIGHT_FD, 0, table, size, NULL, 0);
-		if (r == 0)
-			r = fe_recv(fe, &hdr, table, &size, fd);
-	}
-	if (r == 0)
-		r = fe_set(fe, VHU_SET_INFLIGHT_FD, table, sizeof(*table), fd,
-			   1);
-	if (r == 0)
-		r = fe_share_memory(fe);
-	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++)
-		if (!fe->ring[q].desc)
-			r = fe_ring_init(fe, q);
-	return r < 0 ? r : fe_start(fe);
-}
-
-static int serve_inflight(struct inflight *table, int *fd)
+static int serve_inflight(struct vhu_inflight *table, int *fd)
 {
 	const char *argv[] = { vmshare, "serve", "--fd={fd}", "--share", NULL,
 			       NULL };
@@ -403,7 +375,7 @@ static int serve_inflight(struct inflight *table, int *fd)
 
 	snprintf(text, sizeof(text), "%s:t", share);
 	argv[4] = text;
-	*table = (struct inflight){ .queues = 3, .depth = 64 };
+	*table = (struct vhu_inflight){ .queues = 3, .ring_size = 64 };
 	*fd = -1;
 	if (!err)
 		err = fe_server_start(&server, argv, true);
@@ -411,7 +383,7 @@ static int serve_inflight(struct inflight *table, int *fd)
 	if (!err)
 		err = fe_connect(&fe, &opts);
 	if (!err)
-		err = begin_inflight(table, fd);
+		err = fe_begin_inflight(fe, table, fd);
 	return err ? err : fe_fuse_init(fe, 0);
 }
 
@@ -448,7 +420,7 @@ static int unlock(uint64_t owner)
 /* Nodes, handles, locks and what waits for one are as they were. */
 static void comes_back(void)
 {
-	struct inflight table;
+	struct vhu_inflight table;
 	struct fe_req *waits;
 	int fd;
 
@@ -459,7 +431,7 @@ static void comes_back(void)
 		CHECK_EQ(wait_for_lock(&waits), 0);
 		usleep(i * 30000);
 		CHECK_EQ(come_back(), 0);
-		CHECK_EQ(begin_inflight(&table, &fd), 0);
+		CHECK_EQ(fe_begin_inflight(fe, &table, &fd), 0);
 		CHECK_EQ(work_round(i), 0);
 		CHECK_EQ(lock_file(3), -EAGAIN);
 		CHECK_EQ(unlock(1), 0);
@@ -494,7 +466,7 @@ static bool host_locks(void)
 static void another_comes(void)
 {
 	struct fuse_attr_out a;
-	struct inflight table;
+	struct vhu_inflight table;
 	int fd, own = -1;
 
 	CHECK_EQ(serve_inflight(&table, &fd), 0);
@@ -502,7 +474,7 @@ static void another_comes(void)
 	CHECK_EQ(lock_file(1), 0);
 	CHECK_EQ(come_back(), 0);
 	CHECK(!host_locks());
-	CHECK_EQ(begin_inflight(&table, &own), 0);
+	CHECK_EQ(fe_begin_inflight(fe, &table, &own), 0);
 	CHECK_EQ(fe_getattr(fe, ROOT, &a), -EIO);
 	CHECK(host_locks());
 	CHECK_EQ(fe_fuse_init(fe, 0), 0);
@@ -517,7 +489,7 @@ static void another_comes(void)
 /* A guest that is gone for good does not keep its locks. */
 static void nobody_comes(void)
 {
-	struct inflight table;
+	struct vhu_inflight table;
 	int fd;
 
 	CHECK_EQ(serve_inflight(&table, &fd), 0);

@@ -236,15 +236,10 @@ static void on_groups(void)
 static void on_connection(void)
 {
 	struct vhu_inflight in = { .queues = 3, .ring_size = 128 };
-	size_t size = sizeof(in);
-	struct vhu_hdr hdr;
 	uint32_t base;
 	int fd = -1;
 
-	if (fe->pf & VHU_PF_INFLIGHT_SHMFD &&
-	    !fe_send(fe, VHU_GET_INFLIGHT_FD, VHU_VERSION, &in, sizeof(in),
-		     NULL, 0) &&
-	    !fe_recv(fe, &hdr, &in, &size, &fd) && fd >= 0)
+	if (fe->pf & VHU_PF_INFLIGHT_SHMFD && !fe_inflight_get(fe, &in, &fd))
 		close(fd);
 	fe_share_memory(fe);
 	for (unsigned int q = 0; q < fe->nr_rings; q++)

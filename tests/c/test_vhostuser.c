@@ -488,48 +488,20 @@ static void kick_changes(void)
 	rig_close(&rig);
 }
 
-struct inflight {
-	uint64_t size, offset;
-	uint16_t queues, depth;
-};
-
-/* Connect, agree on an in-flight table (made here if *fd < 0), start. */
-static int with_inflight(struct fe *fe, struct inflight *table, int *fd)
-{
-	size_t size = sizeof(*table);
-	struct vhu_hdr hdr;
-	int r = fe_set_features(fe);
-
-	if (r == 0 && *fd < 0) {
-		r = fe_send(fe, VHU_GET_INFLIGHT_FD, 0, table, size, NULL, 0);
-		if (r == 0)
-			r = fe_recv(fe, &hdr, table, &size, fd);
-	}
-	if (r == 0)
-		r = fe_set(fe, VHU_SET_INFLIGHT_FD, table, sizeof(*table), fd,
-			   1);
-	if (r == 0)
-		r = fe_share_memory(fe);
-	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++)
-		if (!fe->ring[q].desc)
-			r = fe_ring_init(fe, q);
-	return r < 0 ? r : fe_start(fe);
-}
-
 /* A front end that keeps our in-flight table goes to another server. */
 static void inflight_table(void)
 {
 	const struct fe_opts o = { .ring_size = 16, .handshake_only = true,
 				   .pf_mask = VHU_PF_MQ | VHU_PF_REPLY_ACK |
 					      VHU_PF_INFLIGHT_SHMFD };
-	struct inflight table = { .queues = 2, .depth = 16 };
+	struct vhu_inflight table = { .queues = 2, .ring_size = 16 };
 	struct rig_io io[5];
 	struct rig other;
 	int fd = -1;
 
 	CHECK_EQ(rig_open(&rig, 1), 0);
 	CHECK_EQ(rig_connect(&rig, &o), 0);
-	CHECK_EQ(with_inflight(rig.fe, &table, &fd), 0);
+	CHECK_EQ(fe_begin_inflight(rig.fe, &table, &fd), 0);
 	CHECK(table.size >= 2 * 16 * 16);
 	for (int i = 0; i < 7; i++)
 		CHECK_EQ(rig_echo_once(rig.fe, 1, 99), 0);
@@ -552,7 +524,7 @@ static void inflight_table(void)
 	rig.fe->sock = other.sock[1];
 	other.sock[1] = -1;
 	CHECK_EQ(fe_negotiate(rig.fe), 0);
-	CHECK_EQ(with_inflight(rig.fe, &table, &fd), 0);
+	CHECK_EQ(fe_begin_inflight(rig.fe, &table, &fd), 0);
 	for (unsigned int i = 0; i < 5; i++) {
 		CHECK_EQ(rig_reap(&rig.fe->ring[1], 1), 0);
 		CHECK(io[i].done);

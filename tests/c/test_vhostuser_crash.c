@@ -318,19 +318,11 @@ static void logged_traffic(void)
 /* A reply that comes with a descriptor. */
 static int ask_for_table(void)
 {
-	struct { uint64_t size, offset; uint16_t queues, depth; } table = {
-		.queues = 2, .depth = 32,
-	};
-	size_t size = sizeof(table);
-	struct vhu_hdr hdr;
-	int fd = -1, r;
+	struct vhu_inflight table = { .queues = 2, .ring_size = 32 };
+	int fd = -1, r = fe_inflight_get(fe, &table, &fd);
 
-	r = fe_send(fe, VHU_GET_INFLIGHT_FD, 0, &table, size, NULL, 0);
-	if (r == 0)
-		r = fe_recv(fe, &hdr, &table, &size, &fd);
-	if (r < 0)
-		return r;
-	r = fd < 0 || lseek(fd, 0, SEEK_END) < (off_t)table.size ? -EBADF : 0;
+	if (r == 0 && lseek(fd, 0, SEEK_END) < (off_t)table.size)
+		r = -EBADF;
 	if (fd >= 0)
 		close(fd);
 	return r;

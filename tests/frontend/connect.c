@@ -259,6 +259,40 @@ static int set_up(struct fe *fe)
 	return ret < 0 ? ret : fe_start(fe);
 }
 
+int fe_inflight_get(struct fe *fe, struct vhu_inflight *table, int *fd)
+{
+	size_t size = sizeof(*table);
+	struct vhu_hdr hdr;
+	int r = fe_send(fe, VHU_GET_INFLIGHT_FD, 0, table, size, NULL, 0);
+
+	if (r == 0)
+		r = fe_recv(fe, &hdr, table, &size, fd);
+	if (r == 0 && *fd < 0)
+		r = fe_broken(fe, "an in-flight table has no descriptor");
+	return r;
+}
+
+int fe_inflight_set(struct fe *fe, const struct vhu_inflight *table, int fd)
+{
+	return fe_set(fe, VHU_SET_INFLIGHT_FD, table, sizeof(*table), &fd, 1);
+}
+
+int fe_begin_inflight(struct fe *fe, struct vhu_inflight *table, int *fd)
+{
+	int r = fe_set_features(fe);
+
+	if (r == 0 && *fd < 0)
+		r = fe_inflight_get(fe, table, fd);
+	if (r == 0)
+		r = fe_inflight_set(fe, table, *fd);
+	if (r == 0)
+		r = fe_share_memory(fe);
+	for (unsigned int q = 0; q < fe->nr_rings && r == 0; q++)
+		if (!fe->ring[q].desc)
+			r = fe_ring_init(fe, q);
+	return r < 0 ? r : fe_start(fe);
+}
+
 static struct fe *fe_new(const struct fe_opts *opts)
 {
 	struct fe *fe = calloc(1, sizeof(*fe));

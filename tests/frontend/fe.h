@@ -166,6 +166,11 @@ int fe_ring_init(struct fe *fe, unsigned int q);	/* own memory only */
 int fe_ring_start(struct fe *fe, unsigned int q);	/* NUM .. ENABLE */
 /* GET_VRING_BASE; *@base as the server answers. */
 int fe_ring_stop(struct fe *fe, unsigned int q, uint32_t *base);
+/* The in-flight table: have one made, in *@fd; use it. */
+int fe_inflight_get(struct fe *fe, struct vhu_inflight *table, int *fd);
+int fe_inflight_set(struct fe *fe, const struct vhu_inflight *table, int fd);
+/* From the features on, with an in-flight table, which is made if *@fd < 0. */
+int fe_begin_inflight(struct fe *fe, struct vhu_inflight *table, int *fd);
 int fe_start(struct fe *fe);	/* all rings */
 int fe_stop(struct fe *fe);	/* all rings, as at QMP stop or reboot */
 int fe_reset_device(struct fe *fe);	/* -ENOTSUP if not agreed on */
