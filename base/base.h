@@ -61,7 +61,7 @@ bool log_enabled(enum log_level level);
 
 /*
  * One line each, "vmshare: error: ...", without a trailing stop or newline.
- * errno is preserved. A hint follows the error it mends.
+ * errno is preserved. A hint follows its error and says what to do.
  */
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warning(const char *fmt, ...) PRINTF_LIKE(1, 2);

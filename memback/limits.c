@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest memory: could it be had?
+ * Guest memory: is there enough?
  *
  * The kernel's own answers come late and say little: a mapping of too few huge
  * pages is "Cannot allocate memory", a tmpfs that is too small kills the guest
  * by SIGBUS an hour later. So each limit is read and compared before anything
  * starts, and the message has the number that was needed, the number there is,
- * and the command that mends it. Reading is a snapshot: mem_create() still
+ * and the command that provides it. Reading is a snapshot: mem_create() still
  * claims what it can and repeats the message if another process was faster.
  *
  * Looked at: huge pages (free less reserved, plus surplus that may be made,

@@ -4,8 +4,8 @@
 
 /*
  * Guest memory as file descriptors: memfd, huge pages or an unlinked file.
- * Says what is free, what is missing and how to mend it; knows neither QEMU
- * nor vhost.
+ * Says what is free, what is missing and what to do about it. Knows neither
+ * QEMU nor vhost.
  */
 
 #include "base/base.h"
@@ -19,17 +19,17 @@ struct mem_spec {
 	bool prealloc;
 };
 
-/* Why memory can't be had, in words for the user. */
+/* Why memory is not available, in words for the user. */
 struct mem_problem {
 	bool fatal;	/* else a warning */
 	char text[256]; /* names the thing, the value and the limit */
-	char hint[256]; /* the command that mends it, or "" */
+	char hint[256]; /* a command that provides it, or "" */
 };
 
 #define MEM_MAX_PROBLEMS 8
 
 /**
- * mem_check() - would @total bytes be had?
+ * mem_check() - are @total bytes available?
  *
  * Return: number of problems written to @problems (at most MEM_MAX_PROBLEMS),
  * none when all is well. Touches nothing.

@@ -2,13 +2,13 @@
 /*
  * Guest memory that is lost while it is used.
  *
- * A front end can cut its file at any time, and a pool of huge pages can run
- * dry; whoever touches such memory next gets SIGBUS. Mappings that are entered
- * here survive that: the handler maps a zero page over the block that failed,
- * sets the mapping's flag and writes its owner's eventfd. Consumers need do
- * nothing. A system call gets EFAULT instead, and its request fails by itself.
- * Any other SIGBUS is what it was before: the handler steps back and lets the
- * access fault again.
+ * A front end can truncate its file at any time, and a pool of huge pages can
+ * run out; an access to such memory is SIGBUS. Mappings that are entered here
+ * survive that: the handler maps a zero page over the block that failed, sets
+ * the mapping's flag and writes its owner's eventfd. Consumers need do nothing.
+ * A system call gets EFAULT instead, and its request fails by itself. For any
+ * other SIGBUS the handler restores the previous action and lets the access
+ * fault again.
  *
  * The handler runs in whichever thread faulted, so it takes no lock. An entry
  * has a sequence count, odd while it changes: one that changes is that of no

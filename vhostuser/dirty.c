@@ -16,8 +16,8 @@
  * publishing and each change of the event index, and when a ring starts, which
  * covers what a worker that died had published last.
  *
- * Bits are set with the queue's lock held, so whoever replaces the log takes
- * each of these locks once, and then knows that nobody uses the old one. The
+ * Bits are set with the queue's lock held. So replacing the log takes each of
+ * these locks once, after which no thread uses the old one. The
  * descriptor and its description are in the state, in two places: as with the
  * memory table the place that is not in use is filled, then activated, so that
  * a successor always finds one or the other. It maps it before any ring runs.
@@ -138,7 +138,7 @@ void vu_dirty_update(struct vu_device *dev)
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
 		struct vu_queue *q = &dev->queue[i];
 
-		/* Whoever had the lock before may have used the old one. */
+		/* A thread that had it before may have used the old log. */
 		pthread_mutex_lock(&q->lock);
 		if (q->running)
 			vu_dirty_used(q);

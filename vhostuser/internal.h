@@ -393,7 +393,7 @@ struct vu_queue {
 
 	/* The connection's thread's; see watch.c. */
 	uint32_t watched_at;		/* taken and done, in the last round */
-	bool rests;			/* and had not moved; atomic, set before
+	bool idle;			/* not in use then; atomic, set before
 					 * its leader is woken */
 
 	/* The leader's. */

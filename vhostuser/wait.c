@@ -22,7 +22,7 @@
  * busy. A FORGET has no reply, so nobody waits for it, and Linux sends one
  * after most uses of a file: the next request's kick serves both. With event
  * indexes it is armed for a kick when it is half full; once the request queue
- * has come to rest (watch.c), for a kick at the next request. FUSE_INTERRUPT,
+ * has become idle (watch.c), for a kick at the next request. FUSE_INTERRUPT,
  * which Linux does not send, may wait for WATCH_MS twice because of this.
  */
 
@@ -85,7 +85,7 @@ static uint16_t may_wait(const struct vu_queue *q)
 {
 	const struct vu_queue *busy = request_queue(q);
 
-	if (!busy || !vu_queue_live(busy) || vu_load(&busy->rests))
+	if (!busy || !vu_queue_live(busy) || vu_load(&busy->idle))
 		return 0;
 	return (uint16_t)(q->num / 2);
 }

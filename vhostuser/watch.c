@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A kick or a signal that never came.
+ * Recovery from a kick or a signal that was lost.
  *
- * Whoever sleeps says so in the ring and looks once more; whoever adds to the
- * ring looks afterwards whether somebody sleeps. Both stand or fall with a full
- * barrier between the store and the load, on either side. QEMU that emulates
- * one processor leaves the guest's barriers out: "lock" prefixes always, and
- * before 8.0 fences as well. Then, once in some ten thousand times that a
- * leader falls asleep while its driver adds a request, neither sees the
- * other's store, and both would sleep for ever. In the same way a driver can
- * miss a completion.
+ * The side that is about to sleep arms its notification and checks the ring
+ * once more; the side that adds to the ring checks afterwards whether the other
+ * one wants to be notified. This is correct only with a full barrier between
+ * the store and the load on both sides. QEMU that emulates one processor omits
+ * the guest's barriers: "lock" prefixes always, and before 8.0 fences as well.
+ * Then, about once in ten thousand times that a leader falls asleep while its
+ * driver adds a request, neither sees the other's store, and both would sleep
+ * for ever. In the same way a driver can miss a completion.
  *
- * Both are over in some nanoseconds: what the guest stored is to be seen then.
- * So a ring that has come to rest is looked at once more, by the connection's
- * thread: it wakes the leader, which looks itself, and signals to a driver that
- * has not seen all. It looks at all rings every WATCH_MS while any of them
- * moves, and not at all when none does.
+ * The window is some nanoseconds; after that, what the guest stored is visible.
+ * So the connection's thread checks a ring that has become idle once more: it
+ * wakes the leader, which looks at the ring, and signals to a driver that has
+ * not seen all. It checks all rings every WATCH_MS while any of them is in use,
+ * and sleeps otherwise.
  */
 
 #include "vhostuser/internal.h"
@@ -39,7 +39,7 @@ void vu_watch_begin(struct vu_device *dev)
 	vu_wake(dev->wake);
 }
 
-/* It was at rest for a while: has one of its two sides been missed? */
+/* It has become idle: make sure that neither side waits for the other. */
 static void look_again(struct vu_queue *q)
 {
 	bool running, unseen;
@@ -66,7 +66,7 @@ static bool has_moved(struct vu_queue *q)
 	return true;
 }
 
-/* Whether any moved; those that have come to rest are looked at again. */
+/* Whether any was in use; those that have become idle are checked again. */
 static bool watch_round(struct vu_device *dev)
 {
 	bool moved = false;
@@ -75,10 +75,10 @@ static bool watch_round(struct vu_device *dev)
 		struct vu_queue *q = &dev->queue[i];
 
 		if (has_moved(q)) {
-			vu_store(&q->rests, false);
+			vu_store(&q->idle, false);
 			moved = true;
-		} else if (!vu_load(&q->rests)) {
-			vu_store(&q->rests, true);
+		} else if (!vu_load(&q->idle)) {
+			vu_store(&q->idle, true);
 			look_again(q);
 		}
 	}

@@ -3,10 +3,10 @@
  * The guest's ids and the host's, with access=passthrough: the same, or as
  * uid-map= and gid-map= have them.
  *
- * A list of plain ranges says of all ids what they are: one that none has is
- * refused (-EOVERFLOW), one of the host's is nobody's. Translations, which is
- * what virtiofsd calls the other kinds, change the ids that they name, in one
- * direction or in both, and leave the rest as it is. The first that fits wins.
+ * A map of ID_RANGEs covers all ids: a guest's id that is in none is refused
+ * (-EOVERFLOW), a host's is shown as 65534. The other kinds, which virtiofsd
+ * calls translations, change the ids that they name, in one direction or in
+ * both, and leave all others alone. The first range that fits decides.
  *
  * Ids stand in access control lists too. Nothing here is locked: the lists
  * never change.

@@ -11,7 +11,7 @@
  *
  * With -no-shutdown each guest that powers off leaves a QEMU that waits, which
  * is told to quit here. The file is made first, for nobody else to read, so
- * that a name that can't be is told before the guest starts; where nothing
+ * that a name that can't be is an error before the guest starts; where nothing
  * came of it, and it was not there before, it is removed.
  */
 

@@ -66,7 +66,7 @@
 /* What a pipe holds: read in one go, also at the end. */
 #define SHARE_EVENTS_MOST	65536
 
-/* What the keeper is given; lives on its stack for good. */
+/* What the keeper is given; on its stack, from which it does not return. */
 struct keeper {
 	const struct share_ops *ops;
 	void *arg;

@@ -166,7 +166,7 @@ static void keep_busy(void)
 	do {
 		CHECK_EQ(rig_echo_once(rig.fe, 1, LEN), 0);
 		usleep(5000); /* it lingers no more */
-	} while (!check_failed && vu_load(&rig.dev->queue[1].rests));
+	} while (!check_failed && vu_load(&rig.dev->queue[1].idle));
 }
 
 /* Take back @n; within a second each. */
@@ -209,7 +209,7 @@ static void kick_at_rest(struct fe_ring *high, struct rig_io *io)
 	bool kicked = false;
 
 	for (int i = 0; i < TRIES && !kicked && !check_failed; i++) {
-		RIG_UNTIL(vu_load(&rig.dev->queue[1].rests));
+		RIG_UNTIL(vu_load(&rig.dev->queue[1].idle));
 		usleep(5000);
 		CHECK_EQ(rig_io_push(high, io, 1), 0);
 		kicked = fe_kick(high);
