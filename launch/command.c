@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The first word of a command line: a subcommand of vmshare.c's table, or one
- * of those that only print: help, version and completion. And what goes before
- * the work of a subcommand: its options, and for a machine the checks.
+ * of those that only print: help, version and completion. Here is also what
+ * precedes the work of a subcommand: its options, and for a machine the checks.
  */
 #include "launch/command.h"
 #include "launch/look/look.h"

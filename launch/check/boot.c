@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether firmware finds something to start on a disk. One that it can't boot
- * hangs at "No bootable device" for ever, which says nothing about a text file
- * that was given for a disk, or a file system without a boot sector.
+ * Whether firmware finds something to start on a disk. Without that a guest
+ * hangs at "No bootable device" for ever, which does not explain that the file
+ * is a text, or a file system without a boot sector.
  *
- * A disk is refused only where it surely does not boot: its first sectors were
- * read, and have neither the signature of a boot sector (a BIOS wants it, and
- * EFI's partition table has one for others) nor that table nor what a CD has.
- * Of qcow2 the first cluster is looked up; what is compressed, encrypted,
- * elsewhere or of another format is not known, and nothing is said.
+ * A disk is refused only where it can't boot for certain: its first sectors
+ * could be read, and have neither the signature of a boot sector (which a BIOS
+ * wants, and a disk with EFI's partition table has as well) nor that table nor
+ * the volume descriptor of a CD. Of qcow2 the first cluster is looked up. What
+ * is compressed, encrypted, in another file or of another format is not
+ * checked.
  */
 #include "launch/check/private.h"
 

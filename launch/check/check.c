@@ -2,12 +2,11 @@
 /*
  * Preflight: everything that can be known before anything is started.
  *
- * A list of tests, each of which looks at one thing, and adds what it finds:
- * the thing, its value and the limit in one line, and what mends it in
- * another. All are run, so that "vmshare check" on a machine with five things
- * wrong shows five. Nothing is changed, created or waited for; a run that
- * passes can still fail for what changed in between, which is said in the same
- * words where it happens.
+ * A list of tests. Each looks at one thing and adds what it finds: the thing,
+ * its value and the limit in one line, and what to do about it in another. All
+ * are run, so that "vmshare check" shows five problems where there are five.
+ * Nothing is changed, created or waited for. A run that passes can still fail,
+ * since things change in between; the message is the same then.
  */
 #include "launch/check/private.h"
 

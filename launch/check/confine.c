@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What check says of a share's confinement: which layers there would be, why
- * one would not, and what stands between guest and host then. They are tried,
- * not guessed: by a process that confines itself as a server would and ends.
- * How is the file server's business; here it is a function and names.
+ * What check prints about a share's confinement: which layers it would have,
+ * why one would be missing, and what protects the host without it. The layers
+ * are tried, by a process that confines itself as a server would, and ends. How
+ * that is done is the file server's; here it is a function and names.
  */
 #include "launch/check/private.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is wrong with a configuration or a host: a list that checks and the
- * probe of QEMU add to, in order, and that is printed as a whole. One that is
- * full takes no more: what is left out would not be read either.
+ * probe of QEMU add to, in order, and that is printed as a whole. What does not
+ * fit is dropped: nobody reads that many.
  */
 
 #include "launch/common/common.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON, as far as QEMU's firmware descriptors and its monitor need it read; and
- * the one thing about writing it that needs care.
+ * A reader of JSON for QEMU's firmware descriptors and its monitor, and the
+ * escapes that writing it needs.
  *
  * A value is a pointer to its first byte in a text that was checked as a whole
  * before (json_valid), so that walking it needs no error paths: skip() can rely

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * This process, before it is anything in particular: its standard descriptors
- * and signals, where its messages go, its limits.
+ * What every process of ours sets up first: standard descriptors, signals,
+ * where messages go, resource limits.
  */
 
 #include "launch/common/common.h"

@@ -5,11 +5,11 @@
  * value is one. --share completes a directory up to the ':', and in bash the
  * options after the tag; fish and zsh would take those for files.
  *
- * bash takes words apart at ':' and '=', so its function looks at the line
- * itself and gives back what follows the last of them.
+ * bash splits words at ':' and '=', so its function looks at the line itself
+ * and completes what follows the last of these.
  *
- * What runs changes: the scripts ask "vmshare completion --tags" for the tags
- * that stat may be given.
+ * For the tags of running shares, which stat takes, the scripts ask
+ * "vmshare completion --tags".
  */
 #include "launch/config/options.h"
 

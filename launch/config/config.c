@@ -2,11 +2,12 @@
 /*
  * From a command line to a struct config.
  *
- * Flags are collected first and applied last: the file that one of them names
- * is read before, over the table's defaults, so that flags win. What depends
- * on several settings is worked out and checked at the end (cfg_finish). The
- * first mistake ends it, with one line and mostly a hint; mistakes that need a
- * look at the machine are check's, which reports all.
+ * Flags are collected first and applied last: the configuration file that one
+ * of them names is applied before, over the table's defaults, so that flags
+ * have precedence. What depends on several settings is computed and checked at
+ * the end (cfg_finish). The first mistake ends it, with one line and mostly a
+ * hint.
+ * Mistakes that depend on the machine are found by check, which reports all.
  *
  * GNU getopt is not used: it knows its own table only, guesses abbreviations
  * (so a new option can break old scripts), and prints by itself.

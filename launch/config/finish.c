@@ -2,8 +2,8 @@
 /*
  * The last step of reading a configuration: defaults that depend on other
  * settings or on the number of processors, and settings that contradict each
- * other. Nothing here looks at files, devices or QEMU, that is check's; but
- * for which tree is the host's own, whose defaults differ.
+ * other. Files, devices and QEMU are check's to look at. The exception is
+ * whether a tree is the host's own root, which has other defaults.
  */
 #include "launch/config/options.h"
 

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How one vmshare finds another: without a daemon, a directory or a file that
- * a killed one could leave behind.
+ * How one vmshare finds another, without a daemon, and without a file that a
+ * killed process could leave behind.
  *
- * A run or serve holds descriptors of memory with names of ours: one with a
- * description of itself, sealed against any change, and for each share one
- * with its counts. /proc/PID/fd shows their names and opens them, to whom the
- * kernel lets look there: the same user, and root. They end with the process.
+ * A run or serve holds memfds with names of ours: one with a description of
+ * itself, sealed against any change, and for each share one with its counts.
+ * The same user and root can see their names in /proc/PID/fd, and open them.
+ * They end with the process.
  *
- * The guardian shares its parent's descriptors and a file server is a copy of
- * it for a moment. A description has the number of the process that it is of,
- * as its own PID namespace counts, and whoever else holds it is passed over:
- * names would not do, a process that was just forked has its parent's. The
- * description is a list of NUL-terminated KEY=VALUE; a share's keys follow
- * its "share=SLOT". Nothing in it is believed: whoever has our user id could
- * have written it.
+ * The guardian shares its parent's descriptors, and a file server that was just
+ * forked still has them. So a description contains the id of its process, in
+ * that process's PID namespace, and any other process that holds it is skipped.
+ * Process names would not do: a process that was just forked has its parent's.
+ * The description is a list of NUL-terminated KEY=VALUE; a share's keys follow
+ * its "share=SLOT". Nothing in it is trusted: any process of the same user
+ * could have written it.
  */
 #include "launch/look/private.h"
 

@@ -4,8 +4,7 @@
  * shares over, by SIGUSR2 with the share's number, and print the result,
  * which its process counts in the memory that "vmshare stat" reads.
  *
- * A version that has no such counts would be ended by the signal: it gets
- * none.
+ * A version without such counts would be killed by the signal: it is not sent.
  */
 #include "launch/look/private.h"
 

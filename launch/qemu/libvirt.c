@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A configuration as a libvirt domain: the same machine, for who moves it from
- * a command line to a host that libvirt runs, with vmshare as the binary of
- * each <filesystem>. What libvirt's XML can't say is named on stderr rather
- * than left out silently; what would need vmshare's own init is refused.
+ * A configuration as a libvirt domain: the same machine, with vmshare as the
+ * binary of each <filesystem>. What libvirt's XML can't express is named on
+ * stderr; what would need vmshare's own init is refused.
  */
 
 #include <errno.h>

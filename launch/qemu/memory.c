@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a QEMU said it can do, remembered for the next run.
+ * A cache of what QEMU binaries can do.
  *
- * Asking takes three starts of QEMU, some 50 ms, of the 60 that a run would
- * spend before its guest's. The answers belong to the file that gave them: its
- * device, inode number, size and times are kept with them, and an upgrade
- * changes all of those. A script is asked each time, since what it starts may
- * change behind it. So is a QEMU that had no sandbox or no vhost-user-fs: what
- * kept it from them may have passed, and a "no" that stays is worse than the
- * question.
+ * Asking one takes three starts of QEMU, about 50 ms, out of the 60 ms that a
+ * run needs before QEMU starts its guest. The answers are valid for one file:
+ * its device, inode number, size and times are kept with them, and an upgrade
+ * changes these. A script is asked each time, since the program that it starts
+ * may change. So is a QEMU without a sandbox or without vhost-user-fs: the
+ * reason may have been temporary, and a cached "no" would be worse than asking.
  *
- * The memory is one small text file in the user's cache directory, a line for
- * each binary, of which the last few are kept. It is replaced as a whole, so
- * that two runs at once lose a line at worst. What can't be read, or belongs
- * to somebody else, is as if it were not there; what can't be written is not
- * remembered. Nothing is printed.
+ * The cache is one small text file in the user's cache directory, with a line
+ * for each of the last few binaries. It is replaced as a whole, so two runs at
+ * the same time lose a line at worst. A file that can't be read, or belongs to
+ * another user, is ignored; errors of writing are, too. Nothing is printed.
  */
 
 #include "launch/qemu/private.h"

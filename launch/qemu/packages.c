@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the host's distribution calls the packages that a machine needs, for
- * hints: a command that can be pasted is worth more than a name that must be
- * translated. os-release(5) names the distribution and those it is like, the
- * nearest first; what it does not know gets no hint rather than a wrong one.
+ * hints with a command that can be pasted. os-release(5) names the distribution
+ * and those that it is like, the nearest first. An unknown one gets no hint.
  */
 #include "launch/qemu/private.h"
 

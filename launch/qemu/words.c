@@ -4,8 +4,8 @@
  *
  * QEMU splits option values at commas and takes two for one. Whatever a user
  * chose (paths, tags, texts) goes through word_value(), which doubles them, so
- * that a directory called "a,readonly=on" is a directory. Nothing is ever put
- * together for a shell to take apart; the quoting here is for people who paste.
+ * that a directory called "a,readonly=on" is a directory. No shell is involved;
+ * the quoting here is for users who paste the command into one.
  */
 #include "launch/qemu/private.h"
 

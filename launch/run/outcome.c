@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What came of a run, in words and as an exit status. The first cause decides
+ * The result of a run, in words and as an exit status. The first cause decides
  * (struct run's cause); where there is none QEMU ended by itself, and its exit
  * status, its monitor and its last words say why. Statuses are those of
  * launch.h, which containers use as well; a command's own is passed through.
  *
  * The three states of a share that nobody used look alike from outside: a
- * guest without the driver, one that did not mount, one that is done. They are
- * told apart here, since a silent empty directory is the worst of messages.
+ * guest without the driver, one that did not mount, one that is done. Here they
+ * get different messages, since the guest shows only an empty directory.
  */
 
 #include "launch/run/supervise.h"

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What takes long is shown: on a terminal as one line that is written anew
- * and then removed, elsewhere as one line of the log, by whoever waits. A
- * terminal is what can go back to a line's begin, so not a dumb one; there is
- * no colour in it. Nothing in the first second: most things need less.
+ * Progress of what takes longer than a second: on a terminal one line that is
+ * rewritten and then removed, elsewhere one line of the log. A dumb terminal,
+ * which can't go back to the start of a line, is not one. There is no colour.
  *
- * Nobody else may write to the terminal while the line stands: it is removed
- * before anything of the guest's is passed on.
+ * Nothing else may be written to the terminal while the line is there: it is
+ * removed before output of the guest is passed on.
  */
 
 #include "launch/run/supervise.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What machines are told about a run: one JSON object a line on --status-fd,
- * readiness on --ready-fd and to systemd, our pid in --pidfile. People are
- * told on stderr, elsewhere.
+ * Reports about a run for programs: one JSON object a line on --status-fd,
+ * readiness on --ready-fd and to systemd, our pid in --pidfile. Messages for
+ * people are printed elsewhere.
  *
- * Members of the JSON objects are only ever added. A reader that went away is
- * no reason to end a guest: failed writes are ignored from then on.
+ * Members of the JSON objects may be added, but not changed or removed. A
+ * reader that has gone does not end the guest: failed writes are ignored.
  */
 
 #include "launch/run/supervise.h"

@@ -6,9 +6,9 @@
  *
  * How a run ends is decided once, by whatever comes first: the guest powers
  * off, a signal, the timeout, a share that failed, a command that is done. The
- * first cause stays (in struct run); what follows is a ladder that each
- * step leaves after a deadline: ask the guest to power down, SIGTERM to QEMU,
- * SIGKILL. QEMU's end is the end of the loop in any case, and everything else
+ * first cause stays (in struct run). What follows are three steps, each with a
+ * deadline after which the next one is taken: ask the guest to power down,
+ * SIGTERM to QEMU, SIGKILL. The loop ends when QEMU does, and everything else
  * is stopped after it.
  *
  * What comes from QEMU, the shares and the guest is not trusted: it can choose

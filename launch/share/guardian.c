@@ -14,7 +14,7 @@
  * that child runs. There is no window and no message.
  *
  * The guardian is in a session of its own, with all signals blocked, so that
- * neither ^C nor a killed process group takes it along. It touches nothing
+ * neither ^C nor a signal to the process group ends it. It touches nothing
  * but that page until vmshare dies. When vmshare ends in order it kills its
  * guardian, and starts another where that one is killed meanwhile. Both are
  * single-threaded: fields are written by vmshare, and read by the guardian

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The handover message: what a program is told that takes over a running share.
+ * The handover message, to a program that takes over a running share.
  * It is a memfd with entries KEY=VALUE, each ended by a NUL. Keys of the share
  * are those of the option table, spelled as a user writes them, so an option
  * that is new in one version is unknown to an older one and not mistaken for
