@@ -11,7 +11,7 @@
  *   modules.alias	"alias crypto-crc32c crc32c_generic"
  *
  * What is wanted is the table below. A module has a group: those of group ""
- * are loaded at once, the others (file systems) only when init has seen that
+ * are loaded at once, the others (file systems) only when init has found that
  * the disk needs them; a dependency that two groups share is listed in both,
  * and packed once. '-' and '_' are the same in a module's name.
  *

@@ -5,15 +5,14 @@
  * vu_run() is the connection's thread. It sleeps on the socket and on one
  * eventfd of our own, through which others reach it: vu_stop(), a leader that
  * suspects memory not to be shared, the SIGBUS handler. It receives a message,
- * has it handled, replies; between messages it does what has to wait: unmaps
- * memory that became free, mends memory that was lost, watches rings that have
- * just moved.
+ * has it handled, replies. Between messages it unmaps memory that became free,
+ * maps zeros over memory that was lost, and watches rings that are in use.
  *
- * The state is in the arena. A device opened on an arena whose worker died in
- * the middle finds "connected" there, maps what the descriptors in the state
- * stand for (they outlived the worker in the keeper's table), and goes on with
- * the message, the reply and the rings that were in work. When the front end
- * goes away in order, the state is wiped, and the next vu_run() starts afresh.
+ * The state is in the arena. A device that is opened on the arena of a worker
+ * that died finds "connected" there, maps the memory of the descriptors in the
+ * state (which outlived the worker in the keeper's table), and goes on with the
+ * message, the reply and the rings that were in progress. When the front end
+ * disconnects in order, the state is cleared for the next vu_run().
  */
 
 #include "vhostuser/internal.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The names of the kernel's system calls, for the message about one that the
- * filter stopped. By number and not from the C library's SYS_ macros: the call
- * that has to be named is mostly one that a newer library than the builder's
- * makes. Linux up to 7.0; "-" is a number that was never given out.
+ * filter stopped. The table is by number, not made of the C library's SYS_
+ * macros, since the call is mostly one of a library that is newer than the
+ * builder's. Linux up to 7.0; "-" is a number that was never assigned.
  */
 
 #include "fsserver/confine/private.h"

@@ -11,10 +11,11 @@
  * free. With inode-handles=on it is left out: it can't tell where a file
  * belongs that was opened by handle.
  *
- * To allow an open it walks from the file up to the share, 0.1 us a level and
- * a fifth of a shallow open at least. Where namespaces leave nothing else to be
- * opened but a procfs that can't be written, it is not asked that: there it
- * keeps the process from running programs and from devices, network, signals.
+ * For each open Landlock walks from the file up to the share, which takes 0.1
+ * us a level, and at least a fifth of the time of an open near the top. Where
+ * namespaces leave nothing else to open but a procfs that can't be written, its
+ * rules about opening are not used: there it keeps the process from running
+ * programs and from devices, network and signals.
  *
  * The C library knows neither system calls nor structures of the versions
  * that are used here, so they are defined below, after the kernel's UAPI.

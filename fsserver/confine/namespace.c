@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a confined process sees: nothing but the share.
+ * Namespaces, in which a confined process sees nothing but the share.
  *
- * Two halves, because a pid namespace begins with a process. ns_fork() makes
- * the keeper PID 1 of one (for an ordinary user in a user namespace too, and
- * sees to its id map), which is what lets the keeper mount a procfs of that
- * namespace. ns_enter() then does the rest in the keeper: mount, net, ipc and
- * uts namespaces, the procfs, the share bound with all that is mounted below,
- * and pivot_root(2) into it. What ns_fork() came to is kept in a variable, the
- * one thing that has to cross the fork.
+ * There are two halves, because a pid namespace begins with a process.
+ * ns_fork() makes the keeper PID 1 of one (for an ordinary user in a user
+ * namespace as well, whose id map it has written), so that the keeper can mount
+ * a procfs of that namespace. ns_enter() then does the rest in the keeper:
+ * mount, net, ipc and uts namespaces, the procfs, the share bound with all that
+ * is mounted below, and pivot_root(2) into it. The result of ns_fork() is kept
+ * in a variable, the only thing that has to survive the fork.
  *
  * Ids in a user namespace are the host's ids, one to one: all translation is
  * owner.c's. An ordinary user's own id can always be mapped; more come from

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The order in which a share's process shuts itself in, and what is done where
+ * The order in which a share's process confines itself, and what is done where
  * the host refuses a step.
  *
  *   names, openat2	in the request decoder; nothing to do here
@@ -14,8 +14,8 @@
  * is the share (but with sandbox=none, where the first two layers, Landlock
  * and seccomp are the boundary).
  *
- * A layer that was asked for by name is a condition. By default a missing one
- * is said in the place's layers, for the caller to tell, and the rest is used.
+ * A layer that was asked for by name is required. Otherwise a missing one is
+ * reported in the place's layers, and the others are used.
  */
 
 #include "fsserver/confine/private.h"

@@ -12,8 +12,8 @@
  * await them. A worker adds its own, for all its threads, when all is set up.
  *
  * Where C libraries, or versions of one, make different calls for the same
- * thing, all of these are listed: a static binary carries the library of
- * whoever built it.
+ * thing, all of these are listed: a static binary contains its builder's
+ * library.
  *
  * What is not listed traps: the handler names the call on stderr and ends the
  * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. What the

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What requests had done when their worker died.
+ * A journal of requests, for the successor of a worker that died.
  *
- * The ring hands out again what was taken and not answered. Most operations
- * can simply be done once more. Of the others an entry in the arena tells how
- * far they were: one for each ring entry, since that is how long a request
- * lives. An entry is valid if it names the very request: unique, node, opcode
- * and the set-up of the ring that it came through. A request that runs on when
- * its ring was set up anew (parked, then orphaned) lets go of its entry, since
- * the ring entry may be another's by then: see journal_own().
+ * The ring hands out again what was taken and not answered. Most operations can
+ * simply be repeated. For the others an entry in the arena says how far they
+ * were. There is one entry for each ring entry, since that is how long a
+ * request lives. An entry is valid if it names this very request: unique, node,
+ * opcode and the set-up of the ring that it came through. A request that still
+ * runs when its ring is set up anew no longer uses its entry, since the ring
+ * entry may be another request's by then: see journal_own().
  *
  *	NONE	nothing happened that the host could see
  *	INTENT	the call was perhaps made: evidence decides
@@ -45,8 +45,8 @@
  *
  * A fault in a thread that runs a request is noted in the head, by the signal
  * handler; a request that did so twice is not tried a third time. Other
- * deaths, SIGKILL above all, are nobody's fault. A stack that overflowed is
- * not noted: handlers run on the thread's own.
+ * deaths, such as by SIGKILL, are not caused by a request. A stack overflow is
+ * not noted: handlers run on the thread's own stack.
  */
 
 #include "fsserver/journal/journal.h"

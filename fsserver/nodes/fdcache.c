@@ -4,10 +4,10 @@
  * again: nodes may be many more than the process may have descriptors. What
  * the guest holds open, what lock owners hold, and the descriptors of files
  * that have no name any more are charged to the same budget and are not
- * given up; the cache lives on the rest, at least on its floor.
+ * evicted; the cache has what is left, but a minimum in any case.
  *
- * Who gives way is found by a clock hand (second chance): a use sets the
- * node's `used`, the hand clears it. A pinned node's descriptor never closes
+ * Eviction is by second chance: a use sets the node's `used`, the clock hand
+ * clears it and evicts the next time. A pinned node's descriptor never closes
  * under its user: the user pins, then looks at `fd`; the evictor takes `fd`
  * away, then looks at the pins, and puts it back if there are any. Both are
  * sequentially consistent, so one of them sees the other.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * File systems within the share. A share may contain mount points, and what
- * is mounted there is served too, except for kinds of file system whose files
- * are not files but doors into the kernel: `/proc/PID/mem` is a regular file.
- * Whether a mount may be crossed into is asked once for each and remembered.
+ * is mounted there is served too, except for file systems whose files are
+ * interfaces of the kernel: `/proc/PID/mem` is a regular file. Whether a mount
+ * may be crossed into is determined once for each mount.
  *
  * Where mount points are not announced to the guest, it sees one file system;
  * inode numbers of other devices then get the device's number among those
