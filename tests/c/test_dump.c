@@ -1,9 +1,9 @@
 /* rooms: base fsserver */
 /* SPDX-License-Identifier: MIT */
 /*
- * What a server tells of itself when a request does not end: a lock that the
- * host holds, waited for through the real pool; and which requests take their
- * thread from its lane. That has one request.
+ * What a server prints about requests that do not end: waits for a lock that
+ * the host holds, through the real pool; and which requests give their lane
+ * away. The lane has one request, or copies of it.
  */
 
 #include "tests/c/fsserver_rig.h"
@@ -23,6 +23,7 @@ static struct {
 } request;
 static struct fuse_out_header reply;
 static const char nothing[] = "vmshare: note: no request has run for 100 ms\n";
+static unsigned int copies = 1;	/* of the request that its lane has */
 static unsigned int taken, given;	/* atomic */
 static bool stopped;			/* atomic */
 
@@ -30,7 +31,7 @@ static int one_wait(void *ctx, unsigned int lane)
 {
 	(void)ctx;
 	(void)lane;
-	while (__atomic_load_n(&taken, __ATOMIC_ACQUIRE) &&
+	while (__atomic_load_n(&taken, __ATOMIC_ACQUIRE) >= copies &&
 	       !__atomic_load_n(&stopped, __ATOMIC_ACQUIRE))
 		usleep(1000);
 	return __atomic_load_n(&stopped, __ATOMIC_ACQUIRE) ? -ESHUTDOWN : 0;
@@ -39,8 +40,10 @@ static int one_wait(void *ctx, unsigned int lane)
 static int one_pop(void *ctx, unsigned int lane, struct chain *c)
 {
 	(void)ctx;
-	if (__atomic_exchange_n(&taken, 1, __ATOMIC_ACQ_REL))
+	if (__atomic_load_n(&taken, __ATOMIC_ACQUIRE) >= copies)
 		return 0;
+	/* There is one leader at a time. */
+	c->head = (uint16_t)__atomic_fetch_add(&taken, 1, __ATOMIC_ACQ_REL);
 	c->queue = (uint16_t)(lane + 1);
 	c->iov[0] = (struct iovec){ &request, request.head.len };
 	c->iov[1] = (struct iovec){ &reply, sizeof(reply) };
@@ -122,15 +125,19 @@ static int wait_for_lock(const char *dir, unsigned int levels)
 	return fs_consumer.start(rig.fs, 0) ? -1 : fd;
 }
 
-/* What stderr gets within five seconds of a call, which is to return 0. */
-static void hear(int (*fn)(void), char *said, size_t size)
+/*
+ * What stderr gets within five seconds of a call, which is to return 0, up to
+ * @end of it at least.
+ */
+static void hear_until(const char *end, int (*fn)(void), char *said,
+		       size_t size)
 {
 	int file = memfd_create("stderr", MFD_CLOEXEC), saved = dup(2);
 	int err;
 
 	dup2(file, 2);
 	err = fn();
-	for (int i = 0; i < 1000 && !strchr(said, '\n'); i++) {
+	for (int i = 0; i < 1000 && !strstr(said, end); i++) {
 		usleep(5000);
 		if (pread(file, said, size - 1, 0) < 0)
 			break;
@@ -139,6 +146,11 @@ static void hear(int (*fn)(void), char *said, size_t size)
 	close(saved);
 	close(file);
 	CHECK_EQ(err, 0);
+}
+
+static void hear(int (*fn)(void), char *said, size_t size)
+{
+	hear_until("\n", fn, said, size);
 }
 
 static int ask(void)
@@ -321,6 +333,35 @@ static void stuck(void)
 	close(fd);
 }
 
+/* Of more than are named, the rest is counted. */
+static void many_stuck(void)
+{
+	static char said[16384];
+	int lock, fd = stats_create("vmshare-test", &counts);
+	unsigned int lines = 0;
+
+	CHECK(fd >= 0);
+	CHECK_EQ(start(), 0);
+	copies = 70;
+	lock = wait_for_lock("d", 1);
+	CHECK(lock >= 0);
+	for (int i = 0; i < 5000 && __atomic_load_n(&taken, __ATOMIC_ACQUIRE) <
+		     copies; i++)
+		usleep(1000);
+	usleep(200000);
+	hear_until("more requests\n", ask, said, sizeof(said));
+	for (const char *s = said; (s = strstr(s, "waits for a lock\n")); s++)
+		lines++;
+	CHECK_EQ(lines, 64);
+	CHECK(strstr(said, "vmshare: warning: and 6 more requests\n"));
+	close(lock);
+	CHECK(answered());
+	end();
+	copies = 1;
+	stats_close(counts);
+	close(fd);
+}
+
 /* What is said of "f", @levels below a name that is much longer escaped. */
 static void long_path(unsigned int levels, const char *wanted)
 {
@@ -366,11 +407,12 @@ static void long_names(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "asked early", asked_early },
-		{ "stuck", stuck },
-		{ "long names", long_names },
-		{ "synced", synced },
-		{ "deleted", deleted },
+		{ "a question before the server is ready", asked_early },
+		{ "a request that is stuck is named", stuck },
+		{ "of many that are stuck the rest is counted", many_stuck },
+		{ "a path that is too long is cut", long_names },
+		{ "fsync of a disk gives its lane away", synced },
+		{ "forgetting a large file gives its lane away", deleted },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
