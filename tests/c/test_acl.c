@@ -173,7 +173,7 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "the list follows the mode", test_follows_mode },
 		{ "a default list is handed on", test_handed_on },
-		{ "nonsense", test_nonsense },
+		{ "a list that is none is refused", test_nonsense },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -337,15 +337,20 @@ static void xattr_rules(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{"sizes", sizes},	   {"sizes back", sizes_back},
-		{"durations", durations},  {"numbers", numbers},
-		{"nearest", nearest},	   {"escapes", escapes},
-		{"cursors", cursors},	   {"neighbours", neighbours},
-		{"id ranges", id_ranges},  {"xattr rules", xattr_rules},
-		{"arena again", arena_again},
-		{"arena foreign", arena_foreign},
-		{"stats read", stats_read},
-		{"stats foreign", stats_foreign},
+		{"sizes are read strictly", sizes},
+		{"sizes are printed", sizes_back},
+		{"durations are read strictly", durations},
+		{"numbers are within their limits", numbers},
+		{"the nearest word is proposed", nearest},
+		{"bytes of others are escaped", escapes},
+		{"a cursor moves through pieces", cursors},
+		{"adjacent pieces are joined", neighbours},
+		{"ranges of ids are read strictly", id_ranges},
+		{"rules for attribute names are read strictly", xattr_rules},
+		{"an arena is found again", arena_again},
+		{"an arena of another version is refused", arena_foreign},
+		{"counts are summed while they change", stats_read},
+		{"counts of another version are refused", stats_foreign},
 		{"untouched pages are not used", pages_sparse},
 	};
 

@@ -523,7 +523,7 @@ int main(int argc, char **argv)
 		{ "killed for lack of memory", test_squeeze },
 		{ "given away by a worker that dies", test_given_away },
 		{ "unmounted by the host", test_unmount },
-		{ "copied up", test_copied_up },
+		{ "a file of overlayfs that is copied up", test_copied_up },
 		{ "replaced on overlayfs", test_overlay_replaced },
 		{ "SYNCFS hears of lost data", test_syncfs },
 		{ "an I/O error is said once", test_said_once },

@@ -266,7 +266,7 @@ int main(int argc, char **argv)
 		{ "find 200,000 files with 64 descriptors", test_find },
 		{ "ENFILE only for what is open", test_enfile },
 		{ "as many without a name as are open", test_unlinked },
-		{ "inode-limit", test_inode_limit },
+		{ "inode-limit= bounds what is remembered", test_inode_limit },
 		{ "tables that are full", test_full },
 	};
 

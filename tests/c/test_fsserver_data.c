@@ -531,21 +531,21 @@ static void test_write_waits(void)
 }
 
 static const struct check_case cases[] = {
-	{ "data", test_data },
+	{ "data is read and written in any pieces", test_data },
 	{ "write shorter than it says", test_write_length },
 	{ "only a write that waits for a disk gives its lane away",
 	  test_write_waits },
-	{ "append", test_append },
+	{ "each write says whether it appends", test_append },
 	{ "create what exists", test_create_existing },
 	{ "fallocate and lseek", test_ranges },
-	{ "copy_file_range", test_copy_file_range },
-	{ "ioctl", test_ioctl },
+	{ "COPY_FILE_RANGE copies within the share", test_copy_file_range },
+	{ "four ioctls and no other", test_ioctl },
 	{ "fsync, flush, release", test_sync },
-	{ "readdir", test_readdir },
-	{ "hidden names", test_hidden },
-	{ "xattr", test_xattr },
-	{ "xattr off", test_xattr_off },
-	{ "umask", test_umask },
+	{ "READDIR from any offset", test_readdir },
+	{ "hidden names do not exist", test_hidden },
+	{ "attributes are renamed", test_xattr },
+	{ "xattr=off has no attributes", test_xattr_off },
+	{ "the umask and default lists", test_umask },
 	{ "owner of what is created", test_owner_of_created },
 };
 

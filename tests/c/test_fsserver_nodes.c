@@ -619,16 +619,17 @@ static void test_adopted(void)
 }
 
 static const struct check_case cases[] = {
-	{ "evicted nodes", test_evicted },
-	{ "replaced again", test_replaced_again },
+	{ "evicted files are found by name", test_evicted },
+	{ "a file that the host replaces again and again",
+	  test_replaced_again },
 	{ "found by handle", test_by_handle },
 	{ "removed while evicted", test_removed_while_evicted },
-	{ "hard links", test_links },
+	{ "a file is found by any of its names", test_links },
 	{ "replaced by the host", test_replaced },
 	{ "a thousand directories deep", test_deep },
-	{ "mount points", test_mount_points },
+	{ "file systems below the share", test_mount_points },
 	{ "a tree turned inside out", test_inside_out },
-	{ "forged numbers", test_forged },
+	{ "made-up node numbers are ESTALE", test_forged },
 	{ "forget too much", test_forget_too_much },
 	{ "many threads on few names", test_storm },
 	{ "adopted by another worker", test_adopted },

@@ -175,10 +175,10 @@ ROOT(passthrough)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "id_maps", test_id_maps },
-		{ "translations", test_translations },
+		{ "uid-map= and gid-map= translate", test_id_maps },
+		{ "each kind of translation", test_translations },
 		{ "ids in access control lists", test_acl_ids },
-		{ "passthrough", test_passthrough },
+		{ "without a map ids stay as they are", test_passthrough },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

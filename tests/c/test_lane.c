@@ -113,9 +113,9 @@ static void no_thread(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "one leader", one_leader },
+		{ "two rings have one leader", one_leader },
 		{ "rings that come and go", come_and_go },
-		{ "in turn", in_turn },
+		{ "a full ring does not starve the other", in_turn },
 		{ "no thread to be had", no_thread },
 	};
 

@@ -662,21 +662,21 @@ static void test_torture(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "posix", test_posix },
-		{ "getlk", test_getlk },
-		{ "nonsense", test_nonsense },
-		{ "flush", test_flush },
-		{ "upgrade", test_upgrade },
-		{ "flock", test_flock },
-		{ "wait", test_wait },
-		{ "deadlock", test_deadlock },
-		{ "deadlock_upgrade", test_deadlock_upgrade },
-		{ "reset", test_reset },
-		{ "no_waiting", test_no_waiting },
-		{ "many", test_many },
-		{ "survival", test_survival },
-		{ "off", test_off },
-		{ "torture", test_torture },
+		{ "POSIX locks hold on the host", test_posix },
+		{ "GETLK names the owner", test_getlk },
+		{ "ranges and types that are none", test_nonsense },
+		{ "a close drops its owner's locks", test_flush },
+		{ "a read lock becomes a write lock", test_upgrade },
+		{ "flock locks hold on the host", test_flock },
+		{ "a wait ends with the lock", test_wait },
+		{ "a cycle of waits is EDEADLK", test_deadlock },
+		{ "two that upgrade are EDEADLK", test_deadlock_upgrade },
+		{ "a reset ends waits and drops locks", test_reset },
+		{ "block-locks=off refuses to wait", test_no_waiting },
+		{ "many owners on many files", test_many },
+		{ "locks survive their worker", test_survival },
+		{ "posix-lock=off leaves locks to the guest", test_off },
+		{ "many owners at once", test_torture },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -224,10 +224,10 @@ static void test_release(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "open", test_open },
-		{ "open_flushed", test_open_flushed },
-		{ "flush", test_flush },
-		{ "release", test_release },
+		{ "a slow open holds up no other owner", test_open },
+		{ "a close during a slow open", test_open_flushed },
+		{ "a slow close holds up no other owner", test_flush },
+		{ "a slow release holds up no other owner", test_release },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

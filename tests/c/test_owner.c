@@ -507,21 +507,21 @@ BOTH_XATTRS(xattr_capability)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "squash", test_squash },
-		{ "squash_as", test_squash_as },
-		{ "unnamed", test_unnamed },
-		{ "xattr_unreadable", test_xattr_unreadable },
-		{ "mapped", test_mapped },
-		{ "mapped_types", test_mapped_types },
-		{ "mapped_symlinks", test_mapped_symlinks },
-		{ "mapped_symlink_given", test_mapped_symlink_given },
-		{ "mapped_setgid_dir", test_mapped_setgid_dir },
-		{ "chown_of_neither", test_chown_of_neither },
-		{ "mapped_killpriv", test_mapped_killpriv },
-		{ "mapped_nonsense", test_mapped_nonsense },
-		{ "xattr_names", test_xattr_names },
-		{ "xattr_rules", test_xattr_rules },
-		{ "xattr_capability", test_xattr_capability },
+		{ "squash shows the caller as root", test_squash },
+		{ "squash= names another user", test_squash_as },
+		{ "files of no known user", test_unnamed },
+		{ "an owner that can't be read", test_xattr_unreadable },
+		{ "mapped keeps owner and mode", test_mapped },
+		{ "mapped keeps types", test_mapped_types },
+		{ "mapped keeps owners of symlinks", test_mapped_symlinks },
+		{ "a symlink that root gives away", test_mapped_symlink_given },
+		{ "set-group-id directories", test_mapped_setgid_dir },
+		{ "a chown of nothing", test_chown_of_neither },
+		{ "writes clear mapped set-id bits", test_mapped_killpriv },
+		{ "owners that the host forged", test_mapped_nonsense },
+		{ "names of attributes on the host", test_xattr_names },
+		{ "xattr-map= by its rules", test_xattr_rules },
+		{ "file capabilities", test_xattr_capability },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

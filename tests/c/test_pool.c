@@ -545,17 +545,19 @@ static void test_bad_queue(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "inline", test_inline },
-		{ "block", test_block },
-		{ "limit", test_limit },
-		{ "stop_while_blocked", test_stop_while_blocked },
-		{ "lock_waiters", test_lock_waiters },
-		{ "share", test_share },
-		{ "share ends", test_share_ends },
-		{ "each", test_each },
-		{ "storm", test_storm },
-		{ "counts", test_counts },
-		{ "bad_queue", test_bad_queue },
+		{ "a request runs in its leader", test_inline },
+		{ "one that blocks gives its lane away", test_block },
+		{ "threads= bounds the threads", test_limit },
+		{ "a lane stops while a request blocks",
+		  test_stop_while_blocked },
+		{ "waits for locks have threads of their own",
+		  test_lock_waiters },
+		{ "two share what one could not do", test_share },
+		{ "idle threads end", test_share_ends },
+		{ "each running request is seen once", test_each },
+		{ "lanes start and stop under load", test_storm },
+		{ "requests are counted", test_counts },
+		{ "a queue that does not exist", test_bad_queue },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

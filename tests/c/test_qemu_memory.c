@@ -229,12 +229,12 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "the same file", same_file },
 		{ "a no is not remembered", no_is_not_remembered },
-		{ "another file", another_file },
-		{ "a script", script },
+		{ "another binary is asked anew", another_file },
+		{ "a script is asked each time", script },
 		{ "only what was asked", only_what_was_asked },
-		{ "somebody else's", somebody_elses },
-		{ "nonsense", nonsense },
-		{ "nowhere", nowhere },
+		{ "another user's cache is ignored", somebody_elses },
+		{ "a damaged cache is ignored", nonsense },
+		{ "no cache directory", nowhere },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -101,8 +101,8 @@ static void not_to_be_started(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{"late", late},
-		{"killed", killed},
+		{"a QEMU that answers late is refused", late},
+		{"a QEMU that was killed is refused", killed},
 		{"not to be started", not_to_be_started},
 	};
 

@@ -620,7 +620,7 @@ int main(int argc, char **argv)
 		{ "a directory that was moved", moved_away },
 		{ "a front end that comes back", comes_back },
 		{ "another one comes", another_comes },
-		{ "nobody comes", nobody_comes },
+		{ "a front end that does not come back", nobody_comes },
 		{ "a request that crashes its worker", crashes },
 	};
 	const char *wanted = getenv("VMSHARE");

@@ -364,14 +364,15 @@ static void test_size(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "allowed", test_allowed },
-		{ "refused", test_refused },
-		{ "configurations", test_configurations },
-		{ "keeper", test_keeper },
-		{ "log", test_log },
-		{ "names", test_names },
-		{ "none", test_none },
-		{ "size", test_size },
+		{ "listed calls are made", test_allowed },
+		{ "other calls end the process", test_refused },
+		{ "each configuration has its calls only",
+		  test_configurations },
+		{ "a keeper's calls", test_keeper },
+		{ "seccomp=log lets pass", test_log },
+		{ "a blocked call is named", test_names },
+		{ "seccomp=none has no filter", test_none },
+		{ "the filter is small", test_size },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
 	static const struct check_case cases[] = {
 		{ "each word of an option means something else",
 		  words_of_options },
-		{ "owners", owners },
+		{ "options about owners", owners },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

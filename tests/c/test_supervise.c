@@ -593,29 +593,29 @@ static void console_backpressure(void)
 }
 
 static const struct check_case cases[] = {
-	{"orderly end", orderly_end},
+	{"QEMU ends in order", orderly_end},
 	{"QEMU refuses to start", qemu_refuses},
 	{"QEMU fails later", qemu_fails_later},
 	{"QEMU is killed", qemu_killed},
 	{"the guest panics", guest_panics},
-	{"dumps", dumps},
-	{"timeout", timeout},
+	{"a guest that panics is dumped", dumps},
+	{"--timeout ends the guest", timeout},
 	{"timeout of a QEMU that ignores TERM", timeout_deaf},
 	{"words of QEMU's without an end", endless_words},
 	{"memory that is not shared", memory_not_shared},
 	{"a share without a driver", no_driver},
 	{"nonsense from the guest", nonsense_from_the_guest},
-	{"exec fails", exec_fails},
+	{"QEMU can't be executed", exec_fails},
 	{"the first signal asks", first_signal_asks},
 	{"a guest that does not listen is ended", asked_in_vain},
 	{"a guest that is ended early", ended_early},
 	{"the second signal ends it", second_signal_ends},
 	{"QEMU gets only its descriptors", only_wanted_descriptors},
-	{"status lines", status_lines},
+	{"events on --status-fd", status_lines},
 	{"the pidfile goes", pidfile_goes},
 	{"nothing is left of a killed parent", killed_parent},
-	{"console keys", console_keys},
-	{"console backpressure", console_backpressure},
+	{"^A x ends the machine", console_keys},
+	{"a slow reader slows the console", console_backpressure},
 };
 
 int main(int argc, char **argv)

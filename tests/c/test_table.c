@@ -164,7 +164,7 @@ static void test_table(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "many nodes", test_table },
+		{ "a node takes few bytes", test_table },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -473,7 +473,8 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{ "requests in flight are handed out again", requests_again },
-		{ "stopped meanwhile", stopped_meanwhile },
+		{ "a ring that was stopped when its worker died",
+		  stopped_meanwhile },
 		{ "kills in messages", messages },
 		{ "kills under traffic", ring_traffic },
 		{ "kills, plain ring", plain_traffic },

@@ -315,10 +315,10 @@ static void spoilt_state(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "rings", rings },
-		{ "random rings", random_rings },
-		{ "file cut", file_cut },
-		{ "rings cut", rings_cut },
+		{ "rings that break a rule", rings },
+		{ "random bytes over rings", random_rings },
+		{ "a memory file is truncated", file_cut },
+		{ "the rings' memory is truncated", rings_cut },
 		{ "a block cut", block_cut },
 		{ "bus errors of others", not_ours },
 		{ "pushed again and again", pushed_again },

@@ -523,17 +523,18 @@ static void wrong_order(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "messages refused", messages_refused },
+		{ "wrong messages are refused, the connection stays",
+		  messages_refused },
 		{ "a ring that the guest put nowhere", guests_words },
-		{ "memory refused", memory_refused },
-		{ "memory miscounted", memory_miscounted },
-		{ "messages fatal", messages_fatal },
-		{ "raw bytes", raw_bytes },
+		{ "memory that can't be is refused", memory_refused },
+		{ "more or fewer descriptors than regions", memory_miscounted },
+		{ "wrong messages without a way to refuse", messages_fatal },
+		{ "bytes that are no message", raw_bytes },
 		{ "a ninth descriptor", ninth_descriptor },
-		{ "dribble", dribble },
+		{ "a message byte by byte", dribble },
 		{ "half a message", half_message },
 		{ "random messages", random_messages },
-		{ "wrong order", wrong_order },
+		{ "messages in a wrong order", wrong_order },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);

@@ -117,9 +117,9 @@ static void vhost(void)
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
-		{ "fuse", fuse },
-		{ "fuse_statx", fuse_statx },
-		{ "vhost", vhost },
+		{ "FUSE structures as the system has them", fuse },
+		{ "FUSE_STATX as the system has it", fuse_statx },
+		{ "vhost structures as the system has them", vhost },
 	};
 
 	return check_main(cases, ARRAY_SIZE(cases), argc, argv);
