@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * State that outlives a worker: one memfd, mapped shared, divided into
- * regions by a table in its first page. A keeper makes the arena before it
- * clones its first worker; each worker inherits the mapping, and a binary that
- * takes over by descriptor maps it anew, elsewhere. So regions are named by
- * id and their contents by index, never by pointer.
+ * State that outlives a worker: one memfd, mapped shared, divided into regions
+ * by a table in its first page. A keeper makes the arena before it clones its
+ * first worker; each worker inherits the mapping. At a live upgrade the new
+ * binary gets the descriptor and maps it at another address. So regions are
+ * referred to by id and their contents by index, never by pointer.
  *
  * The file is sparse: its size is address space, not memory. Regions are made
- * while one thread runs; the table therefore needs no lock. A region's entry
- * is written before its id is: a process that dies in between has made
- * nothing. What the regions hold is their owners' business.
+ * while there is one thread, so the table needs no lock. A region's id is
+ * written after the rest of its entry: if the process dies in between, there is
+ * no such region. This file does not know the contents of regions.
  */
 
 #include "base/base.h"
@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Of the layout of all that is in it, regions and their contents included. */
+/* Of the arena's layout, including regions and their contents. */
 #ifndef STATE_VERSION
 #define STATE_VERSION	3
 #endif
@@ -188,7 +188,7 @@ void arena_release(struct arena *arena, void *mem, uint64_t len)
 
 	from = (from + ARENA_PAGE - 1) & ~(uint64_t)(ARENA_PAGE - 1);
 	to &= ~(uint64_t)(ARENA_PAGE - 1);
-	/* Failure only means that the memory stays in use for longer. */
+	/* After a failure the memory only stays in use for longer. */
 	if (from < to)
 		(void)fallocate(arena->fd,
 				FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

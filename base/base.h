@@ -3,13 +3,13 @@
 #define VMSHARE_BASE_H
 
 /*
- * What at least three rooms share, and nothing else: messages, numbers as
- * people write them, scatter-gather cursors, the descriptor chain in which
- * the ring room and the file server meet, the arena of state that outlives a
- * worker process, and the counts that others look at.
+ * What at least three folders share, and nothing else: messages, numbers as
+ * people write them, iovec cursors, the descriptor chain that vhostuser/ hands
+ * to fsserver/, the arena of state that outlives a worker process, and counts
+ * that other processes read.
  *
- * Error convention, here and in every room: 0 (or a count) for success,
- * -errno for failure, and nothing printed, unless a comment says otherwise.
+ * Error convention, here and in every folder: 0 (or a count) for success,
+ * -errno for failure, and nothing is printed, unless a comment says otherwise.
  */
 
 #include <signal.h>
@@ -26,12 +26,12 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
-/* ---- log: words for people, on stderr only ------------------------------ */
+/* ---- log: messages for people, on stderr only --------------------------- */
 
 enum log_level {
-	LOG_LEVEL_ERROR,	/* what ends something */
-	LOG_LEVEL_WARNING,	/* what will surprise the user later */
-	LOG_LEVEL_NOTE,		/* said once, worth knowing; hidden by -q */
+	LOG_LEVEL_ERROR,	/* something ends because of it */
+	LOG_LEVEL_WARNING,	/* the user will notice its effect later */
+	LOG_LEVEL_NOTE,		/* printed once; hidden by -q */
 	LOG_LEVEL_INFO,		/* -v */
 	LOG_LEVEL_DEBUG,	/* -vv */
 };
@@ -51,7 +51,7 @@ void log_setup(enum log_level max, bool journal);
  *		rather than waited for
  */
 void log_syslog(int sock);
-/* In a process that has no other use for stderr: log there. 0 or -errno. */
+/* log_syslog() for a process that does not use its stderr. 0 or -errno. */
 int log_settle(void);
 
 /** log_name() - put "name: " after the level, e.g. "share 'src'" (kept) */
@@ -60,8 +60,8 @@ void log_name(const char *name);
 bool log_enabled(enum log_level level);
 
 /*
- * One line each, "vmshare: error: ...", without a trailing stop or newline.
- * errno is preserved. A hint follows its error and says what to do.
+ * One line each, "vmshare: error: ...". @fmt has no full stop and no newline.
+ * errno is preserved. A hint follows its error and says how to mend it.
  */
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warning(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -71,7 +71,7 @@ void log_debug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_hint(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /**
- * log_escape() - make bytes that a guest chose fit for a terminal
+ * log_escape() - escape bytes that a guest chose, for a terminal
  * @dst, @size:	where the NUL-terminated text goes; cut with "..." to fit
  * @src, @len:	the bytes
  *
@@ -91,7 +91,7 @@ bool log_allowed(struct log_limit *limit);
 
 /* ---- parse: numbers as people write them -------------------------------- */
 
-/* Each returns 0, -EINVAL (not of the form) or -ERANGE (does not fit). */
+/* Each returns 0, -EINVAL for bad syntax, -ERANGE for a value out of range. */
 int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
 /* "512M", "1.5G", "4096": binary K M G T, optional "iB" or "B"; bytes. */
 int parse_size(const char *text, uint64_t *bytes);
@@ -167,8 +167,8 @@ const char *parse_nearest(const char *word, const char *const *names);
 /* ---- iov: a cursor over scattered memory -------------------------------- */
 
 /*
- * The iovecs are not changed. All lengths were bounded by whoever built them,
- * so their sum fits in size_t.
+ * The iovecs are not changed. The code that built them bounded all lengths, so
+ * that their sum fits in size_t.
  */
 struct iov_cursor {
 	const struct iovec *iov;
@@ -201,7 +201,7 @@ size_t iov_skip(struct iov_cursor *c, size_t len);
 unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
 		       unsigned int max);
 
-/* ---- chain: one request of a guest, as both rooms see it ---------------- */
+/* ---- chain: one request of a guest, as both folders see it -------------- */
 
 /* A virtqueue has at most 1024 descriptors here (QEMU's VIRTQUEUE_MAX_SIZE);
  * a descriptor that spans two memory regions takes two iovecs. */
@@ -210,9 +210,10 @@ unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
 /* Queue 0 is the high priority queue (FORGET), 1.. are request queues. */
 #define CHAIN_MAX_QUEUES 65
 /*
- * A lane is what one thread at a time, its leader, takes chains from: lane 0
- * is queues 0 and 1, lane n is queue n + 1. FORGETs answer nobody and follow
- * requests closely: to wake a thread of their own costs more than most take.
+ * A lane is a set of queues from which one thread at a time, its leader, takes
+ * chains: lane 0 is queues 0 and 1, lane n is queue n + 1. FORGETs have no
+ * reply and come soon after other requests: waking a thread for them alone
+ * would cost more than most of them take.
  */
 #define CHAIN_LANE(queue)	((queue) ? (queue) - 1 : 0)
 #define CHAIN_LANES(queues)	((queues) > 1 ? (queues) - 1 : (queues))
@@ -225,7 +226,7 @@ unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
 struct chain {
 	struct iovec *iov;	/* consumer's array of CHAIN_MAX_IOV entries */
 	unsigned int nr_readable; /* iov[0..): written by the driver */
-	unsigned int nr_writable; /* then these: the device's to write */
+	unsigned int nr_writable; /* behind those: written by the device */
 	size_t readable;	/* bytes in each part */
 	size_t writable;
 	uint16_t queue;
@@ -233,7 +234,7 @@ struct chain {
 	uint32_t epoch;		/* ring set-up this chain belongs to */
 	void *map;		/* memory map reference, owned by the ring */
 	uint16_t nr_desc;	/* ring slots that it holds */
-	bool again;		/* an earlier worker had taken it as well */
+	bool again;		/* an earlier worker had taken it too */
 };
 
 static inline const struct iovec *chain_writable(const struct chain *c)
@@ -242,39 +243,39 @@ static inline const struct iovec *chain_writable(const struct chain *c)
 }
 
 /*
- * What the ring room offers to whoever consumes chains. @ctx is its own.
+ * What vhostuser/ offers to the consumer of chains. @ctx is vhostuser's.
  *
- * wait, pop and pending are for the lane's one leader at a time (the consumer
- * guarantees it). push and flush are for any thread.
+ * Only the lane's leader calls wait, pop and pending; the consumer guarantees
+ * that there is one leader at a time. Any thread may call push and flush.
  */
 struct chain_ops {
 	/**
 	 * wait() - sleep until a queue of the lane may hold a chain
 	 *
-	 * Publishes and signals what was pushed (flush), arms the driver's
-	 * notifications, looks at the rings once more, and only then sleeps.
+	 * Publishes and signals what was pushed (flush), enables the driver's
+	 * notifications, checks the rings once more, and only then sleeps.
 	 *
 	 * Return: 0 when there may be one, -ESHUTDOWN when the lane is being
-	 * stopped (the leader must then let go of it).
+	 * stopped (the leader must then give up the lane).
 	 */
 	int (*wait)(void *ctx, unsigned int lane);
 	/**
 	 * pop() - take the next chain
 	 * @c:	iov set by the caller, the rest filled in
 	 *
-	 * Return: 1 with a chain, 0 when the rings are empty, or broken by
-	 * their guest; -ESHUTDOWN when the lane is stopped.
+	 * Return: 1 with a chain, 0 when the rings are empty or the guest broke
+	 * them; -ESHUTDOWN when the lane is stopped.
 	 */
 	int (*pop)(void *ctx, unsigned int lane, struct chain *c);
-	/* Chains that wait in the rings, as of the last look. */
+	/* Chains that wait in the rings, as of the last check. */
 	unsigned int (*pending)(void *ctx, unsigned int lane);
 	/* Entries of a ring (its size); may be NULL. Any thread. */
 	unsigned int (*size)(void *ctx, unsigned int queue);
 	/**
 	 * push() - give a chain back with @len bytes written
 	 *
-	 * Becomes visible to the guest at the next flush of its lane; the
-	 * ring may publish earlier by itself (a batch bound), never later.
+	 * The guest sees it at the next flush of its lane at the latest; the
+	 * ring publishes earlier where a batch is full.
 	 */
 	void (*push)(void *ctx, struct chain *c, uint32_t len);
 	/* Publish all pushed chains of a lane; signal if the guest asked. */
@@ -282,8 +283,8 @@ struct chain_ops {
 };
 
 /*
- * What the consumer offers to the ring room, called by the connection's
- * thread. @ctx is the consumer's own.
+ * What the consumer offers to vhostuser/, whose connection thread calls it.
+ * @ctx is the consumer's.
  */
 struct chain_consumer {
 	/* A queue of the lane runs: have a thread lead it. 0 or -errno. */
@@ -291,12 +292,12 @@ struct chain_consumer {
 	/*
 	 * Return once no thread will call wait or pop for the lane again
 	 * until the next start. Requests that were popped may still run and
-	 * push later. The ring makes wait return before it calls this.
+	 * push later. The caller makes wait return before it calls this.
 	 */
 	void (*stop)(void *ctx, unsigned int lane);
 	/*
-	 * The device was reset or the front end is gone: end what blocks
-	 * (lock waits), drop nodes, handles and locks of that guest.
+	 * The device was reset or the front end is gone: end waits for locks,
+	 * and drop the guest's nodes, handles and locks.
 	 */
 	void (*reset)(void *ctx);
 };
@@ -305,9 +306,9 @@ struct chain_consumer {
 
 /*
  * A memfd mapped MAP_SHARED, divided into regions that are found by id.
- * A keeper creates it, clones workers (same address), and an upgraded binary
- * attaches it by descriptor (another address): so nothing in it may be a
- * pointer, and no lock word lives in it.
+ * A keeper creates it and clones workers, which have it at the same address; an
+ * upgraded binary attaches it by descriptor, at another address. So it contains
+ * no pointers, and no lock words.
  */
 
 /*
@@ -344,7 +345,7 @@ int arena_fd(const struct arena *arena);
 
 /**
  * arena_region() - find a region, or make it, zero-filled
- * @id:		which
+ * @id:		the region
  * @version:	layout of its contents; a mismatch is -EPROTO
  * @size:	bytes; ignored (and set) where the region exists; 0: do not
  *		make it (-ENOENT)
@@ -357,9 +358,9 @@ int arena_region(struct arena *arena, enum arena_id id, uint32_t version,
 		 uint64_t *size, void **mem, bool *fresh);
 
 /*
- * Orders stores for whoever reads the arena after this thread was killed: the
- * processor retires a thread's stores in order, so only the compiler has to
- * be told.
+ * Orders stores for a worker that reads the arena after this thread was killed.
+ * The processor retires a thread's stores in order, so that a fence for the
+ * compiler is enough.
  */
 static inline void arena_commit(void)
 {
@@ -372,15 +373,15 @@ void arena_release(struct arena *arena, void *mem, uint64_t len);
 /* ---- pages: zeroed memory that is used only where it is touched --------- */
 
 /*
- * For tables that are mostly empty. calloc() is not: it wipes what comes from
- * memory that the heap had before, and so touches all of it.
+ * For tables that are mostly empty. calloc() clears memory that it takes from
+ * the heap, and so touches all of it.
  */
 void *pages_alloc(size_t size);	/* NULL: no memory, or no address space */
 void pages_free(void *mem, size_t size);	/* NULL is fine */
 
-/* ---- stats: counts that others may look at while they change ------------ */
+/* ---- stats: counts that other processes may read at any time ------------ */
 
-#define STATS_OPS	64	/* by the consumer's numbers; 0: all others */
+#define STATS_OPS	64	/* by the consumer's opcodes; 0: all others */
 #define STATS_BUCKETS	40	/* [n]: from 2^n up to 2^(n+1) - 1 ns */
 #define STATS_SLOTS	128
 
@@ -391,22 +392,22 @@ struct stats_op {
 };
 
 enum stats_counter {
-	STATS_WAKES,		/* looks at a ring that found requests */
-	STATS_HITS,		/* descriptor that was needed was open */
-	STATS_MISSES,		/* it had to be opened */
+	STATS_WAKES,		/* checks of a ring that found requests */
+	STATS_HITS,		/* a needed descriptor was open */
+	STATS_MISSES,		/* a needed descriptor had to be opened */
 	STATS_COUNTERS,
 };
 
 enum stats_gauge {
 	STATS_NODES,		/* files that the guest knows */
-	STATS_HELD,		/* descriptors: of what it holds open */
-	STATS_CACHED,		/* of what it knows */
-	STATS_BUDGET,		/* how many there may be */
+	STATS_HELD,		/* descriptors of files that it has open */
+	STATS_CACHED,		/* descriptors of other files */
+	STATS_BUDGET,		/* limit of both together */
 	STATS_THREADS,
 	STATS_GAUGES,
 };
 
-/* One thread's: only it writes here. Slot 0 is shared by what has no own. */
+/* One thread's: only it writes here. Threads without a slot share slot 0. */
 struct stats_slot {
 	int64_t began;		/* CLOCK_MONOTONIC ns; 0: no request runs */
 	uint64_t counter[STATS_COUNTERS];
@@ -414,17 +415,17 @@ struct stats_slot {
 } __attribute__((aligned(64)));
 
 /*
- * A mapped memfd; a worker's successor counts on in it. A reader in another
- * process believes nothing that is in it but that it is numbers.
+ * A mapped memfd; a worker's successor goes on counting in it. A reader in
+ * another process trusts nothing in it: any number may be wrong.
  */
 struct stats {
 	uint32_t version;
-	uint32_t asked;		/* futex: how often to describe what runs */
-	uint32_t used;		/* slots that were ever taken, from the last */
-	uint32_t restarted;	/* times that another program took over, */
-	uint32_t refused;	/* or did not, */
-	char why[256];		/* the last time for this reason; a string */
-	uint32_t answered;	/* the server's: @asked, when it last did */
+	uint32_t asked;		/* futex: dumps that were asked for */
+	uint32_t used;		/* slots ever taken, counted from the last */
+	uint32_t restarted;	/* live upgrades that succeeded */
+	uint32_t refused;	/* live upgrades that failed */
+	char why[256];		/* why the last one failed; a string */
+	uint32_t answered;	/* written by the server: @asked, at its dump */
 	uint64_t gauge[STATS_GAUGES];
 	struct stats_slot slot[STATS_SLOTS];
 };
@@ -441,23 +442,23 @@ ARENA_LAYOUT(STATS_VERSION, struct stats, 2826560);
  * Return: the descriptor (CLOEXEC), the caller's to keep open, or -errno.
  */
 int stats_create(const char *name, struct stats **stats);
-/* Map another process's to read it: 0, -EPROTO for another version, -errno. */
+/* Map another process's, read-only: 0, -EPROTO for another version, -errno. */
 int stats_attach(int fd, const struct stats **stats);
-/* The same to go on writing it, in the place of a server that did. */
+/* The same, writable, for a server that takes over from another. */
 int stats_adopt(int fd, struct stats **stats);
 void stats_close(const struct stats *stats);	/* NULL is fine */
-/* Wake the server's thread that waits for stats_ask(): it looks around. */
+/* Wake the server's thread that waits for stats_ask(), without a dump. */
 void stats_wake(struct stats *stats);
 /* Have the server describe what it is doing, on its stderr. */
 void stats_ask(struct stats *stats);
-/* Another program took over: NULL; or did not, for that reason. */
+/* Record a live upgrade: @why NULL for success, else why it failed. */
 void stats_tell(struct stats *stats, const char *why);
 
-/* The first slot that was ever taken; those before were never touched. */
+/* The first slot that was ever taken; those before it were never touched. */
 unsigned int stats_first(const struct stats *stats);
 /**
  * stats_take() - a slot for a new writer
- * @taken:	which have one; the caller's, under its lock
+ * @taken:	slots that have a writer; the caller's lock protects it
  *
  * Return: it, marked in @taken; slot 0 where all are taken.
  */
@@ -481,7 +482,7 @@ static inline unsigned int stats_bucket(int64_t ns)
 	return n < STATS_BUCKETS ? n : STATS_BUCKETS - 1;
 }
 
-/* Add up the slots into @sum, whose `began` is the oldest one. */
+/* Add up the slots into @sum; its `began` is that of the oldest request. */
 void stats_sum(const struct stats *stats, struct stats_slot *sum,
 	       unsigned int *running);
 /**
@@ -508,7 +509,7 @@ static inline int64_t clock_ms(void)
 
 /* ---- system calls that a kernel or a C library may lack ----------------- */
 
-/* The same on every architecture; younger than some headers. */
+/* These numbers are the same on every architecture; old headers lack them. */
 #ifndef SYS_close_range
 #define SYS_close_range 436			/* Linux 5.9 */
 #endif
@@ -527,7 +528,7 @@ static inline int64_t clock_ms(void)
 #define SYS_landlock_restrict_self 446
 #endif
 
-/* Arguments that some headers lack; what they mean is the same everywhere. */
+/* Arguments that some headers lack; the same on every architecture. */
 #define SYS_P_PIDFD		((idtype_t)3)	/* waitid(): Linux 5.4 */
 #define SYS_CLOSE_CLOEXEC	(1u << 2)	/* close_range(): 5.11 */
 
@@ -551,8 +552,8 @@ int sys_openat2(int dirfd, const char *name, int flags, mode_t mode,
 		uint64_t resolve);
 
 /*
- * raise(3), also in a process that clone(2) made by itself: musl remembers the
- * thread's id, which is then the parent's. Safe in a signal handler.
+ * raise(3), also in a process made by a bare clone(2), where musl would use the
+ * parent's thread id, which it caches. Safe in a signal handler.
  */
 void sys_raise(int sig);
 

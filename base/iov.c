@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Moving through scattered memory. A cursor stands between two bytes of an
- * iovec array that somebody else owns; reading, writing and slicing move it.
- * The memory may be a guest's, which changes it at will: whoever reads twice
- * may read two different things, so callers copy once and check the copy.
+ * Cursors over iovecs. A cursor is a position in an iovec array of the caller;
+ * reading, writing and slicing move it. The memory may be a guest's, which may
+ * change it at any time: two reads may give different data, so callers copy
+ * once and check the copy.
  */
 
 #include "base/base.h"
@@ -19,7 +19,7 @@ size_t iov_total(const struct iovec *iov, unsigned int cnt)
 	return total;
 }
 
-/* The contiguous rest at the cursor, at most @len; 0 at the end. */
+/* Contiguous bytes at the cursor, at most @len; 0 at the end. */
 static size_t iov_here(struct iov_cursor *c, size_t len, char **here)
 {
 	size_t rest;
@@ -84,7 +84,7 @@ unsigned int iov_slice(struct iov_cursor *c, size_t len, struct iovec *out,
 	while (len && (n = iov_here(c, len, &here))) {
 		struct iovec *last = cnt ? &out[cnt - 1] : NULL;
 
-		/* Neighbours in one: fewer segments, a faster copy. */
+		/* Join neighbours: fewer segments are copied faster. */
 		if (last && (char *)last->iov_base + last->iov_len == here) {
 			last->iov_len += n;
 		} else if (cnt < max) {

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Words for people. Every line goes to stderr in one write(2), so that lines
- * of several processes and threads do not mix; stdout belongs to the guest or
- * to the product that was asked for. Where it was asked for they go to the
- * system's log, one datagram each, and stderr is the guest's. The level, the
- * name and the prefix are set before threads start and only read afterwards:
- * no lock is needed.
+ * Messages for people. Each line goes to stderr in one write(2), so that lines
+ * of several processes and threads do not mix; stdout is for the guest or for
+ * output that the user asked for. On request messages go to the system's log
+ * instead, one datagram each, and stderr is the guest's. Level, name and prefix
+ * are set before threads start and are constant after that: no lock is needed.
  *
- * Nothing here allocates, and errno survives each call, so a message can
- * stand between a failed system call and the code that looks at errno.
+ * Nothing here allocates, and each call preserves errno, so that a message can
+ * be printed between a failed system call and the use of errno.
  */
 
 #include "base/base.h"
@@ -25,10 +24,10 @@
 static enum log_level log_max = LOG_LEVEL_NOTE;
 static bool log_journal;
 static int log_fd = STDERR_FILENO;
-static int log_pid;		/* to a syslog daemon: who we are */
+static int log_pid;		/* for a syslog daemon; or 0 */
 static char log_who[96];
 
-/* syslog(3) priorities, as systemd's sd-daemon(3) prefixes want them. */
+/* syslog(3) priorities, also used in sd-daemon(3) prefixes. */
 static const struct {
 	const char *word;
 	int priority;
@@ -104,7 +103,7 @@ static void log_line(enum log_level level, const char *word, const char *who,
 		memcpy(line + len - 3, "...", 3);
 	}
 	line[len++] = '\n';
-	/* There is no way to report that stderr is gone. */
+	/* A failure can't be reported. */
 	if (write(log_fd, line, len - (log_pid != 0)) < 0)
 		errno = saved;
 	errno = saved;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zeroed memory that is used only where it is touched: for tables that have
- * room for the most there can be, and mostly little in them. It is a mapping
- * of its own, not a part of the heap, and knows nothing of what it holds.
+ * Zeroed memory that is used only where it is touched: for tables with room for
+ * the maximum that are mostly empty. It is a mapping of its own, not a part of
+ * the heap.
  *
- * Transparent huge pages are refused where the processor's pages are larger
- * than 4 KiB: a huge page is then 32 MiB (of 16 KiB) or 512 MiB (of 64 KiB),
- * and the kernel gives a whole one to the first byte that is touched.
+ * Transparent huge pages are disabled where the processor's pages are larger
+ * than 4 KiB: a huge page then has 32 MiB (of 16 KiB) or 512 MiB (of 64 KiB),
+ * and the kernel allocates a whole one when its first byte is touched.
  */
 
 #include "base/base.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Numbers, sizes and durations as people write them on a command line or in
- * a file, and the nearest of some words to a mistyped one. Every function is
- * strict: what does not match as a whole is -EINVAL, what matches and does
- * not fit is -ERANGE; the result is untouched then. No locale is consulted.
+ * Numbers, sizes and durations as people write them on a command line or in a
+ * file, and the nearest match for a mistyped word. All functions are strict: a
+ * text that does not match as a whole is -EINVAL, a value out of range -ERANGE,
+ * and the result is then unchanged. The locale has no effect.
  */
 
 #include "base/base.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* Digits at @*text, which is moved behind them. */
+/* Parse digits at @*text, and move it behind them. */
 static int parse_digits(const char **text, uint64_t *value)
 {
 	const char *p = *text;
@@ -46,7 +46,7 @@ int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value)
 	return 0;
 }
 
-/* Up to nine digits behind a decimal point, in billionths. */
+/* Parse digits behind a decimal point, of which nine count: billionths. */
 static int parse_fraction(const char **text, uint64_t *billionths)
 {
 	uint64_t scale = 100000000, v = 0;
@@ -94,7 +94,7 @@ int parse_size(const char *text, uint64_t *bytes)
 		text++;
 	if (*text || (part && unit == 1))
 		return -EINVAL;
-	/* Exact for each unit: a billionth of 2^60 still fits in 64 bits. */
+	/* In 128 bits, so that it is exact for each unit. */
 	v = (uint64_t)(((unsigned __int128)unit * part) / 1000000000);
 	if (__builtin_mul_overflow(whole, unit, &whole) ||
 	    __builtin_add_overflow(v, whole, &v))
@@ -267,10 +267,10 @@ const char *parse_nearest(const char *word, const char *const *names)
 		if (strlen(*names) >= NEAREST_MAX)
 			continue;
 		distance = edit_distance(word, *names);
-		/* A word that was cut short, as GNU's getopt has it. */
+		/* An abbreviation, as GNU getopt accepts it. */
 		if (len > 2 && distance > 1 && strncmp(*names, word, len) == 0)
 			distance = 1;
-		/* Two letters of four would be half another word. */
+		/* In a short word two wrong letters are too many. */
 		if (distance < best ||
 		    (distance == best && !found &&
 		     (distance == 1 || len > 4))) {

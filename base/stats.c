@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counts in a memfd. A server's parent creates it and keeps the descriptor,
- * the server's processes inherit the mapping, and whoever may look into the
- * parent's /proc/PID/fd (its own user) maps the same pages to read them.
- * When the last of them is gone, however it went, so is the memory.
+ * Counts in a memfd. A server's parent creates it and keeps the descriptor, the
+ * server's processes inherit the mapping, and any process that may open the
+ * parent's /proc/PID/fd (its own user's) maps the same pages to read them. The
+ * memory is freed with the last of them.
  *
- * Each thread writes to a slot of its own with plain stores, so that counting
- * costs no cache line a second writer. A sum that is made meanwhile may miss
- * the request that ends just now, and never sees half a number: all are
- * 64-bit words. Slots are taken from the last one down, and those that never
- * were are not looked at either: each is a page of memory.
+ * Each thread writes to a slot of its own with plain stores, so that no cache
+ * line has two writers. A sum that is made at the same time may miss a request
+ * that is just ending, but never sees a part of a number: all are 64-bit words.
+ * Slots are taken from the last one down, and slots that were never taken are
+ * not read, since that would allocate their pages.
  *
- * The memfd is sealed against a change of its size, or else a reader could be
- * made to die of SIGBUS. What is in it may be anything where the server was
- * taken over by its guest: sums wrap around and percentiles are nonsense then.
+ * The memfd is sealed against a change of its size, which could end a reader by
+ * SIGBUS. A server that its guest took over can write any numbers: sums then
+ * wrap around, and percentiles have no meaning.
  */
 
 #include "base/base.h"
@@ -148,7 +148,7 @@ static void sum_op(struct stats_op *sum, const struct stats_op *op)
 {
 	uint64_t count = look(&op->count);
 
-	/* Most pages were never touched: leave it so. */
+	/* Most pages were never touched: do not read them. */
 	if (!count)
 		return;
 	sum->count += count;
@@ -183,7 +183,7 @@ uint64_t stats_percentile(const struct stats_op *op, unsigned int permille)
 {
 	uint64_t total = 0, before = 0, rank;
 
-	/* Not @count: it may be ahead of what was seen of the buckets. */
+	/* Not @count, which may be ahead of the buckets. */
 	for (unsigned int i = 0; i < STATS_BUCKETS; i++)
 		total += op->bucket[i];
 	if (!total)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls that kernels from 5.4 on do not all have, each with what
- * replaces it, and one that C libraries do not all wrap. The numbers, where
- * the library's header is older than the call, are in base.h. No state, no
- * locks.
+ * System calls that not all kernels from 5.4 on have, each with a replacement,
+ * and calls that not all C libraries wrap correctly. base.h defines numbers
+ * that old headers lack. No state, no locks.
  */
 
 #include "base/base.h"
@@ -16,10 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Without /proc: no table of descriptors is larger unless somebody asks. */
+/* Without /proc: the kernel's default bound of descriptors. */
 #define MANY		(1l << 20)
 
-/* The largest open descriptor, or one that is larger. */
+/* The largest open descriptor, or an upper bound of it. */
 static int highest(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -47,7 +46,7 @@ int sys_close_range(int first, int last, bool cloexec)
 	if (!syscall(SYS_close_range, first, last,
 		     cloexec ? SYS_CLOSE_CLOEXEC : 0))
 		return 0;
-	/* EINVAL: 5.9 and 5.10 do not know the flag. */
+	/* EINVAL: 5.9 and 5.10 lack the flag. */
 	if (errno != ENOSYS && errno != EINVAL)
 		return -errno;
 	top = highest();

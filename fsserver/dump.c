@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a server tells about itself: counts in the memory that its parent gave
- * it (struct stats in base), and in words the requests that run just now.
+ * Reports of a server about itself: counts in memory that its parent shares
+ * with it (struct stats in base), and a text about the running requests.
  *
- * Counting is the threads' own: each adds to its slot when a request was
- * answered, with the clock readings that the pool takes anyway. How many nodes
- * and descriptors there are is stored where that changes, under its lock.
+ * Each thread of the pool counts in its own slot when a request was answered,
+ * with the clock readings that the pool takes anyway. The gauges of nodes and
+ * descriptors are stored where the numbers change, under their lock.
  *
- * The words are written by a thread that does nothing else. It sleeps on a
- * futex in that memory until the parent asks (stats_ask()): no signal has to
- * find its way past a pid namespace, threads that block signals and a system
- * call filter, and a server whose every other thread is stuck still answers.
- * It copies what runs under the pool's lock, and looks up the paths when it has
- * let go of it. A request may end meanwhile, and its number
- * of a node may be nonsense: it is pinned like any that comes from a guest.
- * Besides, once files on other mounts than the root's are in use, it looks each
- * second for those that are not any more (fdcache_idle()).
+ * The dump thread writes the text. It sleeps on a futex in that memory until
+ * the parent asks (stats_ask()). So no signal has to pass a pid namespace,
+ * blocked signals and a system call filter, and a server answers even when all
+ * its other threads are stuck.
+ * It copies the running requests under the pool's lock, and looks up their
+ * paths without it: that takes the node table's lock, and no lock is taken
+ * under the pool's. A request may have ended then, and its node id may be
+ * invalid: it is pinned like any id that comes from a guest. While descriptors
+ * of mounts other than the root's are open, the thread also closes unused ones
+ * each second (fdcache_idle()).
  *
- * What was answered is counted in that memory too, so that no question is lost
- * that was put before the server was ready, or when it crashed.
+ * Answers are counted in that memory too, so that a question is not lost when
+ * it comes before the server is ready, or when the server crashes.
  */
 
 #include "fsserver/nodes/nodes.h"
@@ -40,7 +41,7 @@
 #define DUMP_PATH	512
 #define DUMP_NAME	256	/* of one name, escaped; longer ones are cut */
 #define DUMP_LEVELS	128
-#define ASKED_MS	100	/* what is younger is not stuck */
+#define ASKED_MS	100	/* younger requests are not described */
 
 struct fs_dumper {
 	struct fs *fs;
@@ -75,7 +76,7 @@ static void dump_one(void *ctx, const struct fs_worker *w, int64_t began,
 		d->more++;
 		return;
 	}
-	/* Read while the request runs: good enough to look at. */
+	/* Read without a lock while the request runs: may be inconsistent. */
 	d->line[d->nr++] = (struct dump_line){
 		.node = __atomic_load_n(&w->now_node, __ATOMIC_RELAXED),
 		.op = __atomic_load_n(&w->now_op, __ATOMIC_RELAXED),
@@ -85,7 +86,7 @@ static void dump_one(void *ctx, const struct fs_worker *w, int64_t began,
 	};
 }
 
-/* Put "/@name" in front of what is at @path + *@at, where "..." fits still. */
+/* Put "/@name" in front of @path + *@at, if "..." still fits before it. */
 static bool path_prepend(char *path, size_t *at, const char *name)
 {
 	char text[DUMP_NAME];
@@ -101,7 +102,7 @@ static bool path_prepend(char *path, size_t *at, const char *name)
 	return true;
 }
 
-/* The path of a node in the share, escaped; one of its names, if it has any. */
+/* A path of a node in the share, escaped. */
 static const char *node_path(struct fs *fs, uint64_t id, char path[DUMP_PATH])
 {
 	char name[NAME_MAX + 1];
@@ -164,7 +165,7 @@ void fs_dump(struct fs *fs, unsigned int ms)
 
 enum { SAID_EIO = 1, SAID_EROFS = 2 };
 
-/* Was it to be written to, and is it not any more? */
+/* Was the share's file system writable at the start? */
 static bool became_readonly(const struct fs_worker *w)
 {
 	const struct node_key *root = &node_at(w->fs, NODE_ROOT)->key;
@@ -195,7 +196,7 @@ void fs_dump_fault(struct fs_worker *w, int err)
 
 /* ---- the dump thread ----------------------------------------------------- */
 
-/* Until somebody asks: @now is what was answered. */
+/* Sleep until stats->asked is no longer @now. */
 static void dumper_sleep(struct fs_dumper *l, uint32_t now)
 {
 	const struct timespec second = { .tv_sec = 1 };
@@ -266,7 +267,7 @@ void fs_dump_close(struct fs *fs)
 	__atomic_store_n(&fs->dumper->closing, true, __ATOMIC_RELEASE);
 	stats_ask(fs->stats);
 	pthread_join(fs->dumper->thread, NULL);
-	/* To wake it was no question; its successor answers what is left. */
+	/* That was not a question; open ones are the successor's. */
 	fs->stats->answered++;
 	free(fs->dumper);
 	fs->dumper = NULL;

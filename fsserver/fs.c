@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The file server as a whole: defaults, putting its parts together, taking
- * them apart, and what happens when a guest goes away.
+ * The file server as a whole: default options, opening and closing its parts,
+ * and the end of a guest.
  *
- * Parts and their order: the session and the nodes first (everything refers to
- * them), then handles, locks, the pool whose threads use all of it, and the
- * system call filter when nothing is left to be opened. Closing goes back the
- * same way; the pool's threads end before anything that they use.
+ * The order of parts: session and nodes, to which all others refer; then
+ * handles, locks, the pool whose threads use all of them; and the system call
+ * filter last, when everything is open. Closing is in the reverse order; the
+ * pool's threads end before anything that they use.
  *
- * The process's working directory becomes the procfs and its umask 0: the
- * calls on extended attributes take a path and no directory, and modes are
- * the guest's.
+ * The process's working directory becomes the procfs, since the calls on
+ * extended attributes take no directory descriptor; and its umask 0, since the
+ * guest's kernel has applied its own.
  */
 
 #include "fsserver/confine/confine.h"
@@ -54,7 +54,7 @@ static void options_free(struct fs_options *o)
 	free((void *)(uintptr_t)o->name);
 }
 
-/* The caller's strings may go; ours stay until fs_close(). */
+/* Copies strings too; they stay until fs_close(). */
 static int options_copy(struct fs_options *to, const struct fs_options *from)
 {
 	bool failed = false;
@@ -73,10 +73,10 @@ static int options_copy(struct fs_options *to, const struct fs_options *from)
 }
 
 /*
- * What SYNCFS syncs the share's own file system by. The kernel tells of data
- * that could not be written once by each descriptor, from when that was opened:
- * it is open before there is anything to tell, and stays. -1 where the root may
- * not be read: then SYNCFS opens one.
+ * The descriptor by which SYNCFS syncs the share's own file system. The kernel
+ * reports a write error once for each descriptor that was open before it; so
+ * this one is opened at the start, and stays open. -1 where the root may not be
+ * read: then SYNCFS opens one.
  */
 static int session_sync_fd(struct fs *fs)
 {

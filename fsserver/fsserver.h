@@ -20,7 +20,7 @@ enum fs_sandbox {
 
 #define FS_MAX_HIDE 16
 
-/* Another keeper's namespaces; -1: its own are the caller's, too. */
+/* Another keeper's namespaces; -1: it is in the caller's own. */
 enum fs_join_ns {
 	FS_JOIN_USER, FS_JOIN_MNT, FS_JOIN_NET, FS_JOIN_IPC, FS_JOIN_UTS,
 	FS_JOIN_COUNT,
@@ -32,14 +32,14 @@ struct fs_join {
 
 struct fs_options {
 	const char *name;	/* the tag, for messages */
-	const char *dir;	/* opened by fs_confine(), never used after */
+	const char *dir;	/* used by fs_confine() only */
 	bool readonly;
 	enum fs_cache cache;
 	bool writeback;
 	bool xattr;
 	bool posix_acl;		/* where the guest offers it */
 	bool posix_lock, flock;	/* real locks on the host */
-	bool block_locks;	/* let waiting locks wait */
+	bool block_locks;	/* SETLKW may wait; else EOPNOTSUPP */
 	bool submounts;		/* announce mount points to the guest */
 	bool inode_handles;	/* reopen by file handle */
 	bool allow_direct_io;	/* pass O_DIRECT to the host */
@@ -62,12 +62,12 @@ struct fs_options {
 	unsigned int nr_hide;
 	const char *xattr_map;	/* virtiofsd's rule syntax, or NULL */
 	uint64_t timeout_ms;	/* attribute and entry timeout; cache=auto */
-	/* Be confined where another keeper is, to take its place; or NULL. */
+	/* A live upgrade: join the old keeper's namespaces; or NULL. */
 	const struct fs_join *join;
 };
 
 void fs_options_init(struct fs_options *o);
-/* "mknod[:NAME...]" as bits; names that no server has are none. NULL: 0. */
+/* "mknod[:NAME...]" as bits; unknown names are ignored. NULL: 0. */
 uint64_t fs_caps_parse(const char *text);
 /* Whether a guest made this directory in a share with access=mapped. */
 bool fs_made_mapped(const char *dir);
@@ -89,46 +89,47 @@ struct fs_layer {
 	char why[96];		/* which step failed, in words; or "" */
 };
 
-/* "seccomp", and what stands between guest and host without; NULL: the rest. */
+/* A layer's name, such as "seccomp". */
 const char *fs_layer_name(enum fs_layer_id id);
+/* What protects the host when this layer is missing; NULL: the other layers. */
 const char *fs_layer_left(enum fs_layer_id id);
 
 /* A confined place to serve from; made by fs_confine(). */
 struct fs_place {
 	int root;		/* O_PATH of the share's root */
 	int proc;		/* O_PATH of a procfs, or -1 */
-	bool private_proc;	/* its own: only processes, only to be read */
+	bool private_proc;	/* its own: processes only, read-only */
 	bool userns;		/* in a user namespace of its own */
 	uint32_t uid, gid;	/* the server's own on the host */
 	struct fs_layer layers[FS_LAYER_COUNT];
 };
 
-/* ---- confine/: what a server is confined by ------------------------------ */
+/* ---- confine/: the server's confinement ---------------------------------- */
 
 /**
- * fs_fork() - fork the process that is going to confine itself (a keeper)
+ * fs_fork() - fork the process that will confine itself (a keeper)
  * @o:		options; sandbox, access and id maps matter
  *
- * Like fork(), and to be called by a single-threaded process. Where there are
- * namespaces the child is PID 1 of a pid namespace of its own (it must reap
- * whatever is re-parented to it, and all in it die with it; only it can mount
- * that namespace's procfs), and for an ordinary user in a user namespace
- * whose map is complete on return. Its next step is fs_confine(). A plain
- * fork() instead of fs_fork() works too, with a layer less.
+ * Like fork(); to be called by a single-threaded process. With namespaces the
+ * child is PID 1 of its own pid namespace: it must reap orphans, all processes
+ * in it end with it, and only it can mount that namespace's procfs. For an
+ * ordinary user it is also in a user namespace whose map is complete on return.
+ * Its next step is fs_confine(), which also works after a plain fork(), with
+ * one layer less.
  * With o->join the child is the caller's sibling, so that it has the parent of
- * the keeper whose place it takes; an ordinary user's caller is in that one's
- * user namespace afterwards.
+ * the keeper that it replaces; the caller, if it is an ordinary user, is in the
+ * old keeper's user namespace afterwards.
  * Return: 0 in the child, its pid in the parent, -errno.
  */
 pid_t fs_fork(const struct fs_options *o);
 
 /**
- * fs_join_open() - look up where a keeper is confined
+ * fs_join_open() - open the namespaces of a keeper
  * @keeper:	its process id; a child of the caller's or its parent's
  * @dir:	O_PATH of its share's directory; stays the caller's
  *
- * Return: 0, or -errno where it is not to be looked at. What was opened is
- * closed by fs_confine() at the latest.
+ * Return: 0, or -errno where they can't be opened. fs_confine() closes the
+ * descriptors.
  */
 int fs_join_open(struct fs_join *join, pid_t keeper, int dir);
 
@@ -136,13 +137,13 @@ int fs_join_open(struct fs_join *join, pid_t keeper, int dir);
 #define FS_EXIT_SECCOMP	121
 
 /**
- * fs_confine() - shut the calling process into its share
+ * fs_confine() - confine the calling process to its share
  * @o:		options; dir, sandbox, access, id maps and readonly matter
  * @keep:	descriptors to keep open, ascending; all others but 0, 1 and 2
  *		are closed
  * @nr_keep:	how many
- * @place:	what it came to; its descriptors are open in the caller and
- *		belong to it (and to the workers that share its table)
+ * @place:	the result; its descriptors belong to the caller, and to the
+ *		workers that share its descriptor table
  * @why:	on failure, one line that names the thing, the value and why
  *
  * To be called by the child of fs_fork(), the keeper, before it makes its
@@ -150,9 +151,10 @@ int fs_join_open(struct fs_join *join, pid_t keeper, int dir);
  * the share, then mount, net, ipc and uts namespaces, pivot_root, Landlock,
  * capabilities, no_new_privs and limits. The process must be single-threaded.
  * Afterwards the root directory is the share; no path of the host can be
- * opened. The arena, sockets and log descriptors must be in @keep. Seccomp
- * comes later: fs_seccomp_keeper() in the keeper before it clones its first
- * worker (who inherits it), and the narrower one of fs_open() in the worker.
+ * opened. The arena, sockets and log descriptors must be in @keep. The system
+ * call filters come later: fs_seccomp_keeper() in the keeper before it clones
+ * its first worker, which inherits it, and fs_open()'s stricter one in the
+ * worker.
  * Return: 0 or -errno with @why filled in.
  */
 int fs_confine(const struct fs_options *o, const int *keep,
@@ -160,7 +162,7 @@ int fs_confine(const struct fs_options *o, const int *keep,
 	       size_t why_size);
 
 /**
- * fs_probe_layers() - what fs_fork() and fs_confine() would come to
+ * fs_probe_layers() - which layers fs_fork() and fs_confine() would reach
  *
  * For check: forks, tries, reports; @place holds no descriptor afterwards.
  * Return: 0 or -errno with @why filled in, as from fs_confine().
@@ -168,7 +170,7 @@ int fs_confine(const struct fs_options *o, const int *keep,
 int fs_probe_layers(const struct fs_options *o, struct fs_place *place,
 		    char *why, size_t why_size);
 
-/** fs_seccomp_keeper() - the keeper's filter, unless it is switched off */
+/** fs_seccomp_keeper() - install the keeper's filter, unless it is off */
 int fs_seccomp_keeper(const struct fs_options *o);
 
 /* Progress of the guest's use of the share. */
@@ -195,17 +197,18 @@ struct fs_setup {
 /**
  * fs_open() - start the server; threads start with the first queue
  *
- * Where the arena holds the state of an earlier worker, that is adopted.
+ * Adopts the state of an earlier worker where the arena holds one.
  * Return: 0 or -errno; -EPROTO for an arena of another version.
  */
 int fs_open(struct fs **fs, const struct fs_setup *setup);
 
 /**
- * fs_state_fds() - descriptors that the state in an arena stands for
- * @mark:	called for each; may be given -1, and one more than once
+ * fs_state_fds() - descriptors that the state in an arena refers to
+ * @mark:	called for each, perhaps twice for one, and perhaps with -1
  *
- * Between two workers: besides these and those of the place all that a dead
- * worker had open is garbage. Return: 0, -EPROTO for another version.
+ * To be called between two workers: of a dead worker's descriptors these and
+ * those of the place are needed, and all others must be closed. Return: 0,
+ * -EPROTO for another version.
  */
 int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
 		 void *ctx);
@@ -213,7 +216,8 @@ int fs_state_fds(struct arena *arena, void (*mark)(void *ctx, int fd),
 /**
  * fs_squeeze() - a worker was killed for lack of memory
  *
- * Between two workers: the next one remembers half as many files. 0 or -EPROTO.
+ * To be called between two workers: the next one keeps half as many nodes. 0 or
+ * -EPROTO.
  */
 int fs_squeeze(struct arena *arena);
 
@@ -223,12 +227,12 @@ extern const struct chain_consumer fs_consumer;
 /**
  * fs_dump() - describe requests that run for longer than @ms, on stderr
  *
- * A thread top. Called by a thread of the server's own when somebody asks by
- * stats_ask(); any other may, too.
+ * Prints. The server's dump thread calls it after stats_ask(); any other thread
+ * may call it too.
  */
 void fs_dump(struct fs *fs, unsigned int ms);
 
-/** fs_op_name() - what a number in struct stats's ops is; NULL: nothing */
+/** fs_op_name() - the opcode's name of an index into stats_slot.op, or NULL */
 const char *fs_op_name(unsigned int op);
 
 /** fs_close() - stop all threads and free everything */

@@ -3,10 +3,10 @@
 #define VMSHARE_FSSERVER_FUSE_H
 
 /*
- * The FUSE protocol 7.45 as it is on the wire: what this server speaks, and
- * the requests that it knows by name. The format is frozen, so a header of the
- * tree's own builds with every kernel's headers, old ones that lack the newer
- * half of it and new ones that renamed a member. Names are the protocol's.
+ * The FUSE protocol 7.45 as it is on the wire: the part that this server uses,
+ * and all opcodes. The format is stable. With a header of its own the tree
+ * builds with the headers of every kernel: old ones lack newer structures, and
+ * newer ones renamed members. Names are the protocol's.
  *
  * Everything is in the byte order of the host, which is the guest's; each
  * struct is a multiple of 8 bytes long. A `spare` member is not read, and zero
@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define FUSE_MAJOR		7
-#define FUSE_MINOR		45	/* the newest that is spoken */
+#define FUSE_MINOR		45	/* newest supported */
 #define FUSE_MINOR_OLDEST	27	/* Linux 4.20 */
 
 #define FUSE_ROOT_ID		1
@@ -162,7 +162,7 @@ enum fuse_opcode {
 #define FUSE_EXT_GROUPS			32
 
 struct fuse_in_header {
-	uint32_t len;			/* all that the driver wrote */
+	uint32_t len;			/* of the whole request */
 	uint32_t opcode;
 	uint64_t unique;
 	uint64_t nodeid;
@@ -178,7 +178,7 @@ struct fuse_out_header {
 };
 
 struct fuse_ext_header {
-	uint32_t size;			/* with this header */
+	uint32_t size;			/* including this header */
 	uint32_t type;
 };
 
@@ -226,8 +226,8 @@ struct fuse_attr {
 };
 
 struct fuse_attr_out {
-	uint64_t attr_valid;		/* s, and ns below, that it may be */
-	uint32_t attr_valid_nsec;	/* cached */
+	uint64_t attr_valid;		/* may be cached for these seconds */
+	uint32_t attr_valid_nsec;	/* and nanoseconds */
 	uint32_t spare;
 	struct fuse_attr attr;
 };
@@ -239,7 +239,7 @@ struct fuse_entry_out {
 	struct fuse_attr attr;
 };
 
-/* As struct statx. */
+/* Like struct statx. */
 struct fuse_sx_time {
 	int64_t tv_sec;
 	uint32_t tv_nsec;
@@ -447,7 +447,7 @@ struct fuse_getxattr_out {
 };
 
 struct fuse_file_lock {
-	uint64_t start, end;		/* both are inside */
+	uint64_t start, end;		/* both inclusive */
 	uint32_t type;			/* F_RDLCK, F_WRLCK, F_UNLCK */
 	uint32_t pid;
 };

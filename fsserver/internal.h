@@ -3,8 +3,8 @@
 #define VMSHARE_FSSERVER_INTERNAL_H
 
 /*
- * What all folders of the file server know: the server, what INIT agreed on, a
- * thread and its request. A request's way:
+ * What all folders of the file server know: the server, what INIT negotiated,
+ * a thread and its request. A request's way:
  *
  *   pool/     a leader pops a chain and calls request_run()
  *   request.c decodes, checks against the opcode table, calls the operation
@@ -17,7 +17,7 @@
  *
  *   fsserver/ -> ops/ -> pool/ -> owners/ -> journal/ -> nodes/ -> base/
  *
- * confine/ stands apart: it knows options and places alone.
+ * confine/ stands apart: it knows struct fs_options and struct fs_place only.
  *
  * Lock order, the outer one first:
  *
@@ -25,8 +25,9 @@
  *   a directory handle's -> { pool's | a virtqueue's }
  *
  * No other lock is taken under those of the lock owners' table, the handle
- * table, the pool and byhandle.c. Under a directory handle's the share is read;
- * under no other one. What else is done under a lock is said where it is.
+ * table, the pool and byhandle.c. System calls on the share are made under a
+ * directory handle's lock only. Each lock's declaration or file head says what
+ * else is done under it.
  */
 
 #include "fsserver/fsserver.h"
@@ -54,8 +55,8 @@ struct fs_dumper;
 struct journal_entry;
 
 /*
- * The server. Written by fs_open() and then constant; what changes is behind
- * the pointers, each with its own locks.
+ * The server. Written by fs_open() and constant after that; state that changes
+ * is behind the pointers, with locks of its own.
  */
 struct fs {
 	struct fs_options options;	/* strings are copies */
@@ -75,35 +76,35 @@ struct fs {
 	struct fs_journal *journal;	/* in the arena */
 	struct stats *stats;		/* the parent's, or NULL */
 	struct fs_dumper *dumper;		/* dump.c; NULL without stats */
-	/* The pool's: see will_block(). */
+	/* Set by the pool: see will_block(). */
 	void (*will_block)(struct fs_worker *w);
 };
 
 /*
- * What FUSE_INIT agreed on; survives a worker. Written by INIT, DESTROY and
+ * What FUSE_INIT negotiated; survives a worker. Written by INIT, DESTROY and
  * reset; read at any time, one field at a time.
  */
 struct fs_session {
 	uint64_t flags;			/* FUSE_* of the INIT reply */
 	uint32_t minor;			/* 0: not initialised */
-	uint32_t mounted;		/* an event said so */
+	uint32_t mounted;		/* FS_EVENT_MOUNTED was reported */
 	int32_t sync_fd;		/* SYNCFS's descriptor + 1; or 0 */
-	uint32_t squeeze;		/* workers that died of their nodes */
-	uint64_t node_limit;		/* the limit that follows; or 0 */
-	uint32_t writable;		/* the share's file system was */
-	uint32_t faults;		/* atomic; dump.c's: what was said */
+	uint32_t squeeze;		/* workers that ran out of memory */
+	uint64_t node_limit;		/* the resulting limit; or 0 */
+	uint32_t writable;		/* the file system was, at the start */
+	uint32_t faults;		/* atomic; dump.c: warnings given */
 };
 
 ARENA_LAYOUT(SESSION_VERSION, struct fs_session, 40);
 
 #define SESSION_VERSION	3
 
-/* Fixed part of any request's arguments, with two names behind it. */
+/* Bound of the fixed part of a request's arguments. */
 #define FS_ARGS_MAX	256
 
 /*
- * One thread's belongings: all that a request needs without allocating. Lives
- * in the pool's per-thread memory; nothing in it is shared.
+ * A thread with its request: all memory that a request needs, so that none is
+ * allocated for it. Only fields marked atomic are read by other threads.
  */
 struct fs_worker {
 	struct fs *fs;
@@ -123,30 +124,30 @@ struct fs_worker {
 	uint32_t groups[32];		/* supplementary: FUSE_EXT_GROUPS */
 	unsigned int nr_groups;
 	uint64_t ext[512];		/* extensions, copied once */
-	/* what the thread is on the host just now */
+	/* current credentials of the thread on the host */
 	uint32_t cur_uid, cur_gid;	/* cred.c's, down to no_fsetid */
 	bool cur_groups;
 	bool no_fsetid;
 	uint64_t caps;			/* permitted */
 	char *scratch;			/* FS_SCRATCH bytes */
-	/* for others to look at, atomic: CLOCK_MONOTONIC ns or 0, and what */
-	int64_t began;
+	/* atomic, for dumps: the running request */
+	int64_t began;			/* CLOCK_MONOTONIC ns; 0: none runs */
 	uint64_t now_node;
 	uint32_t now_op;
 	uint16_t now_queue;
 	uint32_t counts_as;	/* the opcode, or 0 for an unknown one */
-	bool failed;			/* the answer was an error */
-	bool stats_shared;		/* the slot is not its own */
-	struct stats_slot *stats;	/* NULL: nobody counts */
+	bool failed;			/* the reply is an error */
+	bool stats_shared;		/* other threads use the slot too */
+	struct stats_slot *stats;	/* NULL: counting is off */
 	struct journal_entry *journal;	/* NULL where none is kept */
-	uint8_t replay;			/* how far an earlier worker was */
+	uint8_t replay;			/* how far an earlier worker got */
 };
 
 #define FS_SCRATCH (128 * 1024)
 
 /*
- * The running request may sleep: what was completed is published, and another
- * thread leads the queue. Whoever may sleep calls it first; twice is cheap.
+ * To be called before a system call that may sleep: publishes completed chains
+ * and hands the lead of the queue to another thread. A second call is cheap.
  */
 static inline void will_block(struct fs_worker *w)
 {
@@ -154,7 +155,7 @@ static inline void will_block(struct fs_worker *w)
 		w->fs->will_block(w);
 }
 
-/* Was this FUSE_* flag agreed on in FUSE_INIT? */
+/* Was this FUSE_* flag negotiated in FUSE_INIT? */
 static inline bool session_has(const struct fs *fs, uint64_t flag)
 {
 	return __atomic_load_n(&fs->session->flags, __ATOMIC_RELAXED) & flag;
@@ -180,9 +181,9 @@ static inline const char *proc_path(char buf[PROC_PATH_SIZE], int fd)
 	return buf;
 }
 
-/* ---- counts, for whoever looks ------------------------------------------- */
+/* ---- counts -------------------------------------------------------------- */
 
-/* How many of @what there are now; each is written under one lock. */
+/* How many of @what there are now; each gauge is written under one lock. */
 static inline void stats_gauge(const struct fs *fs, enum stats_gauge what,
 			       uint64_t now)
 {

@@ -2,20 +2,20 @@
 /*
  * One request: decoded, checked, run, answered.
  *
- * What the guest wrote is copied out of its memory once: the header, then the
- * opcode's fixed part, then names, then extensions. All checks look at the
- * copies and at nothing else; the guest may change its memory at any time and
- * only its file data is used where it lies. An operation runs only if the
- * request is as long as the table says, its names are names, its node exists.
+ * The request is copied out of the guest's memory once: the header, then the
+ * opcode's fixed part, then names, then extensions. All checks use the copies,
+ * since the guest may change its memory at any time; only file data is used in
+ * place. An operation runs only if the request has the length in the table, its
+ * names are valid and its node exists.
  *
  *	header | fixed part | names, or data | extensions
  *
- * The table is the whole protocol: what is not in it is ENOSYS. That is an
- * answer with a meaning: the guest's kernel then does without (POLL, BMAP,
- * SETUPMAPPING) and does not ask again.
+ * The table is the whole protocol: any other opcode is ENOSYS, after which the
+ * guest's kernel does without that operation (POLL, BMAP, SETUPMAPPING) and
+ * does not send it again.
  *
- * A reply's header says as many bytes as the ring is told were written. FORGET
- * has none. No function here prints, allocates or blocks.
+ * The length in a reply's header is the length that the ring is given. FORGET
+ * has no reply. No function here prints, allocates or blocks.
  */
 
 #include "fsserver/journal/journal.h"
@@ -28,10 +28,10 @@
 
 enum request_flag {
 	R_NODE		= 1 << 0,	/* acts on the header's node */
-	R_DIR		= 1 << 1,	/* which must be a directory */
+	R_DIR		= 1 << 1,	/* the node must be a directory */
 	R_NAME		= 1 << 2,	/* a file name follows */
-	R_NAME2		= 1 << 3,	/* and another one */
-	R_DOTS		= 1 << 4,	/* which may be "." or ".." */
+	R_NAME2		= 1 << 3,	/* a second name follows */
+	R_DOTS		= 1 << 4,	/* the name may be "." or ".." */
 	R_XNAME		= 1 << 5,	/* an attribute's name follows */
 	R_BODY		= 1 << 6,	/* data follows */
 	R_MODIFIES	= 1 << 7,	/* not on a read-only share */
@@ -40,7 +40,7 @@ enum request_flag {
 	R_ALWAYS	= 1 << 10,	/* also before FUSE_INIT */
 	R_EXT		= 1 << 11,	/* extensions may follow */
 	R_SHORT		= 1 << 12,	/* the fixed part may be cut short */
-	R_ONCE		= 1 << 13,	/* noted in the journal */
+	R_ONCE		= 1 << 13,	/* has a journal entry */
 };
 
 struct request_op {
@@ -131,7 +131,7 @@ static const struct request_op ops[] = {
 				    struct fuse_copy_file_range_in,
 				    R_NODE | R_CHANGES, op_copy_file_range),
 	[FUSE_SYNCFS] = OP("SYNCFS", struct fuse_syncfs_in, R_NODE, op_syncfs),
-	/* The name that Linux sends along is "/" and means nothing. */
+	/* Linux also sends a name, "/", which has no meaning. */
 	[FUSE_TMPFILE] = OP("TMPFILE", struct fuse_create_in,
 			    R_NODE | R_DIR | R_CHANGES | R_BODY | R_EXT,
 			    op_tmpfile),
@@ -164,7 +164,7 @@ const char *fs_op_name(unsigned int op)
 
 /* ---- decoding ----------------------------------------------------------- */
 
-/* Is this a name of something in a directory? 0 or -errno. */
+/* Is this a valid name of a directory entry? 0 or -errno. */
 static int check_name(const char *name, unsigned int flags)
 {
 	if (name[0] == '\0' || strchr(name, '/'))
@@ -241,7 +241,7 @@ static int take_extensions(struct fs_worker *w, struct iov_cursor cursor,
 	return at == end ? 0 : -EINVAL;
 }
 
-/* What follows the header. @rest: bytes that the header says follow. */
+/* Copy what follows the header. @rest: its length, by the header. */
 static int take_arguments(struct fs_worker *w, const struct request_op *op,
 			  size_t rest)
 {
@@ -278,7 +278,7 @@ static int take_arguments(struct fs_worker *w, const struct request_op *op,
 		if (err)
 			return err;
 	}
-	/* Nothing may hide behind a name: "a\0b" is not "a". */
+	/* Nothing may follow the names: "a\0b" is not "a". */
 	if (op->flags & (R_NAME | R_XNAME) && !(op->flags & R_BODY) && rest)
 		return -EINVAL;
 	w->body_len = op->flags & R_BODY ? rest : 0;
@@ -333,9 +333,9 @@ static int decode(struct fs_worker *w, const struct request_op **found)
 
 /* ---- answering ---------------------------------------------------------- */
 
-#define ERRNO_MAX	511	/* what a guest's driver takes for an errno */
+#define ERRNO_MAX	511	/* Linux's FUSE accepts no larger errno */
 
-/* The out header; @ret is a payload's length or an error. */
+/* Write the out header. @ret: the payload's length or -errno. */
 static uint32_t answer(struct fs_worker *w, int ret)
 {
 	struct chain *c = &w->chain;
@@ -358,7 +358,7 @@ static uint32_t answer(struct fs_worker *w, int ret)
 	return out.len;
 }
 
-/* The reply's payload goes behind its header. */
+/* Leave room for the reply's header before its payload. */
 static void prepare_reply(struct fs_worker *w)
 {
 	iov_init(&w->writable, chain_writable(&w->chain),

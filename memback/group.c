@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How much memory our control groups allow: memory.max of the unified
- * hierarchy, memory.limit_in_bytes of the older one where memory is still
- * there. A group's limit holds for all below it, so the least one from ours up
- * to the top counts. In a container the paths in /proc/self/cgroup may be the
- * host's, of which only the top is mounted: what is not there is passed over.
+ * The memory limit of this process's control groups: memory.max of the unified
+ * hierarchy, or memory.limit_in_bytes where memory is in one of version 1. A
+ * limit applies to all groups below, so the result is the least one from this
+ * process's group up to the top. In a container the paths in /proc/self/cgroup
+ * may be the host's, while only the top is mounted: missing groups are skipped.
  *
- * And how many processes of a group the kernel killed because it had no memory
- * left: "oom_kill" in memory.events or memory.oom_control. It is counted
- * before the process is killed, so whoever has waited for its end sees it.
+ * Also how many processes of a group the kernel killed for lack of memory:
+ * "oom_kill" in memory.events or memory.oom_control. The kernel counts before
+ * it kills, so the number is up to date after a wait for the process.
  */
 #include "memback/internal.h"
 
@@ -18,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NO_LIMIT	(UINT64_C(1) << 60)	/* so much is none */
+#define NO_LIMIT	(UINT64_C(1) << 60)	/* from here on: no limit */
 
-/* Is @name one of the comma-separated @list? */
+/* Is @name in the comma-separated @list? */
 static bool lists(const char *list, const char *name)
 {
 	size_t len = strlen(name);
@@ -43,7 +43,7 @@ bool mem_own_group(const char *controller, char *buf, size_t size)
 
 	snprintf(path, sizeof(path), "%s/self/cgroup", mem_roots.proc);
 	f = fopen(path, "re");
-	/* "4:memory:/path", or "0::/path" of the unified one */
+	/* "4:memory:/path", or "0::/path" for the unified hierarchy */
 	while (f && !found && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		list = strchr(line, ':');
@@ -61,11 +61,11 @@ bool mem_own_group(const char *controller, char *buf, size_t size)
 	return found;
 }
 
-/* Where memory is accounted for: the unified tree, or one of its own. */
+/* Where memory is accounted for: the unified tree, or that of version 1. */
 struct memory_group {
 	const char *tree;		/* below mem_roots.cgroup */
 	const char *limit, *events;	/* names of files */
-	char path[4096];		/* of our group, from the tree's top */
+	char path[4096];		/* of the group, from the tree's top */
 };
 
 static bool memory_group(struct memory_group *g)
@@ -88,7 +88,7 @@ static void file_of(const struct memory_group *g, const char *file, char *path,
 		 file);
 }
 
-/* The group above; false at the top. */
+/* Go to the group above; false at the top. */
 static bool go_up(struct memory_group *g)
 {
 	char *slash = strrchr(g->path, '/');
@@ -109,7 +109,7 @@ uint64_t mem_group_limit(char *where, size_t where_size)
 		return UINT64_MAX;
 	do {
 		file_of(&g, g.limit, path, sizeof(path));
-		/* "max" is none */
+		/* "max" is no number: no limit */
 		if (!mem_read_number(path, &limit) && limit < NO_LIMIT &&
 		    limit < least) {
 			least = limit;
@@ -128,7 +128,7 @@ int mem_group_events(void)
 
 	if (!memory_group(&g))
 		return -ENOENT;
-	/* Where a group has no account of its own, that of the one above. */
+	/* The first group, going up, that has the file. */
 	do {
 		file_of(&g, g.events, path, sizeof(path));
 		fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -143,7 +143,7 @@ uint64_t mem_group_kills(int fd)
 	uint64_t kills = 0;
 	ssize_t n = 0;
 
-	/* Not pread(): a keeper's filter of system calls has these two. */
+	/* Not pread(): a keeper's system call filter allows these two. */
 	if (fd >= 0 && lseek(fd, 0, SEEK_SET) == 0)
 		n = read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';

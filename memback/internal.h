@@ -4,7 +4,7 @@
 
 #include "memback/memback.h"
 
-/* Where to look; tests point them at trees of their own. */
+/* Where files of the kernel are read; tests set them to trees of their own. */
 struct mem_roots {
 	const char *proc;   /* "/proc" */
 	const char *sys;    /* "/sys" */
@@ -13,15 +13,15 @@ struct mem_roots {
 
 extern struct mem_roots mem_roots;
 
-/* The number that is all of a file: 0, or -errno where it is not one. */
+/* Read a file that holds one number: 0 or -errno. */
 int mem_read_number(const char *path, uint64_t *value);
 /*
- * Our group in the tree of a controller, "" for the unified one: its path from
- * the top of that tree. False where there is none.
+ * This process's control group: its path from the top of a controller's tree,
+ * or of the unified one ("" as @controller). False where there is none.
  */
 bool mem_own_group(const char *controller, char *buf, size_t size);
 
-/* The page size @spec means, in bytes; 0 where the kernel has none such. */
+/* The page size of @spec in bytes; 0 where the kernel does not have it. */
 uint64_t mem_huge_size(const struct mem_spec *spec);
 
 #endif

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest memory: is there enough?
+ * Checks of guest memory: can it be provided?
  *
- * The kernel's own answers come late and say little: a mapping of too few huge
- * pages is "Cannot allocate memory", a tmpfs that is too small kills the guest
- * by SIGBUS an hour later. So each limit is read and compared before anything
- * starts, and the message has the number that was needed, the number there is,
- * and the command that provides it. Reading is a snapshot: mem_create() still
- * claims what it can and repeats the message if another process was faster.
+ * The kernel reports failures late and without detail: with too few huge pages
+ * mmap() fails with "Cannot allocate memory", and a tmpfs that is too small
+ * ends the guest by SIGBUS an hour later. So each limit is read and compared
+ * before anything starts; the message has the needed number, the available
+ * number, and the command that mends it. This is a snapshot: if another process
+ * takes the memory first, mem_create() fails with the same message.
  *
- * Looked at: huge pages (free less reserved, plus surplus that may be made,
- * and the hugetlb limit of each control group above us), the file system's
- * free space, RAM and swap, MemAvailable, memory.max of the control groups,
- * RLIMIT_AS and RLIMIT_FSIZE.
+ * Checked are: huge pages (free less reserved, plus possible surplus, and the
+ * hugetlb limit of each control group), free space of the file system, RAM and
+ * swap, MemAvailable, memory.max of the control groups, RLIMIT_AS and
+ * RLIMIT_FSIZE.
  */
 #include "memback/memback.h"
 
@@ -56,7 +56,7 @@ static void add(struct report *r, bool fatal, const char *hint, const char *fmt,
 	snprintf(p->hint, sizeof(p->hint), "%s", hint);
 }
 
-/* A size as "2 GiB"; a few may be used in one call. */
+/* A buffer for a size such as "2 GiB"; one for each size in a message. */
 struct size_text {
 	char buf[32];
 };
@@ -82,7 +82,7 @@ int mem_read_number(const char *path, uint64_t *value)
 	return parse_u64(text, 0, UINT64_MAX, value);
 }
 
-/* A line "KEY:  N kB" of /proc/meminfo, in bytes; 0 where there is none. */
+/* The value of "KEY:  N kB" in /proc/meminfo, in bytes; 0 if it is missing. */
 static uint64_t meminfo(const char *key)
 {
 	char path[256], line[128];
@@ -174,7 +174,7 @@ static void huge_hint(char *hint, size_t size, uint64_t page, uint64_t needed,
 			 : "");
 }
 
-/* Control groups name the size by its largest unit: 1GB, 2MB, 64KB. */
+/* Control groups write the page size in its largest unit: 1GB, 2MB, 64KB. */
 static void huge_group_file(char *buf, size_t size, uint64_t page,
 			    const char *what)
 {
@@ -187,7 +187,7 @@ static void huge_group_file(char *buf, size_t size, uint64_t page,
 		 what);
 }
 
-/* hugetlb.SIZE.max of our control group and of those above it. */
+/* Defined below; here for hugetlb.SIZE.max. */
 static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 			    char *where, size_t where_size);
 
@@ -209,7 +209,7 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 		return;
 	}
 	if (read_pool(page, &pool))
-		return; /* not readable: mem_create() will tell */
+		return; /* not readable: mem_create() will report it */
 	needed = (total + page - 1) / page;
 	words(&one, page);
 	words(&want, needed * page);
@@ -235,7 +235,7 @@ static void check_huge(struct report *r, const struct mem_spec *spec,
 
 /* ---- control groups ----------------------------------------------------- */
 
-/* Least of limit - used from our group to the root; UINT64_MAX: no limit. */
+/* Least of limit - used, from this group to the root; UINT64_MAX: no limit. */
 static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 			    char *where, size_t where_size)
 {
@@ -248,7 +248,7 @@ static uint64_t cgroup_free(const char *limit_file, const char *used_file,
 	while (group[0]) {
 		snprintf(path, sizeof(path), "%s%s/%s", mem_roots.cgroup, group,
 			 limit_file);
-		if (!mem_read_number(path, &limit)) { /* "max" is none */
+		if (!mem_read_number(path, &limit)) { /* not "max" */
 			snprintf(path, sizeof(path), "%s%s/%s",
 				 mem_roots.cgroup, group, used_file);
 			if (mem_read_number(path, &used))

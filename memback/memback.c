@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest memory: making it.
+ * Making guest memory.
  *
- * Each NUMA node's memory is one descriptor that QEMU and the file servers
- * map: an anonymous memfd, a memfd of huge pages, or a file that has no name
- * any more. Nothing is mapped here; pages are claimed by fallocate(), which
- * fails where touching a mapping would raise SIGBUS. So a guest never dies
- * later for memory that was not there: huge pages and files are always claimed,
- * plain memory on request.
+ * The memory of each NUMA node is one descriptor that QEMU and the file servers
+ * map: a memfd, a memfd of huge pages, or an unlinked file. Nothing is mapped
+ * here; fallocate() claims pages, and fails where touching a mapping would
+ * raise SIGBUS. Huge pages and files are always claimed, so that a guest does
+ * not end later for lack of memory; plain memory is claimed on request.
  *
- * Claiming is done by a few threads, each on its own part, because the kernel
- * zeroes pages within the call (about 10 GB/s a thread). The caller's thread
- * joins in and reports progress; no thread outlives mem_create().
+ * Several threads claim memory, each its own part, because the kernel zeroes
+ * pages within the call (about 10 GB/s a thread). The caller's thread takes
+ * part and reports progress; no thread outlives mem_create().
  *
- * Descriptors keep everything alive: when the last holder is gone, killed or
- * not, the memory, the huge pages and the file's blocks are free again.
+ * Only descriptors refer to the memory: when the last process that has one has
+ * ended, killed or not, the memory, huge pages and blocks are free again.
  */
 #include "memback/memback.h"
 
@@ -86,7 +85,7 @@ static unsigned int claim_threads(const struct claim *c)
 	return n > steps ? (unsigned int)steps : n;
 }
 
-/* Allocate all of @fd; 0 or -errno. Fewer threads than wanted will do. */
+/* Allocate all of @fd: 0 or -errno. If threads can't be made, fewer work. */
 static int claim(int fd, uint64_t size, uint64_t page,
 		 mem_progress_fn *progress, void *ctx)
 {
@@ -109,7 +108,7 @@ static int claim(int fd, uint64_t size, uint64_t page,
 	return -atomic_load(&c.error);
 }
 
-/* memfd_create() takes the page size as its logarithm. */
+/* memfd_create() takes the binary logarithm of the page size. */
 static unsigned int huge_flags(uint64_t page)
 {
 	unsigned int shift = (unsigned int)__builtin_ctzll(page);
@@ -164,8 +163,8 @@ static int fail(struct mem_problem *problem, const struct mem_spec *spec,
 }
 
 /*
- * Claiming failed though mem_check() saw no shortage, or was not asked: say
- * the same as it would, and if it finds nothing, what the kernel said.
+ * Claiming failed although mem_check() found no problem or was not called:
+ * report what it finds now, or else the kernel's error.
  */
 static int claim_fail(struct mem_problem *problem, const struct mem_spec *spec,
 		      uint64_t size, int err)

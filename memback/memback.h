@@ -4,8 +4,8 @@
 
 /*
  * Guest memory as file descriptors: memfd, huge pages or an unlinked file.
- * Says what is free, what is missing and what to do about it. Knows neither
- * QEMU nor vhost.
+ * Reports what is free, what is missing and how to mend it. Knows neither QEMU
+ * nor vhost-user.
  */
 
 #include "base/base.h"
@@ -19,7 +19,7 @@ struct mem_spec {
 	bool prealloc;
 };
 
-/* Why memory is not available, in words for the user. */
+/* Why memory can't be provided, as a message for the user. */
 struct mem_problem {
 	bool fatal;	/* else a warning */
 	char text[256]; /* names the thing, the value and the limit */
@@ -29,19 +29,19 @@ struct mem_problem {
 #define MEM_MAX_PROBLEMS 8
 
 /**
- * mem_check() - are @total bytes available?
+ * mem_check() - could @total bytes be provided?
  *
- * Return: number of problems written to @problems (at most MEM_MAX_PROBLEMS),
- * none when all is well. Touches nothing.
+ * Return: number of problems written to @problems (at most MEM_MAX_PROBLEMS).
+ * Allocates nothing.
  */
 unsigned int mem_check(const struct mem_spec *spec, uint64_t total,
 		       struct mem_problem *problems);
 
-/* Called now and then by mem_create() with bytes claimed so far. */
+/* Called repeatedly by mem_create() with the bytes claimed so far. */
 typedef void mem_progress_fn(void *ctx, uint64_t done, uint64_t total);
 
 /**
- * mem_create() - make one node's memory
+ * mem_create() - make the memory of one NUMA node
  * @size:	bytes, rounded up to the page size
  * @node:	its number, for the memfd's name
  * @progress:	called during preallocation; may be NULL
@@ -57,26 +57,26 @@ int mem_create(const struct mem_spec *spec, uint64_t size, unsigned int node,
 	       struct mem_problem *problem);
 
 /**
- * mem_group_limit() - the least limit of the control groups that we are in
- * @where:	the group that has it, from the top of its tree
+ * mem_group_limit() - the least memory limit of this process's control groups
+ * @where:	set to the path of the group that has it
  *
  * Return: bytes; UINT64_MAX where there is none.
  */
 uint64_t mem_group_limit(char *where, size_t where_size);
 
 /**
- * mem_group_events() - what mem_group_kills() reads
+ * mem_group_events() - open the file that mem_group_kills() reads
  *
- * Opened while /sys can be reached; it can be read when that is gone.
+ * To be called while /sys can be reached; the descriptor works after that too.
  * Return: a descriptor (CLOEXEC), the caller's to close; -ENOENT where no
- * control group accounts for our memory.
+ * control group accounts for this process's memory.
  */
 int mem_group_events(void);
 
 /**
- * mem_group_kills() - how often the kernel killed a process of our group for
- * lack of memory, so far
- * @fd:	of mem_group_events(), or less than 0
+ * mem_group_kills() - how often the kernel killed a process of this control
+ * group for lack of memory
+ * @fd:	of mem_group_events(), or negative
  *
  * Return: the count; 0 where it is not known.
  */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The names of the kernel's system calls, for the message about one that the
- * filter stopped. The table is by number, not made of the C library's SYS_
- * macros, since the call is mostly one of a library that is newer than the
- * builder's. Linux up to 7.0; "-" is a number that was never assigned.
+ * filter stopped. They do not come from the C library's SYS_ macros, since such
+ * a call is mostly made by a newer library than the one of the build. Linux up
+ * to 7.0; "-" is an unused number.
  */
 
 #include "fsserver/confine/private.h"
 
-/* From 424 on an architecture has no numbers of its own. */
+/* From 424 on all architectures have the same numbers. */
 #define FIRST_COMMON 424
 
 static const char common[] =

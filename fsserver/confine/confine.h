@@ -2,11 +2,11 @@
 #ifndef VMSHARE_FSSERVER_CONFINE_H
 #define VMSHARE_FSSERVER_CONFINE_H
 
-/* What the file server needs of its confinement, besides fsserver.h's. */
+/* What the file server calls of the confinement, besides fsserver.h. */
 
 #include "fsserver/internal.h"
 
-/* The worker's filter, for all its threads, unless it is switched off. */
+/* Install the worker's filter for all its threads, unless it is off. */
 int seccomp_worker(struct fs *fs);
 
 #endif

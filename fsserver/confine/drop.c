@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a confined process gives up: descriptors, limits, Landlock, then
- * capabilities. All of it is irrevocable and inherited by what it forks.
+ * Giving up rights: descriptors, limits, Landlock, then capabilities. None of
+ * it can be undone, and child processes inherit it.
  *
- * Landlock is the layer that still holds where there are no namespaces. It
- * then restricts opening, creating, removing and renaming to the share's tree,
- * but knows nothing of stat, chmod, xattrs and utimes: for those the name
- * checks and openat2() are the boundary. It is used from its third version on:
- * before that a rename between directories fails with EXDEV, and truncation is
- * free. With inode-handles=on it is left out: it can't tell where a file
- * belongs that was opened by handle.
+ * Landlock also works without namespaces. It then restricts opening, creating,
+ * removing and renaming to the share's tree, but does not cover stat, chmod,
+ * xattrs and utimes: for those the name checks and openat2() are the boundary.
+ * It is used from ABI 3 on: before that a rename between directories fails with
+ * EXDEV, and truncation is not restricted. With inode-handles=on it is left
+ * out: it can't find the directory of a file that was opened by handle.
  *
- * For each open Landlock walks from the file up to the share, which takes 0.1
- * us a level, and at least a fifth of the time of an open near the top. Where
- * namespaces leave nothing else to open but a procfs that can't be written, its
- * rules about opening are not used: there it keeps the process from running
- * programs and from devices, network and signals.
+ * To allow an open, Landlock walks from the file up to the share, which takes
+ * 0.1 us for each level and at least a fifth of an open's time. With namespaces
+ * only the share and a read-only procfs can be opened anyway, and Landlock does
+ * not check opens: it then forbids to run programs, and restricts devices,
+ * network and signals.
  *
- * The C library knows neither system calls nor structures of the versions
- * that are used here, so they are defined below, after the kernel's UAPI.
+ * The C library lacks the system calls and structures of these ABIs, so they
+ * are defined below as in the kernel's UAPI.
  */
 
 #include "fsserver/confine/private.h"
@@ -58,7 +57,7 @@ struct ll_path_beneath {
 
 /* ---- descriptors and limits --------------------------------------------- */
 
-/* Whether @fd stays; *@next becomes the smallest above it that does. */
+/* Is @fd kept? *@next is set to the next kept descriptor above it. */
 static bool kept(int fd, const int *keep, unsigned int nr_keep,
 		 const struct fs_place *place, int *next)
 {
@@ -101,7 +100,7 @@ void drop_limits(void)
 	struct rlimit lim;
 
 	if (!getrlimit(RLIMIT_NOFILE, &lim)) {
-		/* The kernel's own bound; "infinite" would be refused. */
+		/* The kernel's default bound; it refuses "infinite". */
 		lim.rlim_cur = lim.rlim_max < 1048576 ? lim.rlim_max : 1048576;
 		setrlimit(RLIMIT_NOFILE, &lim);
 	}
@@ -126,7 +125,7 @@ static int add_rule(int ruleset, int dir, uint64_t allowed)
 		       &rule, 0) ? -errno : 0;
 }
 
-/* What it decides about, and what of that is allowed in the share's tree. */
+/* The rights that are restricted, and those allowed in the share's tree. */
 static void landlock_rights(const struct confining *c, uint64_t *handled,
 			    uint64_t *allowed)
 {
@@ -135,7 +134,7 @@ static void landlock_rights(const struct confining *c, uint64_t *handled,
 				    LL_ABI3_FS & ~LL_EXECUTE;
 	if (c->place->layers[FS_LAYER_NAMESPACES].state == FS_LAYER_ON &&
 	    c->place->private_proc) {
-		/* Renames between directories it refuses unless told. */
+		/* Without LL_REFER it refuses renames between directories. */
 		*handled = LL_EXECUTE | LL_REFER;
 		*allowed = LL_REFER;
 	}
@@ -171,7 +170,7 @@ int drop_landlock(struct confining *c)
 			       abi >= 6 ? sizeof(set) : abi >= 4 ? 16 : 8, 0);
 	if (ruleset < 0)
 		return unavailable(layer, errno, "creating a rule set failed");
-	/* The host's procfs is not opened. */
+	/* There is no rule for the host's procfs. */
 	err = add_rule(ruleset, c->place->root, allowed);
 	if (!err && syscall(SYS_landlock_restrict_self, ruleset, 0))
 		err = -errno;
@@ -216,7 +215,7 @@ static uint64_t wanted_caps(const struct fs_options *o)
 		CAP_CHOWN, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_MKNOD,
 		CAP_SETFCAP,
 	};
-	/* Files that the server may change, whatever their mode says. */
+	/* To change files in spite of their mode and owner. */
 	uint64_t caps = 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_FOWNER;
 
 	if (o->access == FS_ACCESS_PASSTHROUGH)
@@ -239,8 +238,10 @@ int drop_capabilities(struct confining *c)
 	if (syscall(SYS_capget, &head, data))
 		return confine_fail(c, errno, "reading capabilities: %m");
 	have = (uint64_t)data[1].permitted << 32 | data[0].permitted;
-	/* Without CAP_SETPCAP there is nothing to drop that could come back:
-	 * no_new_privs is set, and there is no execve(). */
+	/*
+	 * Without CAP_SETPCAP the bounding set can stay: no_new_privs is set,
+	 * and there is no execve(), so no capability can come back.
+	 */
 	if (have & 1ull << CAP_SETPCAP)
 		for (int cap = 0; cap < 64; cap++)
 			if (!(want >> cap & 1))

@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Namespaces, in which a confined process sees nothing but the share.
+ * Namespaces: a confined process sees only the share.
  *
- * There are two halves, because a pid namespace begins with a process.
- * ns_fork() makes the keeper PID 1 of one (for an ordinary user in a user
- * namespace as well, whose id map it has written), so that the keeper can mount
- * a procfs of that namespace. ns_enter() then does the rest in the keeper:
- * mount, net, ipc and uts namespaces, the procfs, the share bound with all that
- * is mounted below, and pivot_root(2) into it. The result of ns_fork() is kept
- * in a variable, the only thing that has to survive the fork.
+ * There are two steps, because only a new process enters a new pid namespace.
+ * ns_fork() makes the keeper PID 1 of one, for an ordinary user also in a user
+ * namespace, whose id map it arranges; so the keeper can mount a procfs of that
+ * namespace. ns_enter() does the rest in the keeper: mount, net, ipc and uts
+ * namespaces, the procfs, a bind mount of the share with all mounts below it,
+ * and pivot_root(2) into it. A static variable carries the result of ns_fork()
+ * into the child.
  *
- * Ids in a user namespace are the host's ids, one to one: all translation is
- * owner.c's. An ordinary user's own id can always be mapped; more come from
- * newuidmap(1), which must run outside of the namespace, by the parent.
+ * Ids in a user namespace are equal to the host's ids; idmap.c does all
+ * mapping. An ordinary user's own id can always be mapped; others need
+ * newuidmap(1), which the parent must run outside of the namespace.
  *
- * A keeper that takes the place of another is put where that one is, in the
- * same two halves: mounts have numbers, by which a guest's files are known, and
- * the share's directory may have been moved since. Only the pid namespace ends
- * with the old keeper, so it and the procfs are new.
+ * At a live upgrade the new keeper joins the old one's namespaces, in the same
+ * two steps: the keys of a guest's nodes contain mount ids, and the share's
+ * directory may have been moved since. Only the pid namespace ends with the old
+ * keeper, so it and the procfs are new.
  *
  * nosuid, nodev, (ro) and nosymfollow are set on all mounts. Kernels before
- * 5.12 lack mount_setattr(2): each is remounted.
+ * 5.12 lack mount_setattr(2): there each mount is remounted.
  *
- * What the host mounts below the share later has its own flags. So it does not
- * appear in the share of a privileged server: one that was taken over could
- * open the devices of such a file system. In an ordinary user's it does, and
- * goes as it goes there (mounts are slaves): that server may open nothing that
- * its user may not. It takes mount numbers that are never used again, from
- * Linux 6.8: what may be crossed into is known by them. Nothing that is mounted
- * here appears on the host.
+ * File systems that the host mounts below the share later have flags of their
+ * own. They do not appear in the share of a privileged server, since one that
+ * its guest took over could open their devices. They do appear in an ordinary
+ * user's, and disappear with an unmount on the host (mounts are slaves): that
+ * server can open nothing that its user can't. This needs mount ids that are
+ * never used again, from Linux 6.8, since the decision to cross into a mount is
+ * cached by them. No mount made here appears on the host.
  */
 
 #include "fsserver/confine/private.h"
@@ -64,10 +64,10 @@ struct mount_attr_v0 {
 	uint64_t set, clear, propagation, userns_fd;
 };
 
-/* What ns_fork() did for the process that it made. */
+/* The result of ns_fork(), for the child. */
 static struct {
 	bool pidns, userns;
-	int error;		/* errno of what it could not do */
+	int error;		/* errno of the failed step, or 0 */
 	const char *step;
 } forked;
 
@@ -95,7 +95,7 @@ static int write_file(int dir, const char *path, const char *text)
 	return err;
 }
 
-/* Map the one id that a user may map without help: its own, to itself. */
+/* Map the one id that a user may map without privilege: its own, to itself. */
 static int map_self(int proc, uid_t uid, gid_t gid)
 {
 	char line[48];
@@ -199,7 +199,7 @@ static pid_t raw_fork(unsigned long flags)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-/* Parent: maps for the child @pid, then let it go on. */
+/* Parent: write maps for the child @pid, then let it go on. */
 static void map_child(const struct fs_options *o, pid_t pid, int fd)
 {
 	int err;
@@ -223,7 +223,7 @@ static int await_map(int fd)
 	return n == sizeof(err) ? err : -EIO;
 }
 
-/* The flag of each, and its name in /proc/PID/ns. */
+/* Each namespace's flag, and its name in /proc/PID/ns. */
 static const struct {
 	const char *name;
 	int flag;
@@ -235,7 +235,7 @@ static const struct {
 	[FS_JOIN_UTS] = { "uts", CLONE_NEWUTS },
 };
 
-/* A namespace of @pid's that is not the caller's: *@fd, or -1. */
+/* Open a namespace of @pid: *@fd, or -1 if it is the caller's too. */
 static int join_open_one(pid_t pid, const char *name, int *fd)
 {
 	struct stat own, its;
@@ -268,13 +268,13 @@ int fs_join_open(struct fs_join *join, pid_t keeper, int dir)
 	return err;
 }
 
-/* ns_fork() next to another keeper, whose user namespace is joined. */
+/* ns_fork() for a live upgrade: joins the old keeper's user namespace. */
 static pid_t join_fork(const struct fs_join *join)
 {
 	unsigned long flags = CLONE_PARENT;
 	pid_t pid;
 
-	/* Root's is that of the host. */
+	/* Root's keeper is in the host's. */
 	if (geteuid() && join->ns[FS_JOIN_USER] >= 0) {
 		if (setns(join->ns[FS_JOIN_USER], CLONE_NEWUSER))
 			return -errno;
@@ -360,7 +360,7 @@ static int remount(const char *path, bool readonly)
 	unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV;
 	struct statvfs st;
 
-	/* What was set before may be locked, and has to be given again. */
+	/* Flags that are set may be locked, and must be passed again. */
 	if (statvfs(path, &st))
 		return -errno;
 	if (readonly || st.f_flag & ST_RDONLY)
@@ -392,10 +392,13 @@ static char *mount_of(char *line, int *id, int *parent)
 	return path;
 }
 
-/* Parents come before their children. Return: whether @id is of the tree. */
+/*
+ * Add mount @id to the tree if @parent is in it; parents are listed first.
+ * Return: 1 if it is in the tree, 0, -ENOMEM.
+ */
 static int in_tree(int **tree, size_t *nr, int id, int parent)
 {
-	bool found = !*nr;	/* it begins with its root */
+	bool found = !*nr;	/* the first is the tree's root */
 	int *grown;
 
 	for (size_t i = 0; i < *nr && !found; i++)
@@ -416,7 +419,7 @@ static int remount_tree(FILE *f, const char *top, bool readonly)
 	char *line = NULL, *path;
 	size_t size = 0, nr = 0;
 
-	/* What it hides at that place has other mounts below. */
+	/* The last mount at @top; hidden ones have other mounts below them. */
 	while (getline(&line, &size, f) > 0) {
 		path = mount_of(line, &id, &parent);
 		if (path && !strcmp(path, top))
@@ -453,7 +456,7 @@ static int remount_all(int proc, const char *top, bool readonly)
 	return err;
 }
 
-/* Set the flags on the tree that is mounted at /proc, whose root is @root. */
+/* Set the flags on the tree @root, which is mounted at /proc. */
 static int restrict_mounts(struct confining *c, int root)
 {
 	struct mount_attr_v0 attr = {
@@ -465,7 +468,7 @@ static int restrict_mounts(struct confining *c, int root)
 		attr.set |= ATTR_RDONLY;
 	if (!syscall(SYS_mount_setattr, root, "", how, &attr, sizeof(attr)))
 		return 0;
-	if (errno == EINVAL) {		/* nosymfollow is younger: 5.14 */
+	if (errno == EINVAL) {		/* nosymfollow needs 5.14 */
 		attr.set &= ~(uint64_t)ATTR_NOSYMFOLLOW;
 		if (!syscall(SYS_mount_setattr, root, "", how, &attr,
 			     sizeof(attr)))
@@ -485,9 +488,10 @@ static bool mount_proc(unsigned long how)
 }
 
 /*
- * The procfs goes over the old one and stays held by its descriptor alone: own
- * descriptors and their locks, to be read. In a container that hides parts of
- * /proc a new one is refused: then the old.
+ * Mount the procfs over the old one, read-only, and open it; later only the
+ * descriptor refers to it. Its use is the process's own descriptors and their
+ * locks. In a container that hides parts of /proc the kernel refuses a new
+ * procfs, and the old one is used.
  */
 static int open_proc(struct confining *c)
 {
@@ -498,14 +502,14 @@ static int open_proc(struct confining *c)
 	return place->proc < 0 ? -errno : 0;
 }
 
-/* Make @root, a mount of its own, the root directory; nothing else stays. */
+/* Make @root, a mount, the root directory, and detach the old root. */
 static int change_root(int root)
 {
 	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), err = 0;
 
 	if (old < 0)
 		return -errno;
-	/* The new root is put under the old one, which then is taken away. */
+	/* pivot_root() stacks the old root on the new; then it is detached. */
 	if (fchdir(root) || syscall(SYS_pivot_root, ".", ".") ||
 	    fchdir(old) || umount2(".", MNT_DETACH) || chdir("/"))
 		err = -errno;
@@ -519,7 +523,7 @@ static int enter_step(struct confining *c, int err, const char *step)
 	return confine_fail(c, err, "%s: %s", step, strerror(err));
 }
 
-/* To where another keeper is; the procfs is of our own pid namespace. */
+/* Join the old keeper's namespaces; the procfs is of the new pid namespace. */
 static int ns_join(struct confining *c)
 {
 	const struct fs_join *join = c->o->join;
@@ -570,7 +574,7 @@ int ns_enter(struct confining *c)
 
 	if (c->o->join)
 		return ns_join(c);
-	/* In a namespace without a map no file can be made. */
+	/* In a user namespace without an id map no file can be made. */
 	c->fatal = forked.error && forked.userns;
 	if (forked.error && (uid || c->o->sandbox == FS_SANDBOX_NAMESPACE))
 		return enter_step(c, forked.error, forked.step);

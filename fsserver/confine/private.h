@@ -3,8 +3,8 @@
 #define VMSHARE_FSSERVER_CONFINE_PRIVATE_H
 
 /*
- * Between the files of the confinement: sandbox.c has the order of steps and
- * the fallbacks, namespace.c what is seen, drop.c what is allowed.
+ * Private to this folder. sandbox.c has the order of steps and the fallbacks,
+ * namespace.c what the server sees, drop.c what it is allowed to do.
  */
 
 #include "fsserver/fsserver.h"
@@ -14,25 +14,25 @@ struct confining {
 	struct fs_place *place;
 	char *why;
 	size_t why_size;
-	bool fatal;		/* nothing less would do */
-	const char *step;	/* that failed, without the errno's words */
+	bool fatal;		/* no fallback is allowed */
+	const char *step;	/* the failed one, without the errno's text */
 };
 
-/** confine_fail() - say why; Return: -@err, for use in a return statement */
+/** confine_fail() - set @why; Return: -@err, for use in a return statement */
 int confine_fail(struct confining *c, int err, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 
-/** confine_open_dir() - the share's directory, O_PATH, or -errno and why */
+/** confine_open_dir() - open the share's directory: O_PATH, or -errno */
 int confine_open_dir(struct confining *c);
 
 /* ---- namespace.c -------------------------------------------------------- */
 
-/** ns_needed() - whether the options ask for namespaces at all */
+/** ns_needed() - do the options ask for namespaces? */
 bool ns_needed(const struct fs_options *o);
-/** ns_maps_ids() - whether there are ranges that newuidmap(1) has to map */
+/** ns_maps_ids() - are there ranges that newuidmap(1) must map? */
 bool ns_maps_ids(const struct fs_options *o);
 
-/** ns_fork() - fs_fork() where namespaces are wanted, or to be joined */
+/** ns_fork() - fs_fork() where namespaces are to be made or joined */
 pid_t ns_fork(const struct fs_options *o);
 
 /** ns_enter() - the namespaces, a private procfs, pivot_root into the share */
@@ -44,7 +44,7 @@ int ns_enter(struct confining *c);
 int drop_descriptors(const struct fs_place *place, const int *keep,
 		     unsigned int nr_keep);
 
-/** drop_limits() - soft limit of descriptors to the hard one; no core dumps */
+/** drop_limits() - raise the descriptor limit to the hard one; no core dumps */
 void drop_limits(void);
 
 /* Landlock and capabilities; each fills in its layer of c->place. */

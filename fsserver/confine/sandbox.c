@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The order in which a share's process confines itself, and what is done where
+ * The order in which a share's process confines itself, and the fallback where
  * the host refuses a step.
  *
  *   names, openat2	in the request decoder; nothing to do here
  *   namespaces		namespace.c; else chroot(2) for root; else nothing
- *   descriptors	all but those that the caller asked to keep
+ *   descriptors	all but those that the caller keeps are closed
  *   no_new_privs, Landlock, capabilities	drop.c
- *   seccomp		later, when all is set up: seccomp.c
+ *   seccomp		later, after the set-up: seccomp.c
  *
- * Acquire, then drop, then read what a guest wrote: at the end the process has
- * the share's root, a procfs, and what its caller kept, and its root directory
- * is the share (but with sandbox=none, where the first two layers, Landlock
+ * Acquire, then drop, then read guest input: at the end the process has the
+ * share's root, a procfs, and the caller's descriptors, and its root directory
+ * is the share (except with sandbox=none, where the first two layers, Landlock
  * and seccomp are the boundary).
  *
- * A layer that was asked for by name is required. Otherwise a missing one is
- * reported in the place's layers, and the others are used.
+ * A layer that the user asks for by name is required. By default a missing one
+ * is reported in place->layers, and the others are used.
  */
 
 #include "fsserver/confine/private.h"
@@ -48,7 +48,7 @@ int confine_fail(struct confining *c, int err, const char *fmt, ...)
 
 /* ---- the share's directory ---------------------------------------------- */
 
-/* Name who is refused by what: the directory itself, or one above it. */
+/* EACCES: say whether the directory itself refuses, or one above it. */
 static int refused(struct confining *c, const char *dir)
 {
 	struct stat st;
@@ -57,7 +57,7 @@ static int refused(struct confining *c, const char *dir)
 		return confine_fail(c, EACCES, "share directory '%s': uid %u "
 				    "may not enter a directory above it", dir,
 				    geteuid());
-	/* In a user namespace the owner's number is not to be seen. */
+	/* A user namespace hides the owner's uid. */
 	return confine_fail(c, EACCES, "share directory '%s' (mode %04o, %s) "
 			    "may not be read by uid %u", dir,
 			    st.st_mode & 07777u,
@@ -71,7 +71,7 @@ int confine_open_dir(struct confining *c)
 	const char *dir = c->o->dir;
 	int fd;
 
-	/* Its path may lead elsewhere by now. */
+	/* A live upgrade: the path may be another directory's by now. */
 	if (c->o->join)
 		fd = fcntl(c->o->join->dir, F_DUPFD_CLOEXEC, 3);
 	else
@@ -87,7 +87,7 @@ int confine_open_dir(struct confining *c)
 	}
 	if (fd >= 0)
 		return fd;
-	c->fatal = true;	/* no other sandbox would find it */
+	c->fatal = true;	/* other sandboxes would fail too */
 	switch (errno) {
 	case ENOENT:
 		return confine_fail(c, ENOENT,
@@ -102,7 +102,7 @@ int confine_open_dir(struct confining *c)
 	}
 }
 
-/* ---- where the root directory is ---------------------------------------- */
+/* ---- the root directory ------------------------------------------------- */
 
 static int open_host_proc(struct fs_place *place)
 {
@@ -166,7 +166,7 @@ static int enter(struct confining *c)
 	layer->error = -err;
 	snprintf(layer->why, sizeof(layer->why), "%s",
 		 c->step ? c->step : c->why);
-	/* A user may have got as far as to be allowed this. */
+	/* In a user namespace this may be allowed. */
 	if (!enter_chroot(c))
 		return 0;
 	return enter_nothing(c);
@@ -228,7 +228,7 @@ static int drop_groups(struct confining *c)
 	return 0;
 }
 
-/* access=mapped lives in attributes, and gets at them through the procfs. */
+/* access=mapped needs attributes, and the procfs to reach them. */
 static int check_mapped(struct confining *c)
 {
 	char path[PROC_PATH_SIZE];
@@ -315,7 +315,7 @@ int fs_confine(const struct fs_options *o, const int *keep,
 		err = drop_landlock(&c);
 	if (!err)
 		err = drop_capabilities(&c);
-	/* For calls that take a path and no directory, like setxattr(2). */
+	/* For calls that take no directory descriptor, like setxattr(2). */
 	if (!err && fchdir(place->proc >= 0 ? place->proc : place->root))
 		err = confine_fail(&c, errno, "entering the procfs: %m");
 	if (!err)

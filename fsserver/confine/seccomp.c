@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls that are left to a share's processes once they are set up,
- * each with what needs it, and with a condition on one argument where the call
- * alone says too little: no memory becomes executable, a new thread is a
- * thread and no namespace, an ioctl is one of four about a file's flags, a
- * signal goes to the own process.
+ * The system calls that a share's processes may make after their set-up, each
+ * with what needs it. Some have a condition on one argument: no memory becomes
+ * executable, clone() makes only threads, an ioctl is one of four about a
+ * file's flags, a signal goes to the process itself.
  *
- * A rule belongs to the configurations in `when`; so a worker never has more
- * than is used in its own. The keeper's filter is installed first and inherited
- * by its workers, so it has all of theirs, and what it needs itself to make and
- * await them. A worker adds its own, for all its threads, when all is set up.
+ * A rule applies to the configurations in `when`, so that a worker may make
+ * only the calls that its configuration uses. The keeper's filter is installed
+ * first and inherited by its workers; so it allows all of their calls, and
+ * those that the keeper needs to make and await workers. A worker adds its own
+ * filter, for all its threads, after its set-up.
  *
  * Where C libraries, or versions of one, make different calls for the same
- * thing, all of these are listed: a static binary contains its builder's
- * library.
+ * function, all of them are listed: a static binary contains the C library of
+ * the machine that built it.
  *
- * What is not listed traps: the handler names the call on stderr and ends the
- * process with FS_EXIT_SECCOMP, upon which the keeper ends the share. What the
- * C library tries but can do without is declined with an error: clone3() above
- * all, which has its arguments in memory, where no filter can look. With
- * seccomp=log the kernel logs both and lets them pass; with seccomp=none
+ * A call that is not listed traps: the handler names it on stderr and ends the
+ * process with FS_EXIT_SECCOMP, and the keeper then ends the share. Calls that
+ * the C library tries but can do without fail with an error: above all
+ * clone3(), whose arguments are in memory, which a filter can't read. With
+ * seccomp=log the kernel logs both kinds and allows them; with seccomp=none
  * neither keeper nor worker has a filter.
  *
- * Rules whose verdict depends on the number alone cost nothing on kernels from
- * 5.11, which remember them; on older ones the order of the table counts.
+ * On kernels from 5.11 rules that depend on the number alone cost nothing,
+ * since the kernel caches them; on older ones the order of the table matters.
  */
 
 #include "fsserver/confine/confine.h"
@@ -54,11 +54,11 @@
 #error "seccomp.c knows x86-64 and aarch64"
 #endif
 
-/* Configurations in which a rule is in force. */
+/* Configurations to which a rule applies. */
 enum {
 	ALWAYS	= 0,
 	WRITES	= 1 << 0,	/* not ro */
-	ACTS	= 1 << 1,	/* access=passthrough: acts as its callers */
+	ACTS	= 1 << 1,	/* access=passthrough: callers' credentials */
 	MAPS	= 1 << 2,	/* access=mapped */
 	PROC	= 1 << 3,	/* there is a procfs */
 	NO_PROC	= 1 << 4,
@@ -74,9 +74,9 @@ enum {
 
 struct rule {
 	long nr;
-	unsigned int when;	/* all of these */
-	int arg;		/* ANY_ARG, or the one that is looked at: */
-	uint32_t mask;		/* its low 32 bits and these are one of */
+	unsigned int when;	/* all of these must be set */
+	int arg;		/* ANY_ARG, or the argument to check: */
+	uint32_t mask;		/* its low 32 bits, masked, must be one of */
 	uint32_t values[MAX_VALUES];	/* these, up to the first NO_VALUE */
 };
 
@@ -84,13 +84,13 @@ struct rule {
 #define ONLY(name, when, arg, mask, ...) \
 	{ SYS_##name, when, arg, mask, { __VA_ARGS__, NO_VALUE } }
 
-/* glibc's flags for a thread; musl adds CLONE_DETACHED, which means nothing. */
+/* glibc's flags for a thread; musl adds CLONE_DETACHED, without effect. */
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | \
 		      CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
 		      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 #define CLONE_MASK (~(uint32_t)CLONE_DETACHED)
 
-#define SELF 0xfffffffeu	/* replaced by the own process id */
+#define SELF 0xfffffffeu	/* replaced by the process's id */
 
 static const struct rule rules[] = {
 	/* the ring and its threads */
@@ -153,7 +153,7 @@ static const struct rule rules[] = {
 	     F_GET_SEALS, F_ADD_SEALS,	/* TMPFILE; the front end's memory */
 	     F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW),
 	CALL(dup3, ALWAYS),		/* MSI-X masking; lock upgrade */
-	/* acting as somebody */
+	/* credentials of the caller */
 	CALL(setresuid, ACTS),
 	CALL(setresgid, ACTS),
 	CALL(setgroups, ACTS),
@@ -200,8 +200,8 @@ static const struct rule rules[] = {
 	CALL(wait4, KEEPER),
 	CALL(getppid, KEEPER),
 	CALL(kill, KEEPER),
-	CALL(tgkill, KEEPER),	/* its workers' to themselves; their own
-				 * filter knows their process id */
+	CALL(tgkill, KEEPER),	/* workers to themselves; their own filter
+				 * checks the process id */
 	ONLY(prctl, KEEPER, 0, UINT32_MAX, PR_SET_PDEATHSIG, PR_SET_NAME,
 	     PR_SET_NO_NEW_PRIVS),
 	CALL(seccomp, KEEPER),
@@ -215,7 +215,7 @@ static const struct rule rules[] = {
 	CALL(close_range, KEEPER),	/* descriptors of a dead worker */
 };
 
-/* What the C library tries and can do without. */
+/* Calls that the C library tries and can do without. */
 static const struct {
 	long nr;
 	int error;
@@ -224,9 +224,9 @@ static const struct {
 	{ SYS_mremap, ENOMEM },		/* realloc(): then it copies */
 	{ SYS_brk, 0 },			/* malloc(): then mmap(); it returns
 					 * the end of the heap, here none */
-	{ SYS_set_robust_list, ENOSYS }, /* a thread: it has no such mutex */
+	{ SYS_set_robust_list, ENOSYS }, /* threads: no robust mutex is used */
 	{ SYS_sched_getaffinity, EPERM }, /* malloc(): then two arenas */
-	{ SYS_rt_sigaction, EPERM },	/* abort(), which is deadly anyhow */
+	{ SYS_rt_sigaction, EPERM },	/* abort(), which kills all the same */
 };
 
 /* ---- the assembler ------------------------------------------------------ */
@@ -263,9 +263,9 @@ static unsigned int nr_values(const struct rule *r)
 }
 
 /*
- * The accumulator holds the system call's number, before and, where the rule
- * does not decide, after. A rule with an argument decides only for its values:
- * the same call may have another rule.
+ * The accumulator has the system call's number before the rule, and again after
+ * it where the rule does not allow the call. The same call may have several
+ * rules with an argument.
  */
 static void emit_rule(struct program *p, const struct rule *r)
 {
@@ -285,7 +285,7 @@ static void emit_rule(struct program *p, const struct rule *r)
 		uint32_t v = r->values[i] == SELF ? (uint32_t)getpid() :
 						    r->values[i];
 
-		/* Equal: over the rest and the JA, to the RET. */
+		/* If equal, jump over the rest and the JA to the RET. */
 		emit(p, BPF_JMP | BPF_JEQ | BPF_K, n - i, 0, v);
 	}
 	emit(p, BPF_JMP | BPF_JA, 0, 0, 1);
@@ -320,7 +320,7 @@ struct message {
 	size_t len;
 };
 
-/* Async-signal-safe, unlike the C library's. */
+/* Async-signal-safe, unlike snprintf(). */
 static void put_char(struct message *m, char c)
 {
 	if (m->len < sizeof(m->text))

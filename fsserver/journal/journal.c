@@ -2,51 +2,51 @@
 /*
  * A journal of requests, for the successor of a worker that died.
  *
- * The ring hands out again what was taken and not answered. Most operations can
- * simply be repeated. For the others an entry in the arena says how far they
- * were. There is one entry for each ring entry, since that is how long a
- * request lives. An entry is valid if it names this very request: unique, node,
- * opcode and the set-up of the ring that it came through. A request that still
- * runs when its ring is set up anew no longer uses its entry, since the ring
- * entry may be another request's by then: see journal_own().
+ * After a worker's death the ring hands out again the requests that were taken
+ * and not answered. Most operations can be repeated. For the others an entry in
+ * the arena tells how far they got. There is one for each ring entry, since a
+ * request occupies its ring entry until it is answered. An entry is valid if it
+ * names the same request: unique, node id, opcode and the epoch (set-up) of the
+ * ring. A request that still runs when its ring was set up again loses its
+ * entry, since another request may use the ring entry: see journal_own().
  *
- *	NONE	nothing happened that the host could see
+ *	NONE	nothing was changed on the host
  *	INTENT	the call was perhaps made: evidence decides
- *	DONE	the call succeeded; the rest of the operation is done again
+ *	DONE	the call succeeded; the rest of the operation is repeated
  *	REPLIED	the reply is in the guest's memory: only its length is needed
  *
- * Lookup counts and handles are taken back and given anew: the guest never
- * heard of them. A count and what the entry says about it change as one, by a
- * record in the journal's head that is written first (there is one, since
- * counts change with the table's lock) and done again by the next worker.
+ * Lookup counts and handles of the request are taken back and made again, since
+ * the guest never got them. A count and the entry that records it change
+ * together: the change is first written to the journal's head, and the next
+ * worker repeats it. One such record is enough, since counts change with the
+ * node table's lock.
  *
  * Evidence is written before the call and compared by the next worker:
- *	created		birth time, at or after the intent, of a file that the
- *			guest has not heard of
- *	linked		the name was nothing's and is the node's, changed at or
- *			after the intent
+ *	created		a file that the guest does not know, with a birth time
+ *			at or after the intent
+ *	linked		the name did not exist and is the node's now, with a
+ *			ctime at or after the intent
  *	removed		the name is gone, or another file's
- *	renamed		the new name is what the old one was
- *	attributes	whether there was one of that name
- *	append, shift	the file's size, and what is in it
+ *	renamed		the new name is the file that had the old one
+ *	attributes	whether one of that name existed
+ *	append, shift	the file's size, and its content
  *
- * It is asked only for a worker that died within the system call itself or in
- * the few instructions around it, and then it can be mistaken only where
- * somebody else (another guest, a process of the host; the guest's kernel lets
- * only one of its own change a directory at a time) did the same to the same
- * name within one tick of the kernel's clock (1 to 10 ms) before the intent or
- * until the next worker asked, also a few ms: made the same name, removed or
- * moved on what was renamed, or appended the very same bytes. What this guest
- * itself did just before is never taken for the request's doing.
+ * Evidence is used only if the worker died in the system call or within a few
+ * instructions of it. It is wrong only if another guest or a process of the
+ * host did the same to the same name in that time (made it, removed or renamed
+ * the file, or appended the same bytes): between one tick of the kernel's clock
+ * (1 to 10 ms) before the intent and the next worker's check, a few ms later.
+ * The guest itself can't cause it, as its kernel lets one process at a time
+ * change a directory; and its own earlier operations are never mistaken.
  *
- * All other operations that change something have their reply noted, so that
- * a write or truncation that was done is not done again over what came after
- * it; the window is the instructions between the call and the note.
+ * Other operations that change something have their reply recorded, so that a
+ * write or truncation is not repeated over later changes. Only a death between
+ * the call and the record, a few instructions, repeats it.
  *
- * A fault in a thread that runs a request is noted in the head, by the signal
- * handler; a request that did so twice is not tried a third time. Other
- * deaths, such as by SIGKILL, are not caused by a request. A stack overflow is
- * not noted: handlers run on the thread's own stack.
+ * A fault in a thread that runs a request is recorded in the head by the signal
+ * handler; after two faults the request is not run again. Other deaths, such as
+ * by SIGKILL, do not count. Nor does a stack overflow: the handler runs on the
+ * same stack.
  */
 
 #include "fsserver/journal/journal.h"
@@ -66,7 +66,7 @@
 #define STRIKE_SLOTS	16u
 #define COMPARE		(FS_SCRATCH / 2)
 
-/* A change of a count under way. */
+/* A change of a lookup count that has begun. */
 struct journal_change {
 	uint64_t lookups, counted;
 	uint32_t slot, counted_at, forgets;
@@ -91,10 +91,10 @@ struct fs_journal {
 ARENA_LAYOUT(JOURNAL_VERSION, struct fs_journal, 4096);
 
 /* For the signal handler. */
-static struct fs_journal *noting;
+static struct fs_journal *fault_journal;
 _Thread_local const struct fs_worker *journal_running;
 
-/* The other request can only begin, so this is false for good once it is. */
+/* Once the entry is another request's, it stays that: NULL from then on. */
 struct journal_entry *journal_own(const struct fs_worker *w)
 {
 	struct journal_entry *e = w->journal;
@@ -125,13 +125,13 @@ static bool same_request(const struct journal_strike *s,
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	const struct fs_worker *w = journal_running;
-	struct fs_journal *j = noting;
+	struct fs_journal *j = fault_journal;
 	struct journal_strike *s = NULL;
 	bool own = info->si_code > 0 ||
 		   (sig == SIGABRT && info->si_pid == getpid());
 
 	(void)context;
-	/* The handler is gone: returning, the fault comes again, to kill. */
+	/* SA_RESETHAND: on return the fault occurs again and kills. */
 	if (info->si_code <= 0 && sig != SIGABRT)
 		sys_raise(sig);
 	if (!own || !w || !__atomic_load_n(&w->began, __ATOMIC_RELAXED))
@@ -163,7 +163,7 @@ static void catch_faults(void)
 	}, old;
 
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
-		/* Somebody who mends some faults is left alone. */
+		/* Keep a handler that handles some faults (a sanitizer's). */
 		if (sigaction(faults[i], NULL, &old) < 0 ||
 		    old.sa_flags & SA_SIGINFO || old.sa_handler != SIG_DFL)
 			continue;
@@ -184,7 +184,7 @@ bool journal_condemned(struct fs_worker *w)
 
 /* ---- entries ------------------------------------------------------------ */
 
-/* An earlier worker had this request: take back what it gave. */
+/* An earlier worker had this request: undo its lookup and its handle. */
 static bool resume(struct fs_worker *w, uint32_t *len)
 {
 	struct journal_entry *e = w->journal;
@@ -214,7 +214,7 @@ bool journal_begin(struct fs_worker *w, uint32_t *len)
 	if (c->again && e->unique == w->in.unique && e->epoch == c->epoch &&
 	    e->opcode == w->in.opcode && e->nodeid == w->in.nodeid)
 		return resume(w, len);
-	/* Whoever runs on from an earlier set-up of the ring lets go of it. */
+	/* A request of an earlier epoch that still runs loses the entry. */
 	__atomic_store_n(&e->epoch, ~c->epoch, __ATOMIC_SEQ_CST);
 	set_phase(e, JOURNAL_NONE);
 	e->counted = e->fh = 0;
@@ -277,7 +277,7 @@ static bool since_intent(const struct journal_entry *e,
 	       (t->tv_sec == e->sec && t->tv_nsec >= e->nsec);
 }
 
-/* Had the guest heard of this file before the request? */
+/* Did the guest know this file before the request? */
 static bool is_known(struct fs *fs, const struct statx *stx)
 {
 	struct fs_node *node = node_find(fs, stx);
@@ -382,7 +382,7 @@ bool journal_renamed(struct fs_worker *w, int dirfd)
 
 	if (w->replay != JOURNAL_INTENT)
 		return w->replay == JOURNAL_DONE;
-	/* Links of one file: nothing happens, as often as one likes. */
+	/* Links of one file: the rename does nothing and can be repeated. */
 	return !fs_statx(dirfd, w->name[1], FS_STATX_KEY, &stx) &&
 	       is_key(e, 0, &stx) && !is_key(e, 1, &stx);
 }
@@ -460,7 +460,7 @@ static bool body_is_at(struct fs_worker *w, int fd, uint64_t offset,
 		size_t want = size < COMPARE ? size : COMPARE;
 		struct iovec v = { there, want };
 
-		/* Not pread(): the filter has one way to read at a place. */
+		/* Not pread(): the system call filter allows preadv2() only. */
 		if (iov_read(&body, here, want) != want ||
 		    syscall(SYS_preadv2, fd, &v, 1ul, (off_t)offset, 0l, 0) !=
 			    (long)want ||
@@ -558,7 +558,7 @@ int journal_open(struct fs *fs)
 		return err;
 	if (have < size)
 		return -EPROTO;
-	fs->journal = noting = mem;
+	fs->journal = fault_journal = mem;
 	c = &fs->journal->change;
 	if (c->entry > fs->queues * CHAIN_MAX_DESC ||
 	    (c->entry && !nodes_have(fs, c->slot)))

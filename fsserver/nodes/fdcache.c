@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Descriptors as a cache. A node's O_PATH descriptor only saves opening it
- * again: nodes may be many more than the process may have descriptors. What
- * the guest holds open, what lock owners hold, and the descriptors of files
- * that have no name any more are charged to the same budget and are not
- * evicted; the cache has what is left, but a minimum in any case.
+ * again: there may be many more nodes than the process may have descriptors.
+ * Descriptors of open handles, of lock owners and of files without a name are
+ * charged to the same budget and never evicted; the cache has the rest, at
+ * least its floor.
  *
- * Eviction is by second chance: a use sets the node's `used`, the clock hand
- * clears it and evicts the next time. A pinned node's descriptor never closes
- * under its user: the user pins, then looks at `fd`; the evictor takes `fd`
- * away, then looks at the pins, and puts it back if there are any. Both are
- * sequentially consistent, so one of them sees the other.
+ * A clock hand (second chance) finds the descriptor to evict: a use sets the
+ * node's `used`, the hand clears it. A pinned node's descriptor is not closed:
+ * a user pins and then reads `fd`; an eviction sets `fd` to -1 and then reads
+ * the pins, and restores `fd` if there are any. Both are sequentially
+ * consistent, so that one of the two sees the other.
  *
- * A descriptor of a file on another mount than the root's keeps the host from
- * unmounting that: it closes when it was not used for a second or two, by a
- * thread that has time (dump.c).
+ * A descriptor on another mount than the root's prevents the host from
+ * unmounting it. The dump thread (dump.c) closes it when it was not used for a
+ * second or two.
  *
- * The lock is the innermost of the room and is never held over a system call.
+ * The cache's lock is taken inside of all others in this folder, and never held
+ * during a system call.
  */
 
 #include "fsserver/nodes/nodetab.h"
@@ -26,7 +27,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Pinned descriptors may exceed the budget for a moment, by this many. */
+/* Pinned descriptors may exceed the budget for a short time, by this many. */
 #define SLACK 1024u
 #define LEAST_BUDGET 64u
 
@@ -35,7 +36,7 @@ static int fd_load(const struct fs_node *node)
 	return __atomic_load_n(&node->fd, __ATOMIC_SEQ_CST);
 }
 
-/* Take the node's place from the clock; with the lock. */
+/* Remove the node from the clock; with the lock. */
 static void uncache(struct fs *fs, struct fs_node *node)
 {
 	struct fd_cache *c = &fs->nodes->fds;
@@ -63,7 +64,7 @@ static void cache(struct fs *fs, struct fs_node *node)
 	stats_gauge(fs, STATS_CACHED, c->nr);
 }
 
-/* Take the least recently used descriptor away; with the lock. -1: none. */
+/* Take a descriptor that was not used lately; with the lock. -1: none. */
 static int evict(struct fs *fs)
 {
 	struct fd_cache *c = &fs->nodes->fds;
@@ -95,8 +96,8 @@ static bool is_foreign(struct fs *fs, const struct fs_node *node)
 }
 
 /*
- * Take the unused of other mounts from the cache, from place *@at on, into the
- * @victims, of which there are up to @room; with the lock. How many there are.
+ * Move unused descriptors of other mounts from the cache to @victims, at most
+ * @room, beginning at place *@at; with the lock. Return: their number.
  */
 static unsigned int take_idle(struct fs *fs, unsigned int *at, int *victims,
 			      unsigned int room)
@@ -117,7 +118,7 @@ static unsigned int take_idle(struct fs *fs, unsigned int *at, int *victims,
 			__atomic_store_n(&n->fd, fd, __ATOMIC_SEQ_CST);
 			continue;
 		}
-		uncache(fs, n);	/* another one is at this place now */
+		uncache(fs, n);	/* puts another node at this place */
 		--*at;
 		victims[nr++] = fd;
 	}
@@ -139,7 +140,7 @@ void fdcache_idle(struct fs *fs)
 	} while (nr == ARRAY_SIZE(victims));
 }
 
-/* The dump thread may not see one that comes early; then it sees the next. */
+/* The dump thread may miss the first; then it sees the next one. */
 static void note_foreign(struct fs *fs)
 {
 	struct fd_cache *c = &fs->nodes->fds;
@@ -212,7 +213,7 @@ void fdcache_keep(struct fs *fs, struct fs_node *node)
 	struct fd_cache *c = &fs->nodes->fds;
 
 	pthread_mutex_lock(&c->lock);
-	/* Beyond the budget it stays a cached one: stale when it is evicted. */
+	/* Beyond the budget it stays cached, and is ESTALE once evicted. */
 	if (!node->kept && fd_load(node) >= 0 &&
 	    c->charged + c->floor < c->budget) {
 		uncache(fs, node);
@@ -287,7 +288,7 @@ int fd_charge(struct fs *fs, bool directory)
 	unsigned int most = c->budget - c->floor;
 	int victim = -1, err = 0;
 
-	/* One is left for a directory: `ls` and `rm -r` go on. */
+	/* One is reserved for a directory, so that `ls` and `rm -r` work. */
 	if (!directory && most > 1)
 		most--;
 	pthread_mutex_lock(&c->lock);
@@ -313,8 +314,10 @@ void fd_uncharge(struct fs *fs)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* What others of the process need: standard streams, arena, socket, memory
- * regions, a kick and a call per queue, and two in the hands of each thread. */
+/*
+ * Descriptors of the rest of the process: standard streams, arena, socket,
+ * memory regions, a kick and a call for each queue, two for each thread.
+ */
 static unsigned int reserve(const struct fs *fs)
 {
 	unsigned int threads = fs->options.threads ? fs->options.threads : 16;
@@ -322,7 +325,7 @@ static unsigned int reserve(const struct fs *fs)
 	return 40 + 2 * fs->queues + 2 * threads;
 }
 
-/* An open file takes some 2 KiB of the kernel's: not more than a quarter. */
+/* An open file takes about 2 KiB of the kernel: use a quarter of @memory. */
 static unsigned int within_memory(uint64_t memory, unsigned int budget)
 {
 	uint64_t most = memory / 4 / 2048;

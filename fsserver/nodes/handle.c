@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the guest holds open. A handle's number is slot and generation, like a
- * node's, and generations are never given out twice. An open handle has one
- * pin of its own, which RELEASE takes away; requests pin it while they use the
- * descriptor, and the last pin closes it. So a guest that releases a file
- * while it reads it gets its read, and a number that was released is EBADF.
+ * The guest's open files. A handle's number (fh) is slot and generation, like a
+ * node id, and no generation is used twice. An open handle has one pin of its
+ * own, which RELEASE removes; requests pin it while they use the descriptor,
+ * and the last unpin closes it. So a READ that runs during a RELEASE succeeds,
+ * and a number that was released is EBADF.
  *
- * Slots lie in the arena: descriptors outlive a worker, and so does what they
- * mean. Buffers of directories being read are private and made when first
- * needed; a handle without one reads on from the guest's offset.
+ * Slots are in the arena, since descriptors outlive a worker. Buffers of
+ * directories being read are private and made when first needed; without one
+ * the directory is read from the guest's offset.
  *
  * The lock covers slots and buffers. Under it memory is allocated, and a chunk
  * of the arena that became empty is given back (fallocate); the share is not
@@ -127,7 +127,7 @@ static void handle_unpin(struct fs *fs, struct fs_handle *h)
 		handle_free(fs, h);
 }
 
-/* Pin what is open; without a pin of its own it is being freed. */
+/* Pin an open handle; one without pins is being freed. */
 static bool handle_pin(struct fs_handle *h, uint64_t gen)
 {
 	uint64_t ref = handle_ref(h);
@@ -218,9 +218,9 @@ void handle_undo(struct fs *fs, uint64_t fh)
 }
 
 /*
- * Pins tell a handle from a free slot, so each is pinned for a look. That is
- * for a file without a name whose descriptor found no place: seldom, and then
- * the table is as small as the budget.
+ * Searches all handles, and pins each to read it. Needed only for a file
+ * without a name whose descriptor was evicted, which is rare; and there are no
+ * more handles than the budget of descriptors.
  */
 int handles_open_node(struct fs *fs, const struct fs_node *node)
 {
@@ -309,7 +309,7 @@ void handles_drop_all(struct fs *fs)
 	}
 }
 
-/* A worker died: its handles are open still, its requests' pins are not. */
+/* A worker died: its handles are still open; pins of its requests are void. */
 static int adopt(struct fs *fs)
 {
 	struct fs_handles *t = fs->handles;
@@ -328,7 +328,7 @@ static int adopt(struct fs *fs)
 			return -EPROTO;
 		h->ref = (h->ref & ~NODE_PINS) | 1;
 		node_hold(fs, node_at(fs, h->node));
-		/* All were charged before: the reserve as well. */
+		/* They were charged before, perhaps with the reserve. */
 		if (fd_charge(fs, true) < 0)
 			return -EMFILE;
 		if (h->flags & HANDLE_RELEASED)

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * File systems within the share. A share may contain mount points, and what
- * is mounted there is served too, except for file systems whose files are
- * interfaces of the kernel: `/proc/PID/mem` is a regular file. Whether a mount
- * may be crossed into is determined once for each mount.
+ * File systems within the share. A share may contain mount points, and mounted
+ * file systems are served too, except for types whose files are interfaces of
+ * the kernel: `/proc/PID/mem` is a regular file. Whether a mount may be crossed
+ * into is determined once and cached.
  *
- * Where mount points are not announced to the guest, it sees one file system;
- * inode numbers of other devices then get the device's number among those
- * seen so far in their upper 16 bits, so that no two files are the same to a
- * guest's tar or find.
+ * Where mount points are not announced to the guest, it sees one file system.
+ * The upper 16 bits of inode numbers of other devices are then XORed with a tag
+ * (a count of devices seen so far), so that a guest's tar or find does not take
+ * two files for one.
  *
- * A table for each, under one small lock that most requests never take: it is
- * for files on other mounts than their directory's, or than the root's. What is
- * asked can be asked again, so a full table is thrown away. Numbers have to
- * stay: devices that found no room get one that is made of theirs, which two of
- * them may share.
+ * There is a table for each of the two, under one lock that most requests never
+ * take: it is for files on another mount than their directory or the root. A
+ * full table of mounts is emptied, since its content can be determined again.
+ * Tags must not change: when their table is full, further devices get a hash of
+ * the device number, which two of them may share.
  */
 
 #include "fsserver/nodes/nodetab.h"
@@ -28,7 +28,7 @@
 
 #define MOUNTS		4096u		/* a power of two */
 #define MOUNTS_FULL	(MOUNTS / 4 * 3)
-#define TAG_MADE	0x8000u		/* of a device without an entry */
+#define TAG_MADE	0x8000u		/* tag of a device without an entry */
 
 struct mount_entry {
 	uint64_t mnt;		/* 0 for a tag */
@@ -48,8 +48,8 @@ struct fs_mounts {
 };
 
 /*
- * statfs(2)'s f_type of what is never crossed into. devtmpfs says that it is
- * a tmpfs; but it holds devices, and those are not opened.
+ * f_type in statfs(2) of file systems that are never crossed into. devtmpfs
+ * can't be told from tmpfs; its devices are not opened.
  */
 static const uint32_t refused[] = {
 	0x9fa0,		/* proc */
@@ -119,21 +119,21 @@ void mounts_close(struct fs *fs)
 	pages_free(m, sizeof(*m));
 }
 
-/* The entry, or the free one where it would be; with the lock. */
+/* The entry, or a free one in its place; with the lock. */
 static struct mount_entry *table_find(struct mount_table *t, uint64_t mnt,
 				      uint64_t dev)
 {
 	uint64_t h = (mnt * 31 + dev) * 0x9e3779b97f4a7c15ull >> 40;
 	struct mount_entry *e;
 
-	/* It is never full. */
+	/* The table is never full. */
 	do
 		e = &t->entries[h++ % MOUNTS];
 	while (e->value && (e->mnt != mnt || e->dev != dev));
 	return e;
 }
 
-/* An entry without a value gets one; with the lock. */
+/* Fill in a free entry; with the lock. */
 static void table_add(struct mount_table *t, struct mount_entry *e,
 		      uint64_t mnt, uint64_t dev, uint32_t value)
 {
@@ -153,8 +153,8 @@ static uint32_t mount_known(struct fs_mounts *m, uint64_t mnt, uint64_t dev)
 	return value;
 }
 
-static void mount_learn(struct fs_mounts *m, uint64_t mnt, uint64_t dev,
-			uint32_t value)
+static void mount_remember(struct fs_mounts *m, uint64_t mnt, uint64_t dev,
+			   uint32_t value)
 {
 	struct mount_table *t = &m->mounts;
 	struct mount_entry *e;
@@ -168,7 +168,7 @@ static void mount_learn(struct fs_mounts *m, uint64_t mnt, uint64_t dev,
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* A device's number among those seen so far. */
+/* A device's tag: see the head of this file. */
 static uint32_t mount_tag(struct fs_mounts *m, uint64_t dev)
 {
 	struct mount_table *t = &m->tags;
@@ -186,7 +186,7 @@ static uint32_t mount_tag(struct fs_mounts *m, uint64_t dev)
 }
 
 /* 1: may be crossed into; 2: may not. */
-static int mount_ask(struct fs *fs, int dirfd, const char *name)
+static int mount_query(struct fs *fs, int dirfd, const char *name)
 {
 	struct statfs sfs;
 	int fd = dirfd, value = 1, err = 0;
@@ -222,10 +222,10 @@ int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 		return 0;
 	value = (int)mount_known(m, mnt, dev);
 	if (!value) {
-		value = mount_ask(w->fs, dirfd, name);
+		value = mount_query(w->fs, dirfd, name);
 		if (value < 0)
 			return value;
-		mount_learn(m, mnt, dev, (uint32_t)value);
+		mount_remember(m, mnt, dev, (uint32_t)value);
 	}
 	return value == 2 ? -EACCES : 0;
 }
@@ -235,11 +235,11 @@ int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 #define OVERLAYFS	0x794c7630
 #define OVERLAY_SLOTS	64u
 
-/* mount id << 2 | known << 1 | it is one; of whichever mount came last. */
+/* mount id << 2 | known << 1 | is overlayfs; of the slot's last mount. */
 static uint64_t overlay_known[OVERLAY_SLOTS];	/* atomic */
 
-/* 1 or 0; -1 where it could not be seen. */
-static int ask_overlay(int dirfd, const char *name)
+/* 1 or 0; -1 on failure. */
+static int query_overlay(int dirfd, const char *name)
 {
 	struct statfs sfs;
 	int fd = dirfd, is = -1;
@@ -256,7 +256,7 @@ static int ask_overlay(int dirfd, const char *name)
 	return is;
 }
 
-/* Its device has no major number, like that of other such file systems. */
+/* Only file systems without a disk, with device major 0, need a statfs(). */
 bool mount_is_overlay(int dirfd, const char *name, const struct statx *stx)
 {
 	uint64_t mnt = statx_mnt(stx), *slot, known;
@@ -268,7 +268,7 @@ bool mount_is_overlay(int dirfd, const char *name, const struct statx *stx)
 	known = __atomic_load_n(slot, __ATOMIC_RELAXED);
 	if (known >> 1 == (mnt << 1 | 1))
 		return known & 1;
-	is = ask_overlay(dirfd, name);
+	is = query_overlay(dirfd, name);
 	if (is >= 0)
 		__atomic_store_n(slot, mnt << 2 | 2 | (unsigned int)is,
 				 __ATOMIC_RELAXED);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The names under which nodes are known, in the arena, as records of 16-byte
- * units. A node has a list of them: nearly always one, more for hard links.
- * A name refers to its directory by slot and thereby holds it; that count is
- * kept by the node table, whose lock is the lock of everything here too.
+ * The names of nodes, in the arena, as records of 16-byte units. A node has a
+ * list of them: nearly always one, more for hard links. A name refers to its
+ * directory by slot, and holds it; the node table keeps that count. The node
+ * table's lock protects everything here.
  */
 
 #include "fsserver/nodes/names.h"
@@ -51,7 +51,7 @@ int names_open(struct fs_names **names, struct arena *arena, uint64_t size)
 			name_class(NAME_MAX));
 	if (err)
 		goto fail;
-	/* Index 0 means no name: give it to nobody. */
+	/* Index 0 means no name: never use it. */
 	err = slab_claim(n->slab, 1, 0);
 	if (err)
 		goto fail;

@@ -8,7 +8,7 @@
 
 #include "base/base.h"
 
-/* What refers to a name is its index; 0 is none. */
+/* A name is referred to by its index; 0 is none. */
 struct fs_name {
 	uint32_t next;		/* another name of the same node */
 	uint32_t parent;	/* slot of the directory */
@@ -27,9 +27,9 @@ struct fs_name *names_at(const struct fs_names *names, uint32_t index);
 uint32_t names_add(struct fs_names *names, uint32_t parent, const char *text);
 void names_free(struct fs_names *names, uint32_t index);
 bool names_equal(const struct fs_name *name, uint32_t parent, const char *text);
-/* Rebuilding: the index if one can be there, else 0. */
+/* Rebuilding: @index if it is in range, else 0. */
 uint32_t names_sane(const struct fs_names *names, uint32_t index);
-/* Rebuilding: the name is in use. -EINVAL when it makes no sense. */
+/* Rebuilding: mark the name as used. 0, or -EINVAL for an invalid one. */
 int names_claim(struct fs_names *names, uint32_t index);
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What makes a file the file that a node stands for, and the index by which
- * it is found. The index grows and shrinks by one bucket at a time (linear
- * hashing), so that no request pays for all nodes at once. It is private and
- * made anew by each worker. All of it is called with the table's lock, except
- * what only compares, and node_rekey(), which takes it.
+ * Keys, by which files are identified, and the index of nodes by key. The index
+ * grows and shrinks by one bucket at a time (linear hashing), so that no
+ * request pays for all nodes. It is private, and each worker builds its own.
+ * All functions are called with the table's lock, except node_is(), and
+ * node_replacing() and node_rekey(), which take it.
  *
  * A key changes where the server itself replaces a file: from node_replacing()
- * to node_rekey() the node is both, the file that it was and the one that it
- * will be. Who compares looks without the lock and, where the key is another's,
- * once more with it: half of the old key and half of the new one are nobody's,
- * so what is equal is equal.
+ * to node_rekey() both the old file and the new one are the node's. node_is()
+ * compares without the lock first, and again with it if the keys differ. A key
+ * read during its change is partly old and partly new, and equals no file's; so
+ * a match without the lock is reliable.
  */
 
 #include "fsserver/nodes/nodetab.h"
@@ -35,7 +35,7 @@ void node_key(struct node_key *key, const struct statx *stx)
 	key->btime_nsec = stx->stx_btime.tv_nsec;
 }
 
-/* Atomic by words, as the key is stored: see above. */
+/* Atomic by words, like key_store(): see above. */
 static bool key_is(const struct node_key *key, const struct node_key *is)
 {
 	const uint64_t *k = (const void *)key, *other = (const void *)is;
@@ -82,8 +82,8 @@ bool node_is(struct fs *fs, const struct fs_node *node,
 }
 
 /*
- * Files that were made together have inode numbers in a row and are looked up
- * together: sixteen of those share a line of the index in the cache.
+ * Files that were made together have consecutive inode numbers and are looked
+ * up together: sixteen of them share a cache line of the index.
  */
 uint32_t node_key_hash(const struct node_key *key)
 {
@@ -134,7 +134,7 @@ static void hash_shrink(struct fs_nodes *t)
 	uint32_t *into, slot;
 
 	if (t->split == 0) {
-		/* Where the table ends somebody else's memory begins. */
+		/* Not beyond the end of the table. */
 		madvise(&t->buckets[t->base], half * 2 > t->buckets_size ?
 			t->buckets_size - half : half, MADV_DONTNEED);
 		t->base /= 2;
@@ -191,7 +191,7 @@ struct fs_node *node_hash_find(struct fs_nodes *t, const struct node_key *key,
 	return moving_find(t, key);
 }
 
-/* Of this node, or a free one; NULL. */
+/* The entry of this node; of slot 0: a free one. NULL: none. */
 static struct node_moving *moving_of(struct fs_nodes *t, uint32_t slot)
 {
 	for (unsigned int i = 0; i < NODES_MOVING; i++)

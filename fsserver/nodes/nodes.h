@@ -39,13 +39,13 @@ struct fs_node {
 	int32_t fd;		/* atomic; O_PATH, or -1 */
 	uint32_t names;		/* list; table lock */
 	uint32_t slot;		/* constant */
-	/* rebuilt by a worker that adopts the arena: */
+	/* rebuilt by a worker that adopts the arena */
 	uint32_t holds;		/* atomic; names below it, handles */
 	uint32_t hash, chain;	/* table lock */
 	uint32_t cached;	/* place in the cache + 1; cache lock */
-	uint8_t used;		/* atomic; since the clock hand passed */
-	uint8_t kept;		/* descriptor without a name; cache lock */
-	uint8_t asked;		/* atomic; GETATTR came by name before */
+	uint8_t used;		/* atomic; used since the clock hand passed */
+	uint8_t kept;		/* no name: fd must stay; cache lock */
+	uint8_t asked;		/* atomic; an earlier GETATTR went by name */
 	uint8_t large;		/* atomic; see node_losing_name() */
 };
 
@@ -54,23 +54,24 @@ ARENA_LAYOUT(NODES_VERSION, struct fs_node, 88);
 /* ---- what the guest knows ------------------------------------------------ */
 
 /*
- * A pinned node neither goes away nor loses its descriptor. Pins are short:
- * a request's. What lives longer (a handle, a name below a directory) holds.
+ * A pinned node is not freed and does not lose its descriptor. A pin lasts for
+ * a request at most; a handle, or a name below a directory, holds the node
+ * instead, which keeps the node but not its descriptor.
  */
 
 /** node_get() - pin the node of a guest's id; -ESTALE for any other number */
 int node_get(struct fs *fs, uint64_t nodeid, struct fs_node **node);
 void node_put(struct fs *fs, struct fs_node *node);
 uint64_t node_id(const struct fs_node *node);
-/* S_IFMT bits; only a symlink that is given away (maplink.c) changes its. */
+/* S_IFMT bits. A node's type changes only in maplink.c. */
 uint32_t node_type(const struct fs_node *node);
 
 /**
  * node_fd() - the node's O_PATH descriptor, opened now if it has none
  * @node:	pinned
  *
- * Return: a descriptor that stays valid while the node is pinned (not the
- * caller's to close), or -errno; -ESTALE when the file can't be found again.
+ * Return: a descriptor that stays valid while the node is pinned (the caller
+ * must not close it), or -errno; -ESTALE when the file can't be found again.
  */
 int node_fd(struct fs_worker *w, struct fs_node *node);
 
@@ -90,7 +91,7 @@ int nodes_open(struct fs *fs);		/* sets fs->nodes */
 void nodes_close(struct fs *fs);
 void nodes_drop_all(struct fs *fs);	/* all but the root */
 uint64_t nodes_count(struct fs *fs);
-/* After an adoption: free what neither guest nor handle refers to. */
+/* After an adoption: free nodes that neither guest nor handle refers to. */
 void nodes_settle(struct fs *fs);
 int nodes_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
 	       void *ctx);
@@ -130,28 +131,29 @@ struct fs_node *node_name_at(struct fs *fs, struct fs_node *node,
 struct fs_node *node_at(struct fs *fs, uint32_t slot);
 
 /*
- * How lookups are counted where the request has a journal entry @e: as one with
- * what that entry says of it, so that no worker dies between. @node NULL: what
- * the guest forgets is not there. @id: the node whose lookup it is, or 0 for
- * a FORGET. With the table's lock.
+ * Changes a lookup count together with the request's journal entry @e, so that
+ * a worker's death leaves both or none changed. Called with the table's lock.
+ * @node:	NULL for a FORGET of an unknown node
+ * @lookups:	the new count
+ * @id:		the node looked up, or 0 for a FORGET
  */
 typedef void node_count_fn(struct fs *fs, struct journal_entry *e,
 			   struct fs_node *node, uint64_t lookups,
 			   uint64_t id);
 
-/* The journal's, before anything is counted. */
+/* Sets the journal's function; called before anything is counted. */
 void nodes_count_by(struct fs *fs, node_count_fn *count);
 /* Could @slot be a node's? */
 bool nodes_have(const struct fs *fs, uint32_t slot);
 /*
- * Is a LOOKUP to open what it finds as well? Counted: so for some after names
- * were seen to change hands.
+ * Should a LOOKUP also open the file that it finds? True for a number of
+ * LOOKUPs after a name was seen to be another file's.
  */
 bool nodes_eager(struct fs *fs);
 
 /*
- * The pinned node's file is about to be replaced, by the server
- * itself, with what @stx shows; and was, or was not (NULL).
+ * node_replacing(): the server is about to replace the pinned node's file by
+ * the file @stx. node_rekey(): it did; @stx is NULL if it failed.
  */
 void node_replacing(struct fs *fs, struct fs_node *node,
 		    const struct statx *stx);
@@ -160,8 +162,8 @@ void node_rekey(struct fs *fs, struct fs_node *node, const struct statx *stx);
 /* ---- walk.c -------------------------------------------------------------- */
 
 /*
- * STATX_MNT_ID, which some C libraries' struct statx has no member for, or from
- * Linux 6.8 on STATX_MNT_ID_UNIQUE: one that is never another mount's.
+ * STATX_MNT_ID, for which struct statx of some C libraries has no member, and
+ * STATX_MNT_ID_UNIQUE from Linux 6.8 on, an id that is never used again.
  */
 #define FS_STATX_MNT (0x1000u | FS_STATX_UNIQUE)
 #define FS_STATX_UNIQUE 0x4000u
@@ -169,7 +171,7 @@ void node_rekey(struct fs *fs, struct fs_node *node, const struct statx *stx);
 #define FS_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | FS_STATX_MNT)
 _Static_assert(offsetof(struct statx, stx_dev_minor) == 0x8c,
 	       "statx_mnt() knows the kernel's layout");
-/* The mount's id, or 0 where the kernel does not say it (before 5.8). */
+/* The mount's id, or 0 where the kernel does not tell it (before 5.8). */
 static inline uint64_t statx_mnt(const struct statx *stx)
 {
 	uint64_t id = 0;
@@ -184,43 +186,48 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
 	      mode_t mode);
 /*
  * Never follows a symlink; "" is @dirfd itself. Where a birth time is asked for
- * and there is none that stays, stx_btime is what tells apart who had the inode
- * number, without the mask saying so.
+ * and the file system has none, or none that is constant, stx_btime is a digest
+ * of the file handle, and STATX_BTIME is not in stx_mask.
  */
 int fs_statx(int dirfd, const char *name, unsigned int mask,
 	     struct statx *stx);
 bool node_is(struct fs *fs, const struct fs_node *node,
 	     const struct statx *stx);
-/* As node_fd(), where it was just seen as @name in @dirfd. */
+/* node_fd() for a node that was just found as @name in @dirfd. */
 int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
 	       const char *name);
 /*
- * A pinned node's file is about to lose a name, perhaps its last. @stx: what it
- * is, STATX_BLOCKS included; NULL where that says nothing of what it will be.
+ * A pinned node's file is about to lose a name, perhaps its last. @stx: of the
+ * file, with STATX_BLOCKS; NULL where its size may change until it is deleted.
  */
 void node_losing_name(struct fs_node *node, const struct statx *stx);
-/* Whether to forget it may mean to delete a large file; a guess, cheap. */
+/* Could forgetting the node delete a large file? A cheap guess. */
 bool node_is_large(struct fs *fs, uint64_t id);
-/* statx() of a pinned node, verified; -ESTALE where it is not to be found. */
+/* statx() of a pinned node, verified; -ESTALE where it can't be found. */
 int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx);
 
 /* ---- fdcache.c ----------------------------------------------------------- */
 
-/* Give @fd to a pinned node; where it has one already, @fd is closed.
- * Return: the node's descriptor. */
+/*
+ * Give @fd to a pinned node; where the node has a descriptor, @fd is closed.
+ * Return: the node's descriptor.
+ */
 int fdcache_install(struct fs *fs, struct fs_node *node, int fd);
 /* The node lost its last name (its descriptor must stay) or has one again. */
 void fdcache_keep(struct fs *fs, struct fs_node *node);
 void fdcache_unkeep(struct fs *fs, struct fs_node *node);
-/* Close those of other mounts than the root's that were not used since the last
- * call. */
+/*
+ * Close descriptors of other mounts than the root's that were not used since
+ * the last call.
+ */
 void fdcache_idle(struct fs *fs);
 /*
- * Are there descriptors on other mounts than the root's? Whoever asks calls
- * fdcache_idle() from then on; until then stats->asked is woken for each.
+ * Are there descriptors on other mounts than the root's? If so, the caller must
+ * call fdcache_idle() each second from then on. If not, the next such
+ * descriptor wakes the futex stats->asked.
  */
 bool fdcache_foreign(struct fs *fs);
-void fdcache_gauges(struct fs *fs);	/* tell the counts, at the start */
+void fdcache_gauges(struct fs *fs);	/* set the gauges, at the start */
 
 /* ---- mount.c ------------------------------------------------------------- */
 
@@ -231,9 +238,9 @@ void mounts_close(struct fs *fs);
 /* 0, or -EACCES for a kind of file system that is never crossed into. */
 int mount_check(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 		const char *name, const struct statx *stx);
-/* Is what statx() just showed on overlayfs? Asked once for a mount. */
+/* Is the file of @stx on overlayfs? One system call for each mount. */
 bool mount_is_overlay(int dirfd, const char *name, const struct statx *stx);
-/* The guest's inode number for one of the host's: distinct between devices. */
+/* The guest's inode number: made distinct between devices of the host. */
 uint64_t mount_ino(struct fs *fs, uint32_t dev_major, uint32_t dev_minor,
 		   uint64_t ino);
 
@@ -250,27 +257,27 @@ void handle_put(struct fs_worker *w, struct fs_handle *handle);
 int handle_fd(const struct fs_handle *handle);	/* valid while pinned */
 struct fs_node *handle_node(struct fs *fs, const struct fs_handle *handle);
 /*
- * Descriptors outside of nodes and handles (lock owners') are counted too: 0,
- * or -ENFILE when the budget is used up by what the guest holds open. There is
- * one in reserve for an open @directory.
+ * Count a descriptor of a handle or lock owner against the budget. Return: 0,
+ * or -ENFILE when the guest's open files use it up. A small reserve is for
+ * an open @directory.
  */
 int fd_charge(struct fs *fs, bool directory);
 void fd_uncharge(struct fs *fs);
 
 #define DIR_BUFFER (32 * 1024)
 
-/* A directory being read. What is behind `pos` was not given out yet. */
+/* A directory being read. Entries from `pos` on were not given out yet. */
 struct fs_dir {
 	pthread_mutex_t lock;	/* all of this, and the file's position */
 	uint64_t next;		/* offset that the guest asks for next */
 	size_t pos, len;	/* in buf */
-	bool primed;		/* the file's position fits to the buffer */
+	bool primed;		/* the file's position matches the buffer */
 	_Alignas(8) char buf[DIR_BUFFER];
 };
 
 enum handle_flag {
 	HANDLE_RELEASED	= 1,	/* its base pin is gone */
-	HANDLE_SLOW	= 2,	/* the file system knows no RWF_NOWAIT */
+	HANDLE_SLOW	= 2,	/* the file system has no RWF_NOWAIT */
 	HANDLE_APPEND	= 4,	/* was opened with O_APPEND */
 };
 
@@ -281,18 +288,18 @@ void handles_drop_all(struct fs *fs);
  * handle_add() - give the guest a number for an open file
  * @fd:		already charged with fd_charge(); the handle's from now on
  * @flags:	enum handle_flag
- * @note:	where the request's journal entry wants the number, before the
- *		handle is one; or NULL
+ * @note:	set to the number before the handle exists, for the request's
+ *		journal entry; or NULL
  */
 int handle_add(struct fs_worker *w, struct fs_node *node, int fd,
 	       uint32_t flags, uint64_t *fh, uint64_t *note);
-/* Take back a handle that the guest has not been told, if there is one. */
+/* Take back a handle, if there is one, whose number the guest never got. */
 void handle_undo(struct fs *fs, uint64_t fh);
-/* A node by what the guest has it open by: an O_PATH descriptor, or -ESTALE. */
+/* Open a node through an open handle of it: O_PATH descriptor or -ESTALE. */
 int handles_open_node(struct fs *fs, const struct fs_node *node);
 int handles_mark(struct arena *arena, void (*mark)(void *ctx, int fd),
 		 void *ctx);
-/* The first call of all ends it: true. The caller has it pinned. */
+/* End a pinned handle. Return: false if it was ended before. */
 bool handle_release(struct fs_worker *w, struct fs_handle *handle);
 uint32_t handle_flags(const struct fs_handle *handle);
 void handle_flag(struct fs_handle *handle, uint32_t flag);
@@ -303,7 +310,7 @@ struct fs_dir *handle_dir(struct fs *fs, struct fs_handle *handle);
 
 int byhandle_start(struct fs *fs);	/* sets fs->byhandle */
 void byhandle_stop(struct fs *fs);
-/** byhandle_note() - remember the handle of node @id, just seen as @name */
+/** byhandle_note() - store the file handle of node @id, just found as @name */
 void byhandle_note(struct fs *fs, int dirfd, const char *name,
 		   const struct statx *stx, uint64_t id);
 

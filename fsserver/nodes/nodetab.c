@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The node table: what the guest knows, by number and by identity.
+ * The node table: the files that the guest knows, by node id and by key.
  *
- * A node's number is slot and generation, never an address, and generations
- * are never given out twice: whatever number a guest makes up names a node
- * that it knows, or none. Slots lie in the arena and refer to each other by
- * slot, so that the next worker finds them; the hash index, the counts of
- * holds and the free cells are private and rebuilt then. A slot is filled in
- * before its `ref` publishes it.
+ * A node id is slot and generation, never an address, and no generation is
+ * used twice: an id that a guest makes up is that of a node that it knows, or
+ * invalid. Slots are in the arena and refer to each other by slot number, for
+ * the next worker; the hash index, the counts of holds and the free cells are
+ * private and rebuilt then. A slot is filled in before its `ref` publishes it.
  *
  * References, which together keep a node:
- *   lookups  the guest's own, counted by replies and taken back by FORGET;
- *            whatever the guest says, they free nothing that is in use
+ *   lookups  the guest's, counted by replies and taken back by FORGET; a wrong
+ *            FORGET frees nothing that is in use
  *   holds    names below a directory, open handles
- *   pins     requests; the only ones taken without the lock
+ *   pins     requests; the only references taken without the lock
  *
- * One mutex covers names, hash and slots; it is not held over a system call
- * that touches the share. Descriptors of freed nodes are therefore collected
- * and closed behind the lock: the last close of an unlinked file frees its
- * blocks, which takes time. The exception are directories that go with the last
- * name below them: beyond a batch (struct node_dead) they are closed under it.
+ * One mutex covers names, hash and slots; it is not held during a system call
+ * that touches the share. So descriptors of freed nodes are collected and
+ * closed after the lock is released: the last close of an unlinked file frees
+ * its blocks, which takes time. Only directories that are freed with the last
+ * name below them are closed under it, beyond a batch (struct node_dead).
  */
 
 #include "fsserver/nodes/nodetab.h"
@@ -33,7 +32,7 @@
 #define NODES_CHUNK	512u
 #define MAX_NAMES	8
 #define MAX_SLOTS	(1u << NODE_SLOT_BITS)
-#define FULL_TRIES	64	/* names are of many sizes */
+#define FULL_TRIES	64	/* names have many sizes */
 
 _Static_assert(sizeof(struct fs_node) * NODES_CHUNK % 4096 == 0,
 	       "chunks are whole pages");
@@ -117,8 +116,8 @@ int node_get(struct fs *fs, uint64_t nodeid, struct fs_node **node)
 }
 
 /*
- * Free the node if nothing refers to it. Its ref is taken away first: from
- * then on nobody can pin it, and what was counted by those who had is seen.
+ * Take the node for freeing if nothing refers to it. Its ref is cleared first:
+ * from then on it can't be pinned, and holds of earlier pins are visible.
  */
 static bool node_take(struct fs_node *node)
 {
@@ -190,7 +189,7 @@ void node_put(struct fs *fs, struct fs_node *node)
 	uint32_t slot = node->slot;
 	uint64_t ref = __atomic_sub_fetch(&node->ref, 1, __ATOMIC_SEQ_CST);
 
-	/* From here on it may be freed; what is read may be another node's. */
+	/* From here on the slot may be freed, and used for another node. */
 	if ((ref & NODE_PINS) == 0 &&
 	    __atomic_load_n(&node->lookups, __ATOMIC_SEQ_CST) == 0)
 		node_try_reap(fs, slot);
@@ -268,7 +267,7 @@ void node_forget(struct fs *fs, uint64_t id, uint64_t count,
 
 /* ---- names -------------------------------------------------------------- */
 
-/* Forget the name that @link refers to, and what only it held. */
+/* Remove the name at @link, and free directories that only it held. */
 static void name_drop(struct fs_nodes *t, uint32_t *link,
 		      struct node_dead *dead)
 {
@@ -283,10 +282,10 @@ static void name_drop(struct fs_nodes *t, uint32_t *link,
 }
 
 /*
- * @node, a directory, is to be known in @parent. Where @parent is known to be
- * below @node, one of the names between them is out of date: without it they
- * would hold each other for ever. So would @node and itself, or others above
- * it: a guest may ask for renames that no kernel would do.
+ * The directory @node gets a name in @parent. If @parent is below @node in the
+ * table, one of the names between them is outdated and is removed; otherwise
+ * the nodes would hold each other and never be freed. The same goes for cycles
+ * above @parent: a guest may ask for renames that no kernel would do.
  */
 static void break_cycle(struct fs_nodes *t, const struct fs_node *node,
 			struct fs_node *parent, struct node_dead *dead)
@@ -308,7 +307,7 @@ static void break_cycle(struct fs_nodes *t, const struct fs_node *node,
 	}
 }
 
-/* Remember a name; with the lock. A directory has one, other files several. */
+/* Add a name; with the lock. Directories have one, other files several. */
 static int name_add(struct fs_nodes *t, struct fs_node *node,
 		    struct fs_node *parent, const char *text,
 		    struct node_dead *dead)
@@ -489,7 +488,7 @@ struct fs_node *node_find(struct fs *fs, const struct statx *stx)
 
 /* ---- opening and adopting ----------------------------------------------- */
 
-/* A worker died: count again what its nodes refer to, index them again. */
+/* A worker died: rebuild the counts of holds, the index and the slabs. */
 static int adopt(struct fs_nodes *t)
 {
 	uint64_t top = t->mem[0].key.mnt;
@@ -509,14 +508,14 @@ static int adopt(struct fs_nodes *t)
 			return -EPROTO;
 		n->ref &= ~NODE_PINS;
 		if (slot == NODE_ROOT)
-			n->ref = 1;	/* as make_root() has it */
+			n->ref = 1;	/* like in make_root() */
 		n->cached = 0;
 		n->kept = 0;
 		n->hash = node_key_hash(&n->key);
 		while ((*link = names_sane(t->names, *link))) {
 			struct fs_name *name = names_at(t->names, *link);
 
-			/* It died while it gave a directory a new one. */
+			/* It died while it renamed a directory. */
 			if (name->next && S_ISDIR(n->key.type)) {
 				*link = name->next;
 				continue;
@@ -555,7 +554,7 @@ static int make_root(struct fs *fs)
 	table_note(t);
 	n->lookups = 1;
 	n->fd = fs->place.root;
-	/* Generation 0 and for ever pinned once, so that ref is not 0. */
+	/* Generation 0, with a pin that stays, so that ref is not 0. */
 	__atomic_store_n(&n->ref, 1, __ATOMIC_SEQ_CST);
 	return 0;
 }
@@ -594,7 +593,7 @@ static int nodes_map(struct fs *fs, struct fs_nodes *t, bool *fresh)
 	return t->buckets ? 0 : -ENOMEM;
 }
 
-/* Old kernels do not have it, and some containers do not allow it. */
+/* Old kernels lack openat2(), and some containers forbid it. */
 static bool has_openat2(struct fs *fs)
 {
 	int fd;
@@ -655,7 +654,7 @@ void nodes_settle(struct fs *fs)
 	struct fs_nodes *t = fs->nodes;
 
 	if (t->count == 1)
-		return;		/* the root's alone: touch no page of others */
+		return;		/* only the root: touch no other page */
 	for (uint32_t slot = NODE_ROOT + 1; slot < t->top; slot++)
 		if (t->mem[slot].ref && !t->mem[slot].lookups)
 			node_try_reap(fs, slot);

@@ -2,7 +2,7 @@
 #ifndef VMSHARE_FSSERVER_NODETAB_H
 #define VMSHARE_FSSERVER_NODETAB_H
 
-/* Between the files of this folder: the table and the descriptor cache. */
+/* Private to this folder: the node table and the descriptor cache. */
 
 #include "fsserver/nodes/names.h"
 #include "fsserver/nodes/nodes.h"
@@ -17,13 +17,13 @@
 struct fd_cache {
 	pthread_mutex_t lock;
 	unsigned int budget;	/* descriptors of nodes, handles, lock owners */
-	unsigned int floor;	/* of these, for nodes at least */
+	unsigned int floor;	/* part of it reserved for nodes */
 	unsigned int charged;	/* handles, lock owners, kept */
 	unsigned int nr;	/* cached */
-	unsigned int room;	/* of slots */
+	unsigned int room;	/* size of slots */
 	unsigned int hand;
 	uint32_t *slots;
-	bool foreign;		/* atomic: of other mounts than the root's */
+	bool foreign;		/* atomic: some are of other mounts */
 	bool ticks;		/* atomic: fdcache_idle() is called */
 };
 
@@ -33,7 +33,7 @@ struct node_moving {
 	struct node_key key;	/* of the file that it will be */
 };
 
-#define NODES_MOVING	4	/* at a time; more are ESTALE for a moment */
+#define NODES_MOVING	4	/* at a time; beyond, lookups may be ESTALE */
 
 struct fs_nodes {
 	struct fs *fs;
@@ -57,14 +57,16 @@ struct fs_nodes {
 	struct fs_mounts *mounts;
 };
 
-/* What a section with the table's lock freed and must still close. */
+/* Descriptors of freed nodes, closed once the table's lock is released. */
 struct node_dead {
 	unsigned int nr;
 	int fds[32];
 };
 
-/* Free @node, if nothing refers to it, and then the directories that only its
- * names held; with the lock. */
+/*
+ * With the table's lock: free @node if nothing refers to it, and then the
+ * directories that only its names held.
+ */
 void node_reap(struct fs_nodes *t, struct fs_node *node,
 	       struct node_dead *dead);
 void nodes_unlock(struct fs_nodes *t, struct node_dead *dead);
@@ -73,11 +75,11 @@ void nodes_unlock(struct fs_nodes *t, struct node_dead *dead);
 
 void nodes_limit(struct fs *fs);	/* sets fs->nodes->limit */
 /*
- * Forget a node that was not used for long or, where all of many were, the
- * first of them that can be; with the table's lock.
+ * With the table's lock: free a node that was not used for long; if many in
+ * sequence were used, the first of them that can be freed.
  */
 bool node_reclaim(struct fs_nodes *t, struct node_dead *dead);
-/* After an adoption, before threads start: no more than the limit. */
+/* After an adoption, before threads start: enforce the limit. */
 void nodes_trim(struct fs *fs);
 
 /* ---- nodehash.c: with the table's lock ---- */
@@ -96,13 +98,13 @@ int fdcache_open(struct fs *fs);
 int fdcache_adopt(struct fs *fs);	/* a dead worker's descriptors */
 void fdcache_close(struct fs *fs);
 /*
- * The descriptor of a pinned node, or -1. A glance at `fd` may see the -1 of an
- * evictor that is about to notice the pin; this does not.
+ * The descriptor of a pinned node, or -1. Takes the cache's lock: without it,
+ * `fd` may be the -1 of an eviction that will be undone.
  */
 int fdcache_fd(struct fs *fs, struct fs_node *node);
-/* The node is being freed: returns its descriptor to be closed, or -1. */
+/* The node is being freed. Return: its descriptor, to be closed, or -1. */
 int fdcache_detach(struct fs *fs, struct fs_node *node);
-/* Whether one more can be cached without another giving way, as it looks. */
+/* Can one more be cached without an eviction? Without the lock: a guess. */
 bool fdcache_spare(struct fs *fs);
 /* A call got EMFILE or ENFILE: make room. False when there is none. */
 bool fdcache_shrink(struct fs *fs);
@@ -112,8 +114,8 @@ bool fdcache_shrink(struct fs *fs);
 /**
  * byhandle_open() - open a pinned node by its handle
  *
- * Return: an O_PATH descriptor that is yet to be verified; -ESTALE where there
- * is no such file or no note of it; or another error.
+ * Return: an O_PATH descriptor, which the caller must verify; -ESTALE where
+ * there is no such file or no note of it; or another error.
  */
 int byhandle_open(struct fs *fs, const struct fs_node *node);
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How many files the server remembers, and which it forgets where there are
- * more. A guest that means one of those gets ESTALE, looks its path up again
- * and finds it under another number.
+ * The limit of nodes, and which node is freed when it is reached. A guest that
+ * uses a freed node gets ESTALE, looks its path up again and gets another id.
  *
- * The limit is the user's (inode-limit=), else by the memory that the server's
- * control groups allow it; and where a worker was killed for lack of memory all
- * the same (fs_squeeze()), half of what that one had, for the rest of the
- * server's life. The tables have a size of their own besides: a quarter of the
- * machine's memory, by the arena's.
+ * The limit is the user's (inode-limit=), or else derived from the memory limit
+ * of the server's control groups. After a worker was killed for lack of memory
+ * (fs_squeeze()) it is half of the nodes that the worker had, for the rest of
+ * the server's life. The tables are also limited by the arena's size, which is
+ * a quarter of the machine's memory.
  */
 
 #include "fsserver/nodes/nodetab.h"
@@ -16,8 +15,10 @@
 #include <errno.h>
 
 #define RECLAIM_LOOKS	4096u
-/* A node, its name, what is made for it at adoption, and room for more names
- * than that: of a quarter of what there is. */
+/*
+ * Of a node with its name and index, and some room for further names. Nodes get
+ * a quarter of the memory.
+ */
 #define NODE_BYTES	160u
 #define LEAST_NODES	4096u
 
@@ -36,8 +37,8 @@ void nodes_limit(struct fs *fs)
 	fs->nodes->limit = limit;
 }
 
-/* May it go though the guest knows it? */
-static bool node_spare(const struct fs_node *n)
+/* May it be freed although the guest has lookups of it? */
+static bool is_reclaimable(const struct fs_node *n)
 {
 	uint64_t ref = __atomic_load_n(&n->ref, __ATOMIC_SEQ_CST);
 
@@ -66,7 +67,7 @@ bool node_reclaim(struct fs_nodes *t, struct node_dead *dead)
 		if (slot >= t->top)
 			slot = t->reclaim = NODE_ROOT + 1;
 		n = &t->mem[slot];
-		if (!node_spare(n) ||
+		if (!is_reclaimable(n) ||
 		    __atomic_exchange_n(&n->used, 0, __ATOMIC_RELAXED))
 			continue;
 		node_drop(t, n, dead);
@@ -75,7 +76,7 @@ bool node_reclaim(struct fs_nodes *t, struct node_dead *dead)
 	return false;
 }
 
-/* Those that came last, in a row: what was theirs goes back in whole pages. */
+/* Free the highest slots, in sequence, so that whole pages become free. */
 static void trim(struct fs_nodes *t)
 {
 	for (uint32_t slot = t->top; slot > NODE_ROOT + 1 &&
@@ -84,7 +85,7 @@ static void trim(struct fs_nodes *t)
 		struct fs_node *n = &t->mem[slot - 1];
 
 		pthread_mutex_lock(&t->lock);
-		if (node_spare(n))
+		if (is_reclaimable(n))
 			node_drop(t, n, &dead);
 		nodes_unlock(t, &dead);
 	}

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cells by index in a region of the arena: for nodes (one size) and their
- * names (many sizes). The region is cut into chunks; a chunk holds cells of
- * one class, a class is a size in units. A chunk whose last cell is freed
- * goes back to the system whole, so that a guest which forgets a million
- * files gives the memory of a million files back.
+ * An allocator of cells, by index, in a region of the arena: for nodes and
+ * handles (one size) and names (many sizes). The region is divided into chunks;
+ * a chunk has cells of one class, which is a size in units. A chunk whose last
+ * cell is freed is given back to the system, so that after a million FORGETs
+ * the memory of a million files is free.
  *
- * What is free is known only here, in private memory, as bitmaps: the arena
- * holds nothing but the cells themselves. A worker that adopts an arena claims
- * each cell that something refers to and so rebuilds the bitmaps.
+ * Bitmaps in private memory say which cells are free; the arena contains only
+ * the cells. A worker that adopts an arena claims each cell that is referred
+ * to, which rebuilds the bitmaps.
  *
- * Chunks of a class that have room are a list; chunks without any cell are
- * another; beyond them is the untouched rest of the region. There is no lock:
- * the table that owns a slab has one.
+ * There is a list for each class of its chunks with room, and one of chunks
+ * without cells; behind them is the untouched rest of the region. The owner of
+ * a slab has the lock.
  */
 
 #include "fsserver/nodes/slab.h"
@@ -23,15 +23,15 @@
 
 #define NO_CHUNK	UINT32_MAX
 #define MAX_CLASSES	32
-/* Empty chunks whose memory stays: create and unlink in turn cost no fault. */
+/* Empty chunks that keep their memory: create and unlink cost no page fault. */
 #define KEEP_EMPTY	4
 
 struct slab_chunk {
 	uint32_t next, prev;		/* in one of the lists */
-	uint16_t used, hint;		/* cells in use; word to look at */
+	uint16_t used, hint;		/* cells in use; word to try first */
 	uint16_t class;			/* 0: no cells */
 	bool listed;
-	bool kept;			/* without cells, memory not yet back */
+	bool kept;			/* without cells, but with memory */
 	uint64_t bits[];		/* a set bit is a cell in use */
 };
 
@@ -41,7 +41,7 @@ struct slab {
 	uint32_t unit, units;
 	uint32_t chunks, touched;	/* in the region; ever used */
 	uint32_t empty;			/* list of chunks without cells */
-	uint32_t kept;			/* of these, with memory */
+	uint32_t kept;			/* chunks of it that have memory */
 	uint32_t room[MAX_CLASSES + 1];	/* lists of chunks with room */
 	char *meta;
 	size_t meta_size, meta_total;
@@ -135,7 +135,7 @@ static void chunk_claim(struct slab *s, unsigned int class, uint32_t n)
 	list_add(s, &s->room[class], n);
 }
 
-/* A chunk for @class: an empty one, or one never touched. */
+/* A chunk for @class: an empty one, or one that was never used. */
 static uint32_t chunk_take(struct slab *s, unsigned int class)
 {
 	uint32_t n = s->empty;

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a node to its file. A node is a name below a directory, verified by
- * what statx() says of the file; a descriptor is opened when it is first
- * needed and may be taken away again by the cache. So each way to a file here
- * is the same: descriptor if there is one, else name by name, and whatever was
- * found counts only if it is the file that the guest means. What is not to be
- * found is ESTALE, upon which a guest looks its path up again.
+ * From a node to its file. A node is known by names below directories, and by
+ * its key; a descriptor is opened when it is first needed, and the cache may
+ * close it again. So every function here uses the descriptor if there is one,
+ * else tries name after name, and accepts a file only if statx() shows the
+ * node's key. A file that is not found is ESTALE; the guest then looks its path
+ * up again.
  *
- * Directories are opened from the nearest ancestor that has a descriptor; the
- * way up is remembered in pieces of fixed size, so that no depth a guest can
- * make overflows anything. Pins are taken on the way up and given back on the
- * way down; no lock is held over any of the system calls.
+ * Directories are opened from the nearest ancestor that has a descriptor. The
+ * way up is remembered in pieces of fixed size, so that no depth overflows
+ * anything. Pins are taken on the way up and given back on the way down; no
+ * lock is held during the system calls.
  *
- * System calls: openat2 (openat where the kernel has no openat2), statx,
- * close, readlink-free: no path with a slash is ever given to the kernel but
- * "self/fd/N" of the private procfs.
+ * The only path with a slash that the kernel is given is "self/fd/N" of the
+ * private procfs.
  */
 
 #include "fsserver/nodes/nodetab.h"
@@ -29,10 +28,10 @@
 
 #define WALK_DEPTH	256u	/* directories remembered at a time */
 #define RACE_TRIES	16
-#define WALK_MAX	65536u	/* levels, then a path is no path */
-#define EAGER_LOOKUPS	64u	/* of a path, and of others meanwhile */
+#define WALK_MAX	65536u	/* levels, then give up */
+#define EAGER_LOOKUPS	64u	/* enough for a path, and others meanwhile */
 #ifndef AT_HANDLE_FID
-#define AT_HANDLE_FID	0x200	/* one that need not be opened by; Linux 6.5 */
+#define AT_HANDLE_FID	0x200	/* not to be opened by; Linux 6.5 */
 #endif
 #define LARGE_BLOCKS	2048u	/* 1 MiB, which takes 40 to 130 us to free */
 
@@ -54,23 +53,23 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags,
 {
 	int fd = try_open(fs, dirfd, name, flags, mode);
 
-	/* What is renamed meanwhile looks as if it had got out of @dirfd. */
+	/* A rename during the call looks like an escape from @dirfd. */
 	for (int tries = 0; fd == -EXDEV && tries < RACE_TRIES; tries++)
 		fd = try_open(fs, dirfd, name, flags, mode);
-	/* A budget is a guess where others open descriptors too. */
+	/* Other code opens descriptors too: the budget may not be free. */
 	while ((fd == -EMFILE || fd == -ENFILE) && fdcache_shrink(fs))
 		fd = try_open(fs, dirfd, name, flags, mode);
 	return fd == -EXDEV ? -ESTALE : fd;
 }
 
 /*
- * Where a file system has no birth times, what tells a file from another that
- * had its inode number is the generation, which its handle has: a digest of
- * that takes the place of the time, without the mask saying that there is one.
+ * Where a file system has no birth times, a file is told from an earlier one
+ * with its inode number by the generation, which is part of its file handle: a
+ * digest of the handle replaces the time, and STATX_BTIME is cleared.
  *
- * So it does on overlayfs, where a file gets another birth time when it is
- * copied up, but keeps its inode number and (from Linux 6.6) the handle, which
- * is that of the file below; one that takes its place has a handle of its own.
+ * The same is done on overlayfs, where the birth time changes when a file is
+ * copied up, but not the inode number and (from Linux 6.6) the handle, which is
+ * that of the lower file. A file that replaces it has another handle.
  */
 static bool put_generation(int dirfd, const char *name, int flags,
 			   struct statx *stx)
@@ -129,7 +128,7 @@ static int verify(struct fs *fs, const struct fs_node *node, int fd)
 	return node_is(fs, node, &stx) ? 0 : -ESTALE;
 }
 
-/* Give the node @fd, if it is that; its descriptor. */
+/* Give @fd to the node if it is the node's file. Return: its descriptor. */
 static int install(struct fs *fs, struct fs_node *node, int fd)
 {
 	int err = verify(fs, node, fd);
@@ -141,7 +140,7 @@ static int install(struct fs *fs, struct fs_node *node, int fd)
 	return fdcache_install(fs, node, fd);
 }
 
-/* Open @node, which is said to be @name in @dirfd; its descriptor. */
+/* Open @node, which should be @name in @dirfd. Return: its descriptor. */
 static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
 		      const char *name)
 {
@@ -152,7 +151,7 @@ static int open_named(struct fs *fs, struct fs_node *node, int dirfd,
 	return install(fs, node, fd);
 }
 
-/* Open @node where no name leads to it any more; its descriptor. */
+/* Open @node, whose names are all gone. Return: its descriptor. */
 static int open_unnamed(struct fs *fs, struct fs_node *node)
 {
 	int fd = handles_open_node(fs, node);
@@ -164,9 +163,9 @@ static int open_unnamed(struct fs *fs, struct fs_node *node)
 
 /* The way from a directory up to the first that is open. */
 struct walk {
-	struct fs_node *path[WALK_DEPTH + 1];	/* pinned, but path[0] */
+	struct fs_node *path[WALK_DEPTH + 1];	/* pinned, except path[0] */
 	unsigned int nr;
-	bool gap;	/* between path[0] and path[1] */
+	bool gap;	/* path[1] is not the parent of path[0] */
 };
 
 static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
@@ -182,7 +181,7 @@ static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
 		up = node_name_at(fs, walk->path[walk->nr - 1], 0, name);
 		if (!up)
 			return -ESTALE;
-		/* An open one has room behind the last: each walk gets on. */
+		/* Make room; an open one still fits, so that the walk ends. */
 		if (walk->nr == WALK_DEPTH && fdcache_fd(fs, up) < 0) {
 			for (; walk->nr > 1; walk->nr--)
 				node_put(fs, walk->path[walk->nr - 1]);
@@ -195,7 +194,7 @@ static int walk_up(struct fs *fs, struct walk *walk, struct fs_node *dir)
 	return -ESTALE;
 }
 
-/* Open what walk_up() found, from the top; path[0] too but for a gap. */
+/* Open what walk_up() found, from the top; path[0] only without a gap. */
 static int walk_down(struct fs *fs, struct walk *walk)
 {
 	unsigned int last = walk->gap ? 1 : 0;
@@ -207,7 +206,7 @@ static int walk_down(struct fs *fs, struct walk *walk)
 		struct fs_node *down = walk->path[walk->nr - 2];
 		struct fs_node *parent = node_name_at(fs, down, 0, name);
 
-		/* Renamed meanwhile: who called us tries its path anew. */
+		/* -ESTALE if it was renamed since walk_up(). */
 		fd = parent != up ? -ESTALE :
 				    open_named(fs, down, fdcache_fd(fs, up),
 					       name);
@@ -236,7 +235,7 @@ static int dir_fd_by_name(struct fs *fs, struct fs_node *dir)
 			walk.nr = 1;
 		for (; walk.nr > 1; walk.nr--)
 			node_put(fs, walk.path[walk.nr - 1]);
-		/* What was opened so far stays so while the rest is. */
+		/* Its pin keeps it open while the rest is opened. */
 		if (anchor)
 			node_put(fs, anchor);
 		anchor = next;
@@ -246,7 +245,7 @@ static int dir_fd_by_name(struct fs *fs, struct fs_node *dir)
 	return err ? err : fd;
 }
 
-/* The descriptor of a directory, opened from above if need be. */
+/* The descriptor of a directory, opened from its ancestors if needed. */
 static int dir_fd(struct fs *fs, struct fs_node *dir)
 {
 	int fd = dir_fd_by_name(fs, dir);
@@ -254,24 +253,39 @@ static int dir_fd(struct fs *fs, struct fs_node *dir)
 	return fd == -ESTALE ? open_unnamed(fs, dir) : fd;
 }
 
-/*
- * One of the names of a node that is no directory: its parent, pinned, and in
- * *@dirfd the parent's descriptor or why there is none. NULL: no such name.
- */
-static struct fs_node *nth_name(struct fs *fs, struct fs_node *node,
-				unsigned int nth, char name[NAME_MAX + 1],
-				int *dirfd)
-{
-	struct fs_node *parent = node_name_at(fs, node, nth, name);
+/* Uses @node as @name in @dirfd; -ESTALE if that is not @node's file. */
+typedef int use_name_fn(struct fs_worker *w, struct fs_node *node, int dirfd,
+			const char *name, void *arg);
 
-	*dirfd = parent ? dir_fd(fs, parent) : -ESTALE;
-	return parent;
+/* Call @use with each name of @node until it returns other than -ESTALE. */
+static int each_name(struct fs_worker *w, struct fs_node *node,
+		     use_name_fn *use, void *arg)
+{
+	char name[NAME_MAX + 1];
+	struct fs_node *parent;
+	int ret = -ESTALE;
+
+	for (unsigned int nth = 0; ret == -ESTALE; nth++) {
+		parent = node_name_at(w->fs, node, nth, name);
+		if (!parent)
+			break;
+		ret = dir_fd(w->fs, parent);
+		if (ret >= 0)
+			ret = use(w, node, ret, name, arg);
+		node_put(w->fs, parent);
+	}
+	return ret;
+}
+
+static int fd_by_name(struct fs_worker *w, struct fs_node *node, int dirfd,
+		      const char *name, void *arg)
+{
+	(void)arg;
+	return open_named(w->fs, node, dirfd, name);
 }
 
 int node_fd(struct fs_worker *w, struct fs_node *node)
 {
-	char name[NAME_MAX + 1];
-	struct fs_node *parent;
 	int fd = fd_of(node);
 
 	stats_count(w, fd >= 0 ? STATS_HITS : STATS_MISSES);
@@ -279,18 +293,12 @@ int node_fd(struct fs_worker *w, struct fs_node *node)
 		return fd;
 	if (S_ISDIR(node_type(node)))
 		return dir_fd(w->fs, node);
-	fd = -ESTALE;
-	for (unsigned int nth = 0; fd == -ESTALE &&
-	     (parent = nth_name(w->fs, node, nth, name, &fd)); nth++) {
-		if (fd >= 0)
-			fd = open_named(w->fs, node, fd, name);
-		node_put(w->fs, parent);
-	}
+	fd = each_name(w, node, fd_by_name, NULL);
 	if (fd == -ESTALE)
 		fd = open_unnamed(w->fs, node);
 	/*
-	 * Replaced since it was looked up. The guest's kernel looks its path up
-	 * again, once: what it finds then must not get away as well.
+	 * Replaced since it was looked up. The guest's kernel looks the path up
+	 * again, once: that must not end in ESTALE too.
 	 */
 	if (fd == -ESTALE)
 		__atomic_store_n(&w->fs->nodes->eager, EAGER_LOOKUPS,
@@ -308,8 +316,9 @@ int node_fd_at(struct fs_worker *w, struct fs_node *node, int dirfd,
 }
 
 /*
- * What is asked for once is looked at by its name, which costs half of opening
- * it; what is asked for again is opened, which then costs half of the name.
+ * The first statx() of a node is done by name, which costs half as much as an
+ * open; for the second the node is opened, after which one costs half as much
+ * as by name.
  */
 static bool worth_opening(struct fs *fs, struct fs_node *node)
 {
@@ -317,24 +326,25 @@ static bool worth_opening(struct fs *fs, struct fs_node *node)
 	       fdcache_spare(fs);
 }
 
+static int stat_by_name(struct fs_worker *w, struct fs_node *node, int dirfd,
+			const char *name, void *stx)
+{
+	int err = fs_statx(dirfd, name, FS_STATX_MASK, stx);
+
+	if (err)
+		return err == -ENOENT || err == -ENOTDIR ? -ESTALE : err;
+	return node_is(w->fs, node, stx) ? 0 : -ESTALE;
+}
+
 int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx)
 {
-	char name[NAME_MAX + 1];
-	struct fs_node *parent;
-	int fd = fd_of(node), err = -ESTALE;
+	int fd = fd_of(node), err;
 
 	if (fd < 0 && worth_opening(w->fs, node))
 		fd = node_fd(w, node);
 	if (fd >= 0)
 		return fs_statx(fd, "", FS_STATX_MASK, stx);
-	for (unsigned int nth = 0; err == -ESTALE &&
-	     (parent = nth_name(w->fs, node, nth, name, &fd)); nth++) {
-		err = fd < 0 ? fd : fs_statx(fd, name, FS_STATX_MASK, stx);
-		if (err == -ENOENT || err == -ENOTDIR ||
-		    (!err && !node_is(w->fs, node, stx)))
-			err = -ESTALE;
-		node_put(w->fs, parent);
-	}
+	err = each_name(w, node, stat_by_name, stx);
 	/* Another thread may have renamed it, or taken a descriptor. */
 	if (err == -ESTALE && (fd = node_fd(w, node)) >= 0)
 		err = fs_statx(fd, "", FS_STATX_MASK, stx);
@@ -343,31 +353,22 @@ int node_stat(struct fs_worker *w, struct fs_node *node, struct statx *stx)
 
 /* ---- opening for I/O ---------------------------------------------------- */
 
-/* By name: what was opened must be the node. */
-static int open_by_name(struct fs_worker *w, struct fs_node *node, int flags)
+/* What was opened must be the node. */
+static int open_by_name(struct fs_worker *w, struct fs_node *node, int dirfd,
+			const char *name, void *flags)
 {
-	char name[NAME_MAX + 1];
-	struct fs_node *parent;
-	int fd = -ESTALE, err;
+	int fd = fs_openat(w->fs, dirfd, name, *(const int *)flags, 0);
+	int err = fd < 0 ? 0 : verify(w->fs, node, fd);
 
-	for (unsigned int nth = 0; fd == -ESTALE &&
-	     (parent = nth_name(w->fs, node, nth, name, &fd)); nth++) {
-		if (fd >= 0)
-			fd = fs_openat(w->fs, fd, name, flags, 0);
-		err = fd < 0 ? 0 : verify(w->fs, node, fd);
-		if (err) {
-			close(fd);
-			fd = err;
-		}
-		if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ||
-		    fd == -ENXIO || fd == -EISDIR)
-			fd = -ESTALE;
-		node_put(w->fs, parent);
+	if (err) {
+		close(fd);
+		return err;
 	}
-	return fd;
+	return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ||
+	       fd == -ENXIO || fd == -EISDIR ? -ESTALE : fd;
 }
 
-/* By descriptor, through the one magic link that is ever followed. */
+/* By descriptor, through the only magic link that the server follows. */
 static int open_by_fd(struct fs_worker *w, struct fs_node *node, int flags)
 {
 	char path[PROC_PATH_SIZE];
@@ -389,10 +390,11 @@ static int open_by_fd(struct fs_worker *w, struct fs_node *node, int flags)
 }
 
 /*
- * To open is to act where a device has effect, and a name may be another
- * file's by now: only what is known by its descriptor is opened then.
+ * To open a device can have an effect, and a name may be a device's by now.
+ * Where devices are not disabled by the mount, files are opened only through
+ * a descriptor that was verified.
  */
-static bool names_are_harmless(const struct fs *fs)
+static bool names_are_safe(const struct fs *fs)
 {
 	return fs->place.layers[FS_LAYER_NAMESPACES].state == FS_LAYER_ON ||
 	       fs->place.proc < 0;
@@ -406,15 +408,15 @@ int node_open(struct fs_worker *w, struct fs_node *node, int flags)
 		return -ELOOP;
 	if (!S_ISREG(node_type(node)) && !S_ISDIR(node_type(node)))
 		return -EBADF;
-	/* Truncating is for after it is known which file it is. */
+	/* The caller truncates, after the file was verified. */
 	flags = (flags & ~(O_TRUNC | O_CREAT | O_EXCL)) | O_NOFOLLOW |
 		O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	if (S_ISREG(node_type(node)) && names_are_harmless(w->fs))
-		fd = open_by_name(w, node, flags);
+	if (S_ISREG(node_type(node)) && names_are_safe(w->fs))
+		fd = each_name(w, node, open_by_name, &flags);
 	if (fd == -ESTALE)
 		fd = open_by_fd(w, node, flags);
 	if (fd == -EAGAIN) {
-		/* Somebody's lease on the host must be broken first. */
+		/* A lease of a process on the host must be broken first. */
 		will_block(w);
 		fd = open_by_fd(w, node, flags & ~O_NONBLOCK);
 	}
@@ -425,7 +427,7 @@ int node_open(struct fs_worker *w, struct fs_node *node, int flags)
 
 void node_losing_name(struct fs_node *node, const struct statx *stx)
 {
-	/* One that is open may grow yet. */
+	/* A file that is open may still grow. */
 	bool open = __atomic_load_n(&node->holds, __ATOMIC_RELAXED);
 	bool large = S_ISREG(node_type(node)) &&
 		     (!stx || open || stx->stx_blocks >= LARGE_BLOCKS);

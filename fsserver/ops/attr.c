@@ -2,13 +2,13 @@
 /*
  * Attributes: GETATTR, STATX, SETATTR, ACCESS.
  *
- * An open handle's descriptor is preferred where the guest names one, since a
- * file may have no name any more. Whose file it is and with which mode is
- * owner.c's to say, both ways. Times, sizes and the rest are the host's.
+ * Where the guest names an open handle, its descriptor is used, since the file
+ * may have no name any more. owner.c translates owner and mode in both
+ * directions. Times, sizes and the rest are the host's.
  *
  * Set-id bits: the kernel clears them on chown and truncate unless the caller
- * has CAP_FSETID. The server has it, the guest's caller may not: the guest
- * says so (FATTR_KILL_SUIDGID), and the call is made without it.
+ * has CAP_FSETID. The server has it. Where the guest's caller does not, the
+ * request says so (FATTR_KILL_SUIDGID), and the server drops it for the call.
  */
 
 #include "fsserver/ops/ops.h"
@@ -21,7 +21,7 @@
 
 #include <linux/capability.h>
 
-/* The file of a request by handle (where @use) or node. */
+/* statx() and attributes of the request's file, by handle if @use, or node. */
 static int stat_file(struct fs_worker *w, bool use, uint64_t fh,
 		     struct statx *stx, struct fuse_attr *attr)
 {
@@ -74,7 +74,7 @@ static struct fuse_sx_time sx_time(const struct statx_timestamp *t)
 					 .tv_nsec = t->tv_nsec };
 }
 
-/* The birth time, where fs_statx() put something else in its place. */
+/* Get the birth time, where fs_statx() replaced it by a digest. */
 static void put_btime(struct fs_worker *w, struct statx *stx)
 {
 	int fd = node_fd(w, w->node);
@@ -188,7 +188,7 @@ int op_setattr(struct fs_worker *w)
 			return err;
 		fd = handle_fd(handle);
 	}
-	/* Nothing at all is what a chown of neither comes as. */
+	/* A chown() that changes neither id comes without any bit. */
 	if (in->valid & ids || !(in->valid & (FATTR_SIZE | times)))
 		err = owner_setattr(w, w->node, in->valid & ids, in->mode,
 				    in->uid, in->gid);
@@ -202,9 +202,9 @@ int op_setattr(struct fs_worker *w)
 }
 
 /*
- * May the thread, with the credentials that it has now, do what @mask says?
- * Without faccessat2(), before Linux 5.8, there is no call that takes a
- * descriptor and effective ids: then the mode decides, without ACLs.
+ * Does the thread's current identity have the rights in @mask? Before Linux
+ * 5.8, without faccessat2(), no call takes a descriptor and effective ids: then
+ * the mode decides, without ACLs.
  */
 static int access_fd(struct fs_worker *w, int fd, uint32_t mask)
 {

@@ -2,17 +2,17 @@
 /*
  * Creating: MKNOD, MKDIR, SYMLINK, CREATE, TMPFILE.
  *
- * The call itself is made in the caller's name (cred.c), so that the kernel
- * gives the new file its owner and group as on a local disk; whatever the
- * access mode wants beyond that is owner_created()'s to add. If that fails,
- * the file is taken away again: no file is left with the wrong owner.
+ * The call is made with the caller's credentials (cred.c), so that the kernel
+ * gives the new file its owner and group as on a local disk. owner_created()
+ * adds what the access mode needs beyond that; if it fails the file is removed,
+ * so that no file is left with the wrong owner.
  *
- * CREATE opens exclusively first. Only what was made by that very call is
- * opened by name here; a file that was there already is looked up and opened
- * like any other, so that neither a fifo nor a device is opened by accident.
+ * CREATE first opens with O_EXCL, and only a file made by that call is opened
+ * by name here. A file that exists already is looked up and opened like any
+ * other, so that neither a fifo nor a device is opened by accident.
  *
- * The umask is the guest's kernel's to apply, except where ACLs were agreed
- * on: then a directory's default ACL takes its place.
+ * The guest's kernel applies the umask, unless ACLs were negotiated: then the
+ * server does, where the directory has no default ACL.
  */
 
 #include "fsserver/journal/journal.h"
@@ -46,7 +46,7 @@ static uint32_t masked(struct fs_worker *w, int dirfd, uint32_t mode,
 	return mode & ~(umask & 0777);
 }
 
-/* The directory of a request that creates a name in it. */
+/* Check a request that makes a name: its directory's descriptor or -errno. */
 static int create_dir(struct fs_worker *w)
 {
 	if (name_hidden(w, w->node, w->name[0]))
@@ -56,7 +56,10 @@ static int create_dir(struct fs_worker *w)
 	return node_fd(w, w->node);
 }
 
-/* What was just made, and is open as @fd, or -1: owner, attributes, node. */
+/*
+ * A file was made, and is open as @fd, or -1: set its owner, get its attributes
+ * and count a lookup; or remove it.
+ */
 static int created(struct fs_worker *w, int dirfd, int fd, uint32_t mode,
 		   uint64_t rdev, struct fuse_entry_out *entry,
 		   struct fs_node **pinned)
@@ -77,9 +80,20 @@ static int created(struct fs_worker *w, int dirfd, int fd, uint32_t mode,
 	return err;
 }
 
+/* End an operation that made a name. @err: 0, MADE or -errno */
+static int created_reply(struct fs_worker *w, int err, int dirfd,
+			 uint32_t mode, uint64_t rdev)
+{
+	struct fuse_entry_out entry;
+
+	if (err >= 0)
+		err = created(w, dirfd, -1, mode, rdev, &entry, NULL);
+	return err ? err : reply_put(w, &entry, sizeof(entry));
+}
+
 /*
- * Become the caller and say what is about to be made.
- * @mode:	its type on the host
+ * Take the caller's credentials and record the intent in the journal.
+ * @mode:	the new file's type on the host
  *
  * Return: 0; MADE when an earlier worker did it; -errno.
  */
@@ -107,7 +121,6 @@ int op_mknod(struct fs_worker *w)
 	uint32_t mode = in->mode, host;
 	dev_t rdev = makedev((in->rdev & 0xfff00) >> 8,
 			     (in->rdev & 0xff) | ((in->rdev >> 12) & 0xfff00));
-	struct fuse_entry_out entry;
 	int dirfd = create_dir(w), err;
 
 	if (dirfd < 0)
@@ -126,16 +139,13 @@ int op_mknod(struct fs_worker *w)
 			err = -errno;
 		create_end(w, err);
 	}
-	if (err >= 0)
-		err = created(w, dirfd, -1, mode, rdev, &entry, NULL);
-	return err ? err : reply_put(w, &entry, sizeof(entry));
+	return created_reply(w, err, dirfd, mode, rdev);
 }
 
 int op_mkdir(struct fs_worker *w)
 {
 	const struct fuse_mkdir_in *in = request_args(w);
 	uint32_t mode = S_IFDIR | (in->mode & 07777);
-	struct fuse_entry_out entry;
 	int dirfd = create_dir(w), err;
 
 	if (dirfd < 0)
@@ -148,14 +158,11 @@ int op_mkdir(struct fs_worker *w)
 			err = -errno;
 		create_end(w, err);
 	}
-	if (err >= 0)
-		err = created(w, dirfd, -1, mode, 0, &entry, NULL);
-	return err ? err : reply_put(w, &entry, sizeof(entry));
+	return created_reply(w, err, dirfd, mode, 0);
 }
 
 int op_symlink(struct fs_worker *w)
 {
-	struct fuse_entry_out entry;
 	char *target = w->scratch;
 	int dirfd = create_dir(w), err;
 	size_t len = w->body_len - 1;
@@ -184,49 +191,103 @@ int op_symlink(struct fs_worker *w)
 	} else if (err == MADE && S_ISREG(type)) {
 		err = maplink_make(w, dirfd, w->name[0], target, len, true);
 	}
-	if (err >= 0)
-		err = created(w, dirfd, -1, S_IFLNK | 0777, 0, &entry,
-			      NULL);
-	return err ? err : reply_put(w, &entry, sizeof(entry));
+	return created_reply(w, err, dirfd, S_IFLNK | 0777, 0);
 }
 
 /* ---- creating and opening ----------------------------------------------- */
 
-/* An earlier worker made the file: open it. */
-static int create_made(struct fs_worker *w, int dirfd, int flags,
-		       uint32_t mode, struct fuse_entry_out *entry,
-		       struct fs_node **node)
+/* A CREATE or TMPFILE. */
+struct creation {
+	const struct fuse_create_in *in;
+	int flags;		/* of in->flags, the host's */
+	int dirfd;
+	uint32_t mode;		/* umask applied */
+	struct fuse_entry_out entry;
+	struct fs_node *node;	/* pinned once it is made */
+};
+
+#define CREATE_OUT (sizeof(struct fuse_entry_out) + \
+		    sizeof(struct fuse_open_out))
+
+/* Check the request and charge for the descriptor that it will have. */
+static int creation_start(struct fs_worker *w, struct creation *c, int dirfd)
 {
-	int err = created(w, dirfd, -1, mode, 0, entry, node), fd;
+	const struct fuse_create_in *in = request_args(w);
+	int flags = file_flags(w, in->flags), err;
+
+	if (flags < 0)
+		return flags;
+	if (dirfd < 0)
+		return dirfd;
+	if (w->writable_len < CREATE_OUT)
+		return -EINVAL;
+	err = fd_charge(w->fs, false);
+	if (err)
+		return err;
+	*c = (struct creation){ .in = in, .flags = flags, .dirfd = dirfd };
+	c->mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
+	return 0;
+}
+
+/* After a failure: uncount the node's lookup, and unpin it. */
+static void creation_forget(struct fs_worker *w, struct creation *c)
+{
+	node_forget(w->fs, c->entry.nodeid, 1, journal_own(w));
+	node_put(w->fs, c->node);
+}
+
+/* Reply; @fd: the open file, or -errno of making it. */
+static int creation_reply(struct fs_worker *w, struct creation *c, int fd)
+{
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out = { .entry = c->entry };
+	int err;
+
+	if (fd < 0) {
+		fd_uncharge(w->fs);
+		return fd;
+	}
+	err = file_opened(w, c->node, fd, c->flags, &out.open);
+	if (err) {
+		creation_forget(w, c);
+		return err;
+	}
+	node_put(w->fs, c->node);
+	return reply_put(w, &out, sizeof(out));
+}
+
+/* An earlier worker made the file: open it. */
+static int create_made(struct fs_worker *w, struct creation *c)
+{
+	int err = created(w, c->dirfd, -1, c->mode, 0, &c->entry, &c->node), fd;
 
 	if (err)
 		return err;
-	fd = node_open(w, *node, flags);
-	if (fd < 0) {
-		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
-		node_put(w->fs, *node);
-	}
+	fd = node_open(w, c->node, c->flags);
+	if (fd < 0)
+		creation_forget(w, c);
 	return fd;
 }
 
 /* Make the file; its descriptor, with the node pinned. */
-static int create_new(struct fs_worker *w, int dirfd, int flags, uint32_t mode,
-		      struct fuse_entry_out *entry, struct fs_node **node)
+static int create_new(struct fs_worker *w, struct creation *c)
 {
-	int err = create_begin(w, dirfd, S_IFREG), fd;
+	int err = create_begin(w, c->dirfd, S_IFREG), fd;
 
 	if (err == MADE)
-		return create_made(w, dirfd, flags, mode, entry, node);
+		return create_made(w, c);
 	if (err)
 		return err;
-	fd = fs_openat(w->fs, dirfd, w->name[0],
-		       (flags & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW |
+	fd = fs_openat(w->fs, c->dirfd, w->name[0],
+		       (c->flags & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW |
 			       O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-		       owner_create_mode(w, mode) & 07777);
+		       owner_create_mode(w, c->mode) & 07777);
 	create_end(w, fd < 0 ? fd : 0);
 	if (fd < 0)
 		return fd;
-	err = created(w, dirfd, fd, mode, 0, entry, node);
+	err = created(w, c->dirfd, fd, c->mode, 0, &c->entry, &c->node);
 	if (err) {
 		close(fd);
 		return err;
@@ -234,97 +295,51 @@ static int create_new(struct fs_worker *w, int dirfd, int flags, uint32_t mode,
 	return fd;
 }
 
-/* It is there already: open what it is now. */
-static int create_old(struct fs_worker *w, int dirfd, int flags, bool kill,
-		      struct fuse_entry_out *entry, struct fs_node **node)
+/* The file exists already: look it up and open it. */
+static int create_old(struct fs_worker *w, struct creation *c)
 {
 	const char *name = w->name[0];
 	struct statx stx;
-	int err = fs_statx(dirfd, name, FS_STATX_MASK, &stx), fd;
+	int err = fs_statx(c->dirfd, name, FS_STATX_MASK, &stx), fd;
 
 	if (!err)
-		err = reply_entry(w, w->node, dirfd, name, &stx, entry, node);
+		err = reply_entry(w, w->node, c->dirfd, name, &stx, &c->entry,
+				  &c->node);
 	if (err)
 		return err;
-	fd = node_open(w, *node, flags);
-	if (fd >= 0 && flags & O_TRUNC) {
-		err = file_truncate(w, fd, 0, kill);
+	fd = node_open(w, c->node, c->flags);
+	if (fd >= 0 && c->flags & O_TRUNC) {
+		err = file_truncate(w, fd, 0,
+				    c->in->open_flags & FUSE_OPEN_KILL_SUIDGID);
 		if (!err)
 			err = fs_statx(fd, "", FS_STATX_MASK, &stx);
 		if (!err)
 			err = reply_attr(w, w->node, fd, "", &stx,
-					&entry->attr);
+					 &c->entry.attr);
 		if (err) {
 			close(fd);
 			fd = err;
 		}
 	}
-	if (fd < 0) {
-		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
-		node_put(w->fs, *node);
-	}
+	if (fd < 0)
+		creation_forget(w, c);
 	return fd;
-}
-
-/* Both replies of CREATE and TMPFILE; takes @fd and the charge for it. */
-static int create_reply(struct fs_worker *w, struct fs_node *node, int fd,
-			int flags, const struct fuse_entry_out *entry)
-{
-	struct {
-		struct fuse_entry_out entry;
-		struct fuse_open_out open;
-	} out = { .entry = *entry };
-	int err = file_opened(w, node, fd, flags, &out.open);
-
-	if (err)
-		node_forget(w->fs, entry->nodeid, 1, journal_own(w));
-	node_put(w->fs, node);
-	return err ? err : reply_put(w, &out, sizeof(out));
-}
-
-#define CREATE_OUT (sizeof(struct fuse_entry_out) + \
-		    sizeof(struct fuse_open_out))
-
-/* Both before they make a file in @dirfd, or its error; a file is charged. */
-static int create_prepare(struct fs_worker *w, int dirfd, int *flags,
-			  uint32_t *mode)
-{
-	const struct fuse_create_in *in = request_args(w);
-
-	*flags = file_flags(w, in->flags);
-	if (*flags < 0)
-		return *flags;
-	if (dirfd < 0)
-		return dirfd;
-	if (w->writable_len < CREATE_OUT)
-		return -EINVAL;
-	*mode = masked(w, dirfd, S_IFREG | (in->mode & 07777), in->umask);
-	return fd_charge(w->fs, false);
 }
 
 int op_create(struct fs_worker *w)
 {
-	const struct fuse_create_in *in = request_args(w);
-	bool kill = in->open_flags & FUSE_OPEN_KILL_SUIDGID;
-	int dirfd = create_dir(w), flags, fd, err;
-	struct fuse_entry_out entry = { 0 };
-	struct fs_node *node = NULL;
-	uint32_t mode;
+	struct creation c;
+	int err = creation_start(w, &c, create_dir(w)), fd;
 
-	err = create_prepare(w, dirfd, &flags, &mode);
 	if (err)
 		return err;
-	fd = create_new(w, dirfd, flags, mode, &entry, &node);
-	if (fd == -EEXIST && !(in->flags & O_EXCL))
-		fd = create_old(w, dirfd, flags, kill, &entry, &node);
-	if (fd < 0) {
-		fd_uncharge(w->fs);
-		return fd;
-	}
-	return create_reply(w, node, fd, flags, &entry);
+	fd = create_new(w, &c);
+	if (fd == -EEXIST && !(c.in->flags & O_EXCL))
+		fd = create_old(w, &c);
+	return creation_reply(w, &c, fd);
 }
 
-/* A file without a name: its node keeps a descriptor for as long as it is. */
+/* A file without a name: its node has a descriptor as long as it exists. */
 static int tmpfile_node(struct fs_worker *w, int fd, uint32_t mode,
 			struct fuse_entry_out *entry, struct fs_node **node)
 {
@@ -349,35 +364,32 @@ static int tmpfile_node(struct fs_worker *w, int fd, uint32_t mode,
 	return 0;
 }
 
-int op_tmpfile(struct fs_worker *w)
+/* Make the file; its descriptor, with the node pinned. */
+static int create_unnamed(struct fs_worker *w, struct creation *c)
 {
-	const struct fuse_create_in *in = request_args(w);
-	int dirfd = node_fd(w, w->node), flags, fd, err;
-	struct fuse_entry_out entry = { 0 };
-	struct fs_node *node = NULL;
-	uint32_t mode;
+	int err = cred_enter(w), fd;
 
-	err = create_prepare(w, dirfd, &flags, &mode);
 	if (err)
 		return err;
-	err = cred_enter(w);
-	if (err)
-		goto fail;
-	fd = fs_openat(w->fs, dirfd, ".",
-		       (flags & ~O_TRUNC) | (int)(in->flags & O_EXCL) |
+	fd = fs_openat(w->fs, c->dirfd, ".",
+		       (c->flags & ~O_TRUNC) | (int)(c->in->flags & O_EXCL) |
 			       O_TMPFILE | O_CLOEXEC,
-		       owner_create_mode(w, mode) & 07777);
+		       owner_create_mode(w, c->mode) & 07777);
 	cred_leave(w);
-	err = fd;
 	if (fd < 0)
-		goto fail;
-	err = tmpfile_node(w, fd, mode, &entry, &node);
+		return fd;
+	err = tmpfile_node(w, fd, c->mode, &c->entry, &c->node);
 	if (err) {
 		close(fd);
-		goto fail;
+		return err;
 	}
-	return create_reply(w, node, fd, flags, &entry);
-fail:
-	fd_uncharge(w->fs);
-	return err;
+	return fd;
+}
+
+int op_tmpfile(struct fs_worker *w)
+{
+	struct creation c;
+	int err = creation_start(w, &c, node_fd(w, w->node));
+
+	return err ? err : creation_reply(w, &c, create_unnamed(w, &c));
 }

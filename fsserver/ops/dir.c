@@ -2,13 +2,13 @@
 /*
  * Directories: OPENDIR, READDIR, READDIRPLUS, FSYNCDIR, RELEASEDIR.
  *
- * Offsets are the host's own, so a guest may go anywhere it has been. Entries
- * come in blocks of 32 KiB that stay with the handle: a guest that reads on in
- * order, in pieces of its own size, costs one getdents64() a block.
+ * Offsets are the host's, so a guest may seek to any offset that it was given.
+ * Entries are read in blocks of 32 KiB that are kept with the handle: a guest
+ * that reads in order, in pieces of any size, costs one getdents64() a block.
  *
- * READDIRPLUS is a lookup of each entry: one statx(), and a lookup counted for
- * exactly those that fitted into the reply. "." and ".." are none, nor is what
- * vanished meanwhile or can't be looked up: the guest then asks by itself.
+ * READDIRPLUS looks up each entry: one statx(), and a lookup is counted for
+ * exactly those entries that fit into the reply. "." and ".." are not looked
+ * up. Where a lookup fails the entry has no node, and the guest sends a LOOKUP.
  */
 
 #include "fsserver/journal/journal.h"
@@ -22,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* As getdents64(2) has it; C libraries hide theirs, or do not. */
+/* As in getdents64(2); not all C libraries declare it. */
 struct linux_dirent64 {
 	uint64_t d_ino;
 	int64_t d_off;
@@ -81,7 +81,7 @@ static bool is_dots(const char *name)
 	       (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-/* The lookup of an entry, where it is one. */
+/* Look up an entry; all zero for dots and for failures. */
 static void list_lookup(struct listing *l, const char *name,
 			struct fuse_entry_out *entry)
 {
@@ -117,7 +117,7 @@ static bool list_entry(struct listing *l, const struct linux_dirent64 *d)
 		return true;
 	if (size > l->room - l->done)
 		return false;
-	/* The root's ".." is itself: what is above is nobody's business. */
+	/* The root's ".." is itself: the guest is not shown what is above. */
 	if (w->node->slot == NODE_ROOT && strcmp(d->d_name, "..") == 0)
 		out.ino = key->ino;
 	if (l->plus) {
@@ -147,7 +147,7 @@ static int dir_fill(struct fs_dir *dir, int fd)
 	return n < 0 ? -errno : (int)n;
 }
 
-/* Go where the guest wants to read, unless that is where we are. */
+/* Seek to @offset, unless the buffer goes on there. */
 static int dir_seek(struct fs_dir *dir, int fd, uint64_t offset)
 {
 	if (dir->primed && dir->next == offset)
@@ -204,7 +204,7 @@ static int read_dir(struct fs_worker *w, bool plus)
 	l.dirfd = handle_fd(handle);
 	own = dir = handle_dir(w->fs, handle);
 	if (!dir) {
-		/* Too many are open: this one begins anew each time. */
+		/* Too many buffers: this one is filled for each request. */
 		_Static_assert(sizeof(*dir) <= FS_SCRATCH, "room");
 		dir = (struct fs_dir *)(void *)w->scratch;
 		dir->primed = false;
@@ -223,7 +223,7 @@ int op_readdir(struct fs_worker *w)
 
 int op_readdirplus(struct fs_worker *w)
 {
-	/* An earlier worker counted these; they are in the reply already. */
+	/* An earlier worker counted these; they are already in the reply. */
 	if (w->journal && w->journal->listed)
 		return (int)w->journal->listed;
 	return read_dir(w, true);

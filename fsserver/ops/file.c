@@ -3,21 +3,22 @@
  * Open files: OPEN, READ, WRITE, FLUSH, FSYNC, RELEASE.
  *
  * File data moves between the file and the guest's pages in one system call
- * for each 1024 pieces of memory; neighbouring pieces are joined first. It is
- * never copied here.
+ * for each 1024 iovecs; neighbouring ones are joined first. The server does not
+ * copy it.
  *
- * A read is tried without waiting (RWF_NOWAIT) first. What the page cache
- * holds is answered at once by the thread that leads the queue; only what is
- * not there costs a hand-over. A file system that knows no RWF_NOWAIT is
- * remembered with the handle.
+ * A read is first tried without waiting (RWF_NOWAIT). The thread that leads the
+ * queue answers at once what is in the page cache; only other reads cost a
+ * hand-over of the lead. A flag of the handle says that the file system does
+ * not support RWF_NOWAIT.
  *
- * Whether a write appends is each request's to say, since a guest may change
- * that with fcntl(2): it is asked of the host for that one call. The file is
- * still opened with O_APPEND, which one that is append-only insists on; the
- * first write that does not append takes it away.
+ * Each WRITE says whether it appends, since a guest may change that with
+ * fcntl(2); RWF_APPEND is then set for that one call. The file is still opened
+ * with O_APPEND, without which an append-only file can't be opened; the first
+ * write that does not append clears it.
  *
- * A short read that ends within a page is the end of the file; one that ends
- * between pages may also be the end of what was cached, and is tried again.
+ * A short RWF_NOWAIT read that ends within a page ended at the end of the file.
+ * One that ends at a page boundary may also have reached the end of the cached
+ * pages; it is continued with waiting.
  */
 
 #include "fsserver/journal/journal.h"
@@ -38,7 +39,7 @@
 #define MAX_PIECES	1024u	/* UIO_MAXIOV */
 #define PAGE_MASK	4095u
 
-/* What a guest's open may ask of the host. */
+/* Flags of a guest's open that are passed to the host. */
 #define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC)
 
 /* ---- opening ------------------------------------------------------------ */
@@ -57,7 +58,7 @@ int file_flags(struct fs_worker *w, uint32_t guest)
 	if (o->noatime)
 		flags |= (int)guest & O_NOATIME;
 	if (session_has(w->fs, FUSE_WRITEBACK_CACHE)) {
-		/* The guest's page cache reads what it writes parts of. */
+		/* The guest's page cache reads pages before partial writes. */
 		if ((flags & O_ACCMODE) == O_WRONLY)
 			flags = (flags & ~O_ACCMODE) | O_RDWR;
 		flags &= ~O_APPEND;
@@ -101,13 +102,13 @@ int file_opened(struct fs_worker *w, struct fs_node *node, int fd, int flags,
 	else if (o->cache == FS_CACHE_ALWAYS && !(flags & O_DIRECT))
 		out->open_flags |= FOPEN_KEEP_CACHE;
 	out->open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
-	/* A FLUSH would find nothing to do. */
+	/* FLUSH only ends POSIX locks. */
 	if (!session_has(w->fs, FUSE_POSIX_LOCKS))
 		out->open_flags |= FOPEN_NOFLUSH;
 	return 0;
 }
 
-/* O_TRUNC, once it is known which file it is. */
+/* O_TRUNC, after the opened file was verified. */
 static int open_truncate(struct fs_worker *w, int fd, int flags, bool kill)
 {
 	int own = -1, err;
@@ -161,7 +162,7 @@ int op_release(struct fs_worker *w)
 	struct fs_handle *handle;
 	int err = handle_get(w, in->fh, &handle);
 
-	/* An earlier worker may have done it. */
+	/* An earlier worker may have released it. */
 	if (err == -EBADF && w->replay == JOURNAL_INTENT)
 		return 0;
 	if (err)
@@ -188,7 +189,7 @@ int op_flush(struct fs_worker *w)
 	return 0;
 }
 
-/* Memory has nothing to wait for: a hand-over would be all that FSYNC costs. */
+/* Files in memory: FSYNC does not sleep, and a hand-over is not worth it. */
 static bool in_memory(int fd)
 {
 	struct statfs sfs;
@@ -216,8 +217,8 @@ int op_fsync(struct fs_worker *w)
 }
 
 /*
- * The C library's would be points of cancellation, at the price of a tenth of
- * a small read; and musl has neither before 1.2.5.
+ * The C library's wrappers are cancellation points, which costs a tenth of a
+ * small read; and musl has neither function before 1.2.5.
  */
 static ssize_t read_at(int fd, const struct iovec *vec, int nr, off_t offset,
 		       int how)
@@ -233,7 +234,7 @@ static ssize_t write_at(int fd, const struct iovec *vec, int nr, off_t offset,
 
 /* ---- data --------------------------------------------------------------- */
 
-/* The next @len bytes as iovecs in the scratch memory: how many. */
+/* Put the next @len bytes as iovecs into w->scratch. Return: their number. */
 static int gather(struct fs_worker *w, const struct iov_cursor *from,
 		  size_t skip, size_t len, size_t *total)
 {
@@ -249,8 +250,8 @@ static int gather(struct fs_worker *w, const struct iov_cursor *from,
 }
 
 /*
- * One preadv2(). @nowait: in, whether to try without waiting; out, whether the
- * result stands for that.
+ * One preadv2(). @nowait: whether to try without waiting first; set to whether
+ * the result is of that try.
  */
 static ssize_t read_once(struct fs_worker *w, struct fs_handle *handle,
 			 int nr, off_t offset, bool *nowait)
@@ -297,7 +298,7 @@ static int read_file(struct fs_worker *w, struct fs_handle *handle,
 			continue;
 		if (n == 0 || !nowait || (offset + done) & PAGE_MASK)
 			break;
-		/* What was cached ends here, or the file does. */
+		/* The end of the cached pages, or of the file. */
 		will_block(w);
 		fast = false;
 	}
@@ -324,7 +325,7 @@ int op_read(struct fs_worker *w)
 	return ret;
 }
 
-/* Write the body, of which @done bytes are there already. @how: RWF_* */
+/* Write the body, of which @done bytes were written before. @how: RWF_* */
 static ssize_t write_file(struct fs_worker *w, int fd, uint64_t offset,
 			  size_t size, size_t done, int how)
 {
@@ -344,7 +345,7 @@ static ssize_t write_file(struct fs_worker *w, int fd, uint64_t offset,
 	return (ssize_t)done;
 }
 
-/* The end of the file moves: what was appended must not be again. */
+/* An append must not be repeated: skip what an earlier worker appended. */
 static ssize_t append_file(struct fs_worker *w, int fd, uint64_t offset,
 			   size_t size)
 {
@@ -356,7 +357,7 @@ static ssize_t append_file(struct fs_worker *w, int fd, uint64_t offset,
 	return write_file(w, fd, offset, size, done, RWF_APPEND);
 }
 
-/* At its offset; see above. */
+/* Write at @offset, without O_APPEND: see the head of this file. */
 static ssize_t overwrite_file(struct fs_worker *w, struct fs_handle *handle,
 			      uint64_t offset, size_t size)
 {
@@ -371,7 +372,7 @@ static ssize_t overwrite_file(struct fs_worker *w, struct fs_handle *handle,
 	return write_file(w, fd, offset, size, 0, 0);
 }
 
-/* O_DIRECT means nothing to the host's page cache unless it was passed on. */
+/* O_DIRECT has an effect on the host only where the option passes it on. */
 static bool waits_for_disk(const struct fs_worker *w,
 			   const struct fuse_write_in *in)
 {
@@ -382,7 +383,7 @@ static bool waits_for_disk(const struct fs_worker *w,
 	return in->flags & waits;
 }
 
-/* With a page cache that holds writes back, the guest knows where to. */
+/* With a writeback cache the guest itself knows the offset of an append. */
 static bool appends(const struct fs_worker *w, const struct fuse_write_in *in)
 {
 	return in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE) &&

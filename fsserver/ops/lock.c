@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locks of the guest that are locks on the host.
+ * The guest's locks, as locks on the host.
  *
  * POSIX locks belong to an owner (a process of the guest) and a file: each such
  * pair gets an open file description of its own, whose OFD locks are the
  * owner's. It is opened at the owner's first lock on the file and closed when
- * the owner closes the file (FLUSH). The guest's own OFD locks look the same,
- * but their owner is an open file and no FLUSH ever names it: what was locked
- * last through a handle goes with that handle at the latest (a process has
- * flushed by then). flock locks belong to an open file of the guest, which has
- * its open file description in its handle already.
+ * the owner closes the file (FLUSH). The guest's OFD locks come as the same
+ * requests, but their owner is an open file, and no FLUSH names it. So a slot
+ * is dropped at the latest when the handle through which it was used last is
+ * released; a process has sent its FLUSH by then. flock locks belong to an open
+ * file of the guest, whose handle has an open file description.
  *
  * Descriptors are listed in the arena (a slot each, used by index), so that the
  * locks of a crashed worker are its successor's; a slot is published by its
  * `used` word. All else is rebuilt: chains of the slots of one node, in `live`.
- * locks->lock protects both, and the list of waiters. It is not held over a
- * wait: a waiter keeps its slot with `users`, and whoever drops the slot then
- * leaves the descriptor for it to close (`dead`).
+ * locks->lock protects both, and the list of waiters. It is not held during a
+ * wait: a waiter keeps its slot by `users`, and a slot that is dropped then is
+ * marked `dead`, so that its last user closes the descriptor.
  *
- * Nor is it held over an open or a close, which may take a round trip to the
- * share: a descriptor is opened before the lock is taken, and then its slot is
- * looked up again; one that goes is closed behind the lock. In between, a lock
- * that another thread of the same owner asks for may be refused, as if it had
- * come before the close. Under the lock are fcntl() calls that do not wait, and
- * reads of the procfs, which do not touch the share. No other lock is taken
- * under it.
+ * Nor is it held during an open or a close, which may be a round trip to a file
+ * server: a descriptor is opened before the lock is taken, and then its slot is
+ * looked up again; a dropped descriptor is closed after the lock is released.
+ * Until then, a lock that another thread of the same owner asks for may be
+ * refused, as if the request had come before the close. Under the lock are only
+ * fcntl() calls that do not wait, and reads of the procfs, which do not touch
+ * the share. No other lock is taken under it.
  *
  * A wait has a thread of its own (pool_wait_begin()). A guest never takes one
  * back, so it ends with the lock or with a reset. The kernel finds no cycles
@@ -34,10 +34,10 @@
  * which takes an owner with several threads. flock has no such check in any
  * kernel.
  *
- * A write lock needs a descriptor that is open for writing. An owner's is
- * opened like the file through which it locks; when it later asks for a write
- * lock through another that is open for writing, its read locks are taken with
- * the new descriptor before the old one goes.
+ * A write lock needs a descriptor that is open for writing. An owner's
+ * descriptor is opened like the file through which it locks first. When it asks
+ * for a write lock through a writable file later, its read locks are taken with
+ * a new descriptor before the old one is closed.
  */
 
 #include "fsserver/ops/locktab.h"
@@ -56,8 +56,8 @@
 #define MAX_SLOTS	65536u
 #define LIVE_SIZE	(MAX_SLOTS * sizeof(struct lock_live)) /* rarely used */
 #define WHOLE_FILE	((uint64_t)INT64_MAX)
-#define MAX_TRIES	16	/* while others close what was opened */
-#define BATCH		32	/* descriptors to close behind the lock */
+#define MAX_TRIES	16	/* while others drop the slot */
+#define BATCH		32	/* descriptors closed at a time */
 
 /* ---- slots -------------------------------------------------------------- */
 
@@ -81,7 +81,7 @@ static void slot_link(struct fs_locks *l, uint32_t i)
 	__atomic_fetch_add(&l->count, 1, __ATOMIC_RELAXED);
 }
 
-/* Take a slot for @fd, which becomes its own; NONE when all are taken. */
+/* Take a slot for @fd, which it then owns; NONE when all are taken. */
 static uint32_t slot_add(struct fs_locks *l, uint64_t node, uint64_t owner,
 			 int fd, bool writable)
 {
@@ -106,8 +106,8 @@ static uint32_t slot_add(struct fs_locks *l, uint64_t node, uint64_t owner,
 }
 
 /*
- * Let the slot go. Return: its descriptor, which the caller closes behind the
- * lock: that ends its locks.
+ * Free the slot. Return: its descriptor, which the caller closes after it has
+ * released the lock; that ends its locks.
  */
 static int slot_free(struct fs_locks *l, uint32_t i)
 {
@@ -117,7 +117,7 @@ static int slot_free(struct fs_locks *l, uint32_t i)
 	while (*link != i)
 		link = &l->live[*link].next;
 	*link = l->live[i].next;
-	/* First unlisted, then closed: a crash between leaks at most. */
+	/* Unlisted before closed: a crash in between can only leak it. */
 	__atomic_store_n(&l->slots[i].used, 0, __ATOMIC_RELEASE);
 	l->live[i] = (struct lock_live){ .next = l->free };
 	l->free = i;
@@ -135,8 +135,8 @@ static void slot_close(struct fs *fs, int fd)
 }
 
 /*
- * @held: it has a lock now. Said no later than before this owner's next wait,
- * which is early enough for whoever closes a cycle.
+ * @held: it has a lock now. That is set before this owner's next wait, which is
+ * early enough for the search for cycles.
  */
 static void slot_put(struct fs *fs, uint32_t i, bool held)
 {
@@ -153,8 +153,8 @@ static void slot_put(struct fs *fs, uint32_t i, bool held)
 }
 
 /*
- * Whoever uses the slot now, it is nobody's to find. Called with the lock.
- * Return: like slot_free(), or -1 where the last user closes it.
+ * End the slot's locks, and free it, or hide it until its last user frees it.
+ * Called with the lock. Return: like slot_free(), or -1 in the latter case.
  */
 static int slot_drop(struct fs_locks *l, uint32_t i)
 {
@@ -188,7 +188,7 @@ static int see_transfer(void *ctx, struct flock *held)
  * Replace a read-only descriptor by @fd, a writable one, with its read locks.
  * Called with the lock.
  *
- * Return: the old descriptor for the caller to close behind the lock, -errno.
+ * Return: the old descriptor, for the caller to close without the lock; -errno.
  */
 static int slot_upgrade(struct fs_worker *w, uint32_t i, int fd)
 {
@@ -207,10 +207,10 @@ static int slot_upgrade(struct fs_worker *w, uint32_t i, int fd)
 	old = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
 	if (old < 0)
 		return -errno;
-	/* In place: the slot's number stays, whoever uses it. */
+	/* In place: the slot's descriptor number does not change. */
 	if (dup3(fd, s->fd, O_CLOEXEC) < 0) {
 		t.err = -errno;
-		close(old);	/* not the last: the slot has it still */
+		close(old);	/* the slot's own is still open: keeps locks */
 		return t.err;
 	}
 	s->writable = true;
@@ -222,7 +222,7 @@ static int open_for(struct fs_worker *w, bool *writable)
 {
 	int fd = *writable ? node_open(w, w->node, O_RDWR) : -EACCES;
 
-	/* Without the right to read it can still be locked for writing. */
+	/* A file that may not be read can still be locked for writing. */
 	if (fd == -EACCES && *writable)
 		fd = node_open(w, w->node, O_WRONLY);
 	else if (fd < 0 && !*writable)
@@ -230,7 +230,7 @@ static int open_for(struct fs_worker *w, bool *writable)
 	return fd;
 }
 
-/* Open a slot's descriptor and list it, unless another thread was as fast. */
+/* Open a slot's descriptor and list it, unless another thread has done so. */
 static int slot_make(struct fs_worker *w, uint64_t owner, bool writable)
 {
 	struct fs_locks *l = w->fs->locks;
@@ -260,8 +260,8 @@ static int slot_make(struct fs_worker *w, uint64_t owner, bool writable)
  * The slot of the request's owner and node, in use by the caller.
  * @writable:	whether the guest locks through a file open for writing
  *
- * Whatever is missing is opened without the lock, and then all is looked up
- * again: the slot may be gone meanwhile, or another thread may have done it.
+ * A missing descriptor is opened without the lock, and then the slot is looked
+ * up again: it may be gone, or another thread may have opened it.
  *
  * Return: 0, -EBADF for a write lock without @writable, -ENOLCK, -errno.
  */
@@ -320,7 +320,7 @@ static int slot_get(struct fs_worker *w, const struct fuse_lk_in *in,
 
 /* ---- the operations ----------------------------------------------------- */
 
-/* The guest's range (its end is inclusive) as fcntl(2) has it. */
+/* The guest's range, whose end is inclusive, as a struct flock. */
 static int to_flock(const struct fuse_file_lock *lk, struct flock *fl)
 {
 	if (lk->start > WHOLE_FILE || lk->end > WHOLE_FILE ||
@@ -336,7 +336,7 @@ static int to_flock(const struct fuse_file_lock *lk, struct flock *fl)
 	return 0;
 }
 
-/* Wait for @fl, which was refused just now. The slot is in use. */
+/* Wait for @fl, which F_OFD_SETLK refused. The caller uses the slot. */
 static int wait_posix(struct fs_worker *w, uint32_t slot, struct flock *fl)
 {
 	struct fs_locks *l = w->fs->locks;
@@ -453,7 +453,7 @@ int lock_setlk(struct fs_worker *w)
 	return err;
 }
 
-/* The guest's process that holds what is in the way, if it can only be one. */
+/* The guest's process that holds locks on the file, if there is only one. */
 static uint32_t holder_pid(struct fs_locks *l, uint64_t node, uint32_t except)
 {
 	uint32_t pid = 0;
@@ -553,9 +553,9 @@ void lock_release(struct fs_worker *w, struct fs_handle *handle,
 {
 	struct fs_locks *l = w->fs->locks;
 
-	/* A raw RELEASE without FLUSH; a kernel has flushed by now. */
+	/* For a RELEASE without FLUSH, which Linux does not send. */
 	lock_flush(w, in->lock_owner);
-	/* The handle may live on for a while in another request. */
+	/* Another request may still use the handle. */
 	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		flock(handle_fd(handle), LOCK_UN);
 	if (!__atomic_load_n(&l->count, __ATOMIC_RELAXED))
@@ -612,8 +612,10 @@ int lock_open(struct fs *fs)
 	for (uint32_t i = 0; i < BUCKETS; i++)
 		l->buckets[i] = NONE;
 	pthread_mutex_init(&l->lock, NULL);
-	/* An earlier worker's. Slots are taken from the start: no page of the
-	 * rest is touched by looking for the last one from there. */
+	/*
+	 * An earlier worker's slots. They are used from the start, so that a
+	 * search from there for the last one touches no unused page.
+	 */
 	for (uint32_t i = 0; i < MAX_SLOTS; i++) {
 		if (!l->slots[i].used && !l->slots[i].owner &&
 		    !l->slots[i].node)
@@ -622,7 +624,7 @@ int lock_open(struct fs *fs)
 		if (l->slots[i].used) {
 			if (fd_charge(fs, true) < 0)
 				err = -EMFILE;
-			/* Said too late, perhaps; locks_of() will tell. */
+			/* Perhaps not set when the worker died. */
 			l->slots[i].held = true;
 			slot_link(l, i);
 			continue;
@@ -645,7 +647,7 @@ int lock_mark(struct arena *arena, void (*mark)(void *ctx, int fd), void *ctx)
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	slot = mem;
-	/* As lock_open() looks for the last one. */
+	/* The end is found like in lock_open(). */
 	for (uint32_t i = 0; i < MAX_SLOTS &&
 	     (slot[i].used || slot[i].owner || slot[i].node); i++)
 		if (slot[i].used)

@@ -5,12 +5,18 @@
  * description at a time. It is the server's own procfs and its own descriptor,
  * so nothing here comes from a guest.
  *
- * And what follows from it: whether a wait would close a cycle. A local file
- * system answers EDEADLK then; without it two processes of a guest that wait
- * for each other do so for ever. It costs a read of the procfs for each owner
- * of the file, but only where a request would have to wait anyway. The search
- * holds the lock of the table while it reads the procfs: the slots and waiters
- * that it walks must stay. The kernel answers from memory.
+ * Who needs the search: programs that rely on EDEADLK, as on a local disk (tdb
+ * tries again upon it). Without it such a program waits until it is killed.
+ *
+ * What it costs: nothing unless a lock is refused while another request waits
+ * already. Then fdinfo is opened, read and closed once for each owner with
+ * locks on the file, and on each further file of the chain of waiters. The
+ * table's lock is held during that, because slots and waiters must stay; other
+ * lock requests of the guest wait for that. The procfs answers from memory.
+ *
+ * What it does not find: cycles with processes of the host, and cycles that
+ * form when all their owners wait already, which takes an owner with several
+ * threads.
  */
 
 #include "fsserver/ops/locktab.h"
@@ -72,7 +78,7 @@ int locks_of(struct fs_worker *w, int fd,
 		if (parse_held(line, &held))
 			ret = see(ctx, &held);
 	}
-	/* More than a thousand: the rest is not known. */
+	/* More than a thousand locks: the rest was not read. */
 	return !ret && len == FS_SCRATCH - 1 ? -EOVERFLOW : ret;
 }
 
@@ -100,8 +106,8 @@ static int see_conflict(void *ctx, struct flock *held)
 }
 
 /*
- * Whether a lock of slot @i is in the way of @want. One that has none is not
- * asked again: many owners may have had their turn. Called with the lock.
+ * Does a lock of slot @i conflict with @want? A slot without locks is marked,
+ * so that its fdinfo is not read again. Called with the lock.
  */
 static bool in_the_way(struct fs_worker *w, uint32_t i,
 		       const struct flock *want)
@@ -116,8 +122,8 @@ static bool in_the_way(struct fs_worker *w, uint32_t i,
 }
 
 /*
- * Whether what @wait wants is held by @target's owner, or by one who waits for
- * something that is, and so on. Called with the lock.
+ * Is @wait's lock held by the owner @target, or by an owner that waits itself
+ * for a lock that is, and so on? Called with the lock.
  */
 static bool find_deadlock(struct fs_worker *w, struct waiter *wait,
 			  uint64_t target, unsigned int depth)

@@ -2,7 +2,7 @@
 #ifndef VMSHARE_FSSERVER_LOCKTAB_H
 #define VMSHARE_FSSERVER_LOCKTAB_H
 
-/* The table of lock owners: lock.c's, which lockinfo.c searches for cycles. */
+/* The table of lock owners, which lockinfo.c searches for cycles. */
 
 #include "fsserver/ops/ops.h"
 
@@ -13,11 +13,11 @@
 #define NONE		UINT32_MAX
 
 struct lock_slot {		/* in the arena */
-	uint64_t node;		/* the guest's node id and owner: the key */
+	uint64_t node;		/* key: node id and the guest's lock owner */
 	uint64_t owner;
-	uint64_t fh;		/* the guest's, through which it locked last */
+	uint64_t fh;		/* handle of the last lock request */
 	int32_t fd;
-	uint32_t pid;		/* in the guest, who locked last */
+	uint32_t pid;		/* process in the guest that locked last */
 	uint16_t used;
 	uint8_t writable;
 	uint8_t held;		/* may have locks */
@@ -29,13 +29,13 @@ ARENA_LAYOUT(LOCKS_VERSION, struct lock_slot, 40);
 struct lock_live {
 	uint32_t next;		/* slot in the same bucket, or free */
 	uint16_t users;		/* threads that use the descriptor */
-	bool dead;		/* the last of them closes it */
+	bool dead;		/* dropped: the last user closes it */
 };
 
 struct waiter {
 	struct waiter *next;
 	uint32_t slot;
-	unsigned int round;	/* of the last search that came by */
+	unsigned int round;	/* last search that visited it */
 	struct flock want;
 };
 
@@ -56,8 +56,8 @@ static inline uint32_t *bucket(struct fs_locks *l, uint64_t node)
 }
 
 /*
- * Whether @wait, which is listed, would close a cycle of waiters. Called with
- * the lock.
+ * Would @wait, which is in the list, close a cycle of waiters? Called with the
+ * lock.
  */
 bool lock_deadlock(struct fs_worker *w, struct waiter *wait);
 

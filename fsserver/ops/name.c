@@ -2,18 +2,18 @@
 /*
  * Names: looking up, forgetting, removing, renaming, linking.
  *
- * A known name costs one statx() and a search in the table. What takes a name
- * away first looks which node loses it and gives that node a descriptor: it
- * may live on without any name, open in the guest or linked elsewhere. A
- * rename adds the new name before the call and takes the old one away after
- * it, so that another thread which looks for the file in between, oldest name
- * first, finds it under one of them.
+ * The LOOKUP of a known name costs one statx() and a search in the table. An
+ * operation that removes a name first gives the node that loses it a
+ * descriptor, since the file may live on without a name that is known: open in
+ * the guest, or linked elsewhere. A rename adds the new name before the call
+ * and removes the old one after it, so that another thread that tries the names
+ * in order, oldest first, finds the file under one of them.
  *
- * A name that another file has by the time the guest comes back is ESTALE: the
- * guest looks it up again, and gives up over a second one. So after an ESTALE,
- * LOOKUPs open what they find for a while.
+ * Where a name has become another file's since its LOOKUP, the next request is
+ * ESTALE. The guest looks the name up again once, and a second ESTALE is the
+ * application's. So for a while after an ESTALE, LOOKUPs open what they find.
  *
- * Names that the user hides in the share's root are not there: a lookup fails
+ * Names that the user hides in the share's root do not exist: a lookup fails
  * with ENOENT, creating with EACCES.
  */
 
@@ -30,7 +30,7 @@
 
 #include <linux/fs.h>
 
-#define LOOKUP_TRIES 16		/* of a name that is replaced meanwhile */
+#define LOOKUP_TRIES 16		/* while the name is replaced each time */
 
 bool name_hidden(const struct fs_worker *w, const struct fs_node *parent,
 		 const char *name)
@@ -47,7 +47,7 @@ bool name_hidden(const struct fs_worker *w, const struct fs_node *parent,
 
 /* ---- looking up --------------------------------------------------------- */
 
-/* "." and "..": for a guest that exports the share by NFS. */
+/* "." and "..": a guest that exports the share by NFS looks them up. */
 static int lookup_dots(struct fs_worker *w, struct fuse_entry_out *entry)
 {
 	struct fs_node *node = w->node, *parent = NULL;
@@ -73,7 +73,7 @@ static int lookup_dots(struct fs_worker *w, struct fuse_entry_out *entry)
 	return err;
 }
 
-/* There is no such name; the guest may remember that. */
+/* There is no such name; the guest may cache that. */
 static int lookup_negative(struct fs_worker *w)
 {
 	struct fuse_entry_out entry = { .nodeid = 0 };
@@ -84,7 +84,7 @@ static int lookup_negative(struct fs_worker *w)
 	return reply_put(w, &entry, sizeof(entry));
 }
 
-/* The file of a name, its lookup counted; -ENOENT, -ESTALE, other errors. */
+/* Look up w->name[0] and count the lookup. Return: 0 or -errno. */
 static int lookup_name(struct fs_worker *w, int dirfd,
 		       struct fuse_entry_out *entry)
 {
@@ -136,7 +136,7 @@ int op_lookup(struct fs_worker *w)
 	return err ? err : reply_put(w, &entry, sizeof(entry));
 }
 
-/* The last one of a file without a name deletes it. */
+/* The last FORGET of a file without a name deletes it, which may sleep. */
 static void forget_one(struct fs_worker *w, uint64_t nodeid, uint64_t nlookup)
 {
 	if (node_is_large(w->fs, nodeid))
@@ -189,7 +189,7 @@ int op_readlink(struct fs_worker *w)
 
 /* ---- removing ----------------------------------------------------------- */
 
-/* The node of what is open as @fd, pinned, which then has that descriptor. */
+/* The node of the file @fd, pinned, or NULL. Takes @fd, for the node. */
 static struct fs_node *node_of_fd(struct fs_worker *w, int fd,
 				  unsigned int nth)
 {
@@ -210,10 +210,11 @@ static struct fs_node *node_of_fd(struct fs_worker *w, int fd,
 }
 
 /*
- * The node whose name is about to go, pinned and with a descriptor, or NULL
- * when the guest knows none. @found: is there such a file? Out of descriptors
- * is no reason to fail: the node then goes stale with its name. @nth: which
- * name of the request's it is.
+ * The node that is about to lose a name, pinned and with a descriptor, or NULL
+ * when the guest does not know the file. When descriptors run out the operation
+ * goes on: the node then becomes stale with its name.
+ * @nth:	index of the name in the request
+ * @found:	set to 0 if the file exists, or -errno
  */
 static struct fs_node *node_losing(struct fs_worker *w, int dirfd,
 				   const char *name, unsigned int nth,
@@ -236,7 +237,7 @@ static struct fs_node *node_losing(struct fs_worker *w, int dirfd,
 	return node_find(w->fs, &stx);
 }
 
-/* The node whose name changes, pinned; a directory is given a descriptor. */
+/* The node that is renamed, pinned; a directory is given a descriptor. */
 static struct fs_node *node_moving(struct fs_worker *w, int dirfd,
 				   const char *name, unsigned int nth,
 				   int *found)
@@ -296,7 +297,7 @@ int op_rmdir(struct fs_worker *w)
 
 /* ---- renaming ----------------------------------------------------------- */
 
-/* One side of a rename: a name in a directory, and the node it stands for. */
+/* One side of a rename: a name in a directory, and the node that has it. */
 struct side {
 	struct fs_node *dir;
 	const char *name;
@@ -309,7 +310,7 @@ static bool same_name(const struct side *a, const struct side *b)
 	return a->dir == b->dir && strcmp(a->name, b->name) == 0;
 }
 
-/* @node is about to be known on another side as well. */
+/* Before a rename: @node gets its new name. */
 static void move_begin(struct fs_worker *w, struct fs_node *node,
 		       const struct side *to)
 {
@@ -317,7 +318,7 @@ static void move_begin(struct fs_worker *w, struct fs_node *node,
 		(void)node_name_add(w->fs, node, to->dir, to->name);
 }
 
-/* It moved; or, with @undo, it did not. */
+/* After a rename: @node loses its old name; with @undo, its new one. */
 static void move_end(struct fs_worker *w, struct fs_node *node,
 		     const struct side *from, const struct side *to, bool undo)
 {
@@ -329,7 +330,7 @@ static void move_end(struct fs_worker *w, struct fs_node *node,
 	node_name_del(w->fs, node, gone->dir, gone->name);
 }
 
-/* What the names stand for, or did before an earlier worker renamed them. */
+/* The nodes of both names, as they were before any rename of this request. */
 static int rename_nodes(struct fs_worker *w, struct side *from,
 			struct side *to, unsigned int flags, bool renamed)
 {

@@ -16,8 +16,8 @@ int op_destroy(struct fs_worker *w);
 int op_statfs(struct fs_worker *w);
 int op_syncfs(struct fs_worker *w);
 /*
- * Nodes, handles, locks and session of this guest go. Requests may still run;
- * waiters were ended.
+ * Drop nodes, handles, locks and session of the guest. Waits for locks were
+ * ended; other requests may still run.
  */
 void fs_drop_guest(struct fs *fs);
 
@@ -54,12 +54,15 @@ int op_write(struct fs_worker *w);
 int op_release(struct fs_worker *w);
 int op_flush(struct fs_worker *w);
 int op_fsync(struct fs_worker *w);
-/* Flags of a guest's open, as the host shall see them; or -errno. */
+/* The host's open flags for a guest's; or -errno. */
 int file_flags(struct fs_worker *w, uint32_t guest);
-/* After opening or creating: a handle, and what OPEN replies. Takes @fd. */
+/*
+ * After opening or creating: make a handle, and fill in OPEN's reply. Takes
+ * @fd and its charge, also on failure.
+ */
 int file_opened(struct fs_worker *w, struct fs_node *node, int fd, int flags,
 		struct fuse_open_out *out);
-/* ftruncate() with set-id bits as the guest asks. */
+/* ftruncate(); @kill: clear set-id bits, as the guest asks. */
 int file_truncate(struct fs_worker *w, int fd, uint64_t size, bool kill);
 
 /* ---- range.c ---- */
@@ -91,10 +94,10 @@ int op_removexattr(struct fs_worker *w);
  */
 int reply_put(struct fs_worker *w, const void *data, size_t len);
 /**
- * reply_attr() - a file's attributes as the guest shall see them
- * @parent:	where it was found, to tell a mount point; or NULL
- * @dirfd, @name: the file, as in statx(); only owner_show() looks at it
- * @stx:	what statx() said; changed
+ * reply_attr() - a file's attributes as the guest is shown them
+ * @parent:	directory of a lookup, to detect a mount point; or NULL
+ * @dirfd, @name: the file, as in statx(); only for owner_show()
+ * @stx:	from statx(); changed
  */
 int reply_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 	      const char *name, struct statx *stx, struct fuse_attr *attr);
@@ -108,7 +111,7 @@ int reply_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 int reply_entry(struct fs_worker *w, struct fs_node *parent, int dirfd,
 	       const char *name, struct statx *stx,
 	       struct fuse_entry_out *entry, struct fs_node **pinned);
-/* How long the guest may believe attributes and names: seconds. */
+/* How long the guest may cache attributes and names: seconds. */
 uint64_t reply_timeout(const struct fs *fs, uint32_t *nsec);
 
 /* ---- lock.c: POSIX and flock locks ---- */
@@ -120,16 +123,16 @@ void lock_close(struct fs *fs);
 /* The operations; w->node is set. Each returns payload length or -errno. */
 int lock_getlk(struct fs_worker *w);
 int lock_setlk(struct fs_worker *w);	/* SETLK and SETLKW, POSIX and flock */
-/* FLUSH: close(2) by a process; its POSIX locks on the file end. */
+/* FLUSH: a process closed the file; its POSIX locks on the file end. */
 void lock_flush(struct fs_worker *w, uint64_t owner);
 /* RELEASE: the last close of an open file, before its descriptor closes. */
 void lock_release(struct fs_worker *w, struct fs_handle *handle,
 		  const struct fuse_release_in *in);
-/* Reset, DESTROY, a new INIT: no lock of that guest stays. */
+/* Reset, DESTROY, a new INIT: end all locks of the guest. */
 void lock_drop_all(struct fs *fs);
 /*
- * Call @see for each OFD lock that @fd has, until it returns not 0; overwrites
- * w->scratch. Return: what @see returned last, or -errno.
+ * Call @see for each OFD lock of @fd until it returns other than 0. Overwrites
+ * w->scratch. Return: the last result of @see, or -errno.
  */
 int locks_of(struct fs_worker *w, int fd,
 	     int (*see)(void *ctx, struct flock *held), void *ctx);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ranges of open files: FALLOCATE, LSEEK, COPY_FILE_RANGE; and the four
- * ioctls that a guest may have.
+ * ioctls that a guest may use.
  *
- * An ioctl's number goes to the host only as one of the constants here, with
- * an argument of known size: inode flags and project ids as chattr and
- * lsattr use them. Changing a project id, or whether new files inherit it, is
- * refused: it would let a guest leave the quota that the host put the share
- * under.
+ * The host gets an ioctl number only as one of the constants here, with an
+ * argument of known size: inode flags and project ids as chattr and lsattr use
+ * them. To change a project id, or whether new files inherit it, is refused: a
+ * guest could leave the project quota that the host set for the share.
  */
 
 #include "fsserver/journal/journal.h"
@@ -22,16 +21,16 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
-/* A copy runs this long at most before the guest asks for the rest. */
+/* Bytes that one request copies at most; the guest asks for the rest. */
 #define COPY_MAX (256ull << 20)
 
-/* Not by root as far as is known: the kernel shall clear set-id bits. */
+/* The caller may lack CAP_FSETID: the kernel must clear set-id bits. */
 static bool drops_setid(const struct fs_worker *w)
 {
 	return w->in.uid != 0;
 }
 
-/* What shifts the rest of the file must not be done twice. */
+/* A call that shifts the rest of the file must not be repeated. */
 static int change_range(struct fs_worker *w, int fd,
 			const struct fuse_fallocate_in *in)
 {
@@ -82,7 +81,7 @@ int op_lseek(struct fs_worker *w)
 	off_t at;
 	int err;
 
-	/* All others need no server; a directory's position is READDIR's. */
+	/* The guest does all others itself; READDIR has its own offsets. */
 	if ((in->whence != SEEK_DATA && in->whence != SEEK_HOLE) ||
 	    !S_ISREG(node_type(w->node)))
 		return -EINVAL;
@@ -173,7 +172,7 @@ int op_copy_file_range_64(struct fs_worker *w)
 
 /* ---- ioctl -------------------------------------------------------------- */
 
-/* The C libraries disagree about the type of a command. */
+/* C libraries differ in the type of the command. */
 static int file_ioctl(int fd, unsigned long cmd, const void *arg)
 {
 	return (int)syscall(SYS_ioctl, fd, cmd, arg);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What several operations put into their replies: a file's attributes, and an
- * entry, which counts a lookup of its node. No locks, no state.
+ * Parts of several operations' replies: a file's attributes, and an entry,
+ * which counts a lookup of its node. No locks, no state.
  */
 
 #include "fsserver/journal/journal.h"
@@ -66,7 +66,7 @@ int reply_attr(struct fs_worker *w, const struct fs_node *parent, int dirfd,
 		.nlink = stx->stx_nlink,
 		.uid = stx->stx_uid,
 		.gid = stx->stx_gid,
-		/* The kernel's own encoding (new_encode_dev). */
+		/* The kernel's encoding (new_encode_dev). */
 		.rdev = (stx->stx_rdev_minor & 0xff) |
 			stx->stx_rdev_major << 8 |
 			(stx->stx_rdev_minor & ~0xffu) << 12,

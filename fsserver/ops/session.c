@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What concerns the share as a whole: FUSE_INIT and what it agrees on,
+ * Operations on the share as a whole: FUSE_INIT with its negotiation,
  * FUSE_DESTROY, file system statistics and syncing.
  *
- * INIT is a table: a flag, and when it is offered back to a guest that offers
- * it. The result lies in the arena and outlives a worker. A guest that sends
- * INIT again without DESTROY was rebooted; whatever the old one had is dropped
- * first. None of the flags refuses a guest: what it does not offer is done
- * without.
+ * INIT is a table: a flag, and when it is accepted from a guest that offers it.
+ * The result is in the arena and outlives a worker. A guest that sends INIT
+ * again without DESTROY was rebooted; the state of the old one is dropped
+ * first. No guest is refused for a flag that it does not offer.
  */
 
 #include "fsserver/ops/ops.h"
@@ -27,8 +26,8 @@
 
 /*
  * A guest from Linux 6.15 on ends the mount when a request takes longer than
- * its sysctl fs.fuse.default_request_timeout, and a wait for a lock may: the
- * longest time that can be said takes the place of the default, in seconds.
+ * its sysctl fs.fuse.default_request_timeout, and a wait for a lock may take
+ * longer. This replaces the default by the longest possible time, in seconds.
  */
 #define REQUEST_TIMEOUT	UINT16_MAX
 
@@ -118,7 +117,7 @@ static const struct {
 	{ FUSE_POSIX_ACL, acl },
 	{ FUSE_DONT_MASK, acl },
 	{ FUSE_CREATE_SUPP_GROUP, keeps_owners },
-	/* Only what creates says whose it is then; nothing else here asks. */
+	/* Then only requests that create have ids; others don't need them. */
 	{ FUSE_ALLOW_IDMAP, as_caller },
 };
 
@@ -130,7 +129,7 @@ static uint64_t negotiate(const struct fs_options *o, uint64_t offered)
 		if (init_flags[i].when(o))
 			flags |= init_flags[i].flag;
 	flags &= offered;
-	/* ACLs come with all of their parts or not at all. */
+	/* ACLs need all three flags. */
 	if ((flags & ACL_FLAGS) != ACL_FLAGS)
 		flags &= ~(uint64_t)(FUSE_POSIX_ACL | FUSE_DONT_MASK);
 	return flags;
@@ -206,8 +205,8 @@ int op_statfs(struct fs_worker *w)
 }
 
 /*
- * By the descriptor that is kept for the share's own file system; of another
- * one below, none is kept, which would keep the host from unmounting it.
+ * A descriptor is kept open for the share's own file system. For others mounted
+ * below one is opened each time: a kept one would prevent unmounting.
  */
 int op_syncfs(struct fs_worker *w)
 {

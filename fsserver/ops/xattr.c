@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Extended attributes. Their system calls take a path or a descriptor that is
- * open for I/O, neither of which a node has; so they go through the private
- * procfs, which is also the process's working directory: "self/fd/N" is the
- * file behind an O_PATH descriptor, symlinks and special files included.
- * Without a procfs, regular files and directories are opened for it and the
- * rest has none.
+ * open for I/O, and a node has neither. So they use the private procfs, which
+ * is also the process's working directory: "self/fd/N" is the file of an O_PATH
+ * descriptor, also for symlinks and special files. Without a procfs, regular
+ * files and directories are opened, and other files have no attributes.
  *
- * Which names the guest may use, and what they are on the host, is owner.c's
- * to say. Values are copied: no such call takes scattered memory.
+ * xattrname.c decides which names the guest may use, and what they are on the
+ * host. Values are copied: these system calls take no iovecs.
  */
 
 #include "fsserver/journal/journal.h"
@@ -22,7 +21,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* By which path the file's attributes are reached. */
+/* How the file's attributes are reached. */
 struct xattr_file {
 	int fd;			/* open for I/O, to be closed; or -1 */
 	char path[PROC_PATH_SIZE];
@@ -61,14 +60,14 @@ static bool xattr_there(const struct xattr_file *f, const char *host)
 			     getxattr(f->path, host, NULL, 0)) >= 0;
 }
 
-/* Set, where an earlier worker may have created it. Scratch has the value. */
+/* Set the attribute to the value in w->scratch. */
 static int xattr_set(struct fs_worker *w, const struct xattr_file *f,
 		     const char *host, size_t size, int flags)
 {
 	int ret;
 
 	if (flags & XATTR_CREATE) {
-		/* It was not there: what is, was made by this very request. */
+		/* It did not exist: an earlier worker has created it. */
 		if (w->replay == JOURNAL_INTENT && !journal_existed(w))
 			flags &= ~XATTR_CREATE;
 		else
@@ -79,7 +78,7 @@ static int xattr_set(struct fs_worker *w, const struct xattr_file *f,
 	return ret < 0 ? -errno : 0;
 }
 
-/* The same, of a list of which the kernel knows what it does to the mode. */
+/* @kill: without CAP_FSETID, so that an ACL clears the set-group-id bit. */
 static int xattr_set_as(struct fs_worker *w, const struct xattr_file *f,
 			const char *host, const struct fuse_setxattr_in *in,
 			bool kill)
@@ -124,7 +123,7 @@ int op_setxattr(struct fs_worker *w)
 	return err;
 }
 
-/* Reply with @len bytes of the scratch memory, or only with their number. */
+/* Reply with @len bytes of w->scratch; with their number if @size is 0. */
 static int xattr_reply(struct fs_worker *w, uint32_t size, size_t len)
 {
 	struct fuse_getxattr_out out = { .size = (uint32_t)len };
@@ -161,8 +160,9 @@ int op_getxattr(struct fs_worker *w)
 		xattr_end(&f);
 	}
 	/*
-	 * What is called user.* here only is no matter of the file's mode to
-	 * the guest: overlayfs asks for trusted.* of each file it looks up.
+	 * The host wants read permission for user.*. A guest's name that is
+	 * only stored as user.* needs none: overlayfs reads trusted.* of each
+	 * file that it looks up.
 	 */
 	if (err == -EACCES && strcmp(host, w->name[0]) != 0)
 		err = -ENODATA;
@@ -207,7 +207,7 @@ int op_removexattr(struct fs_worker *w)
 	if (!again)
 		journal_exists(w, xattr_there(&f, host));
 	ret = f.fd >= 0 ? fremovexattr(f.fd, host) : removexattr(f.path, host);
-	/* It was there: an earlier worker removed it. No list is no error. */
+	/* An earlier worker removed it. An ACL that is missing is no error. */
 	if (ret < 0 && !(errno == ENODATA &&
 			 (again || owner_keeps_acl(w, w->name[0]))))
 		err = -errno;

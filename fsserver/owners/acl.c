@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Access control lists of mapped files, as text of bytes: the form that the
- * kernel's xattr interface has, version 2, little endian.
+ * Access control lists of mapped files, in the format of the kernel's xattr
+ * interface: version 2, little endian.
  *
- * The guest's kernel holds its callers to the lists. What is left to a file
- * system is here: whether a list is one, that the mode's bits and the list say
- * the same whichever of them was changed, and what a new file gets of its
- * directory's default list. The mode's group bits are the mask's where there is
- * a mask, else the owning group's, as on any file system.
+ * The guest's kernel enforces the lists. The file system's part is here: to
+ * check a list, to keep list and mode equal when one of them changes, and to
+ * derive a new file's list from its directory's default list. The mode's group
+ * bits are the mask's where there is a mask, else the owning group's, as on any
+ * file system.
  *
- * Nothing here makes a system call; owner.c keeps the lists.
+ * There are no system calls here; owner.c reads and stores the lists.
  */
 
 #include "fsserver/owners/acl.h"
@@ -22,7 +22,7 @@
 
 #define RWX 7u
 
-/* Entries of a list that was checked, or whose size at least was. */
+/* Entries of a list whose size was checked. */
 struct acl_list {
 	struct posix_acl_xattr_entry *e;
 	size_t nr;
@@ -38,7 +38,7 @@ static struct acl_list entries(void *acl, size_t size)
 	};
 }
 
-/* The first entry of that kind, or @other: a checked list has an owner's. */
+/* The first entry with that tag, or @other. */
 static struct posix_acl_xattr_entry *find(struct acl_list l, uint16_t tag,
 					  struct posix_acl_xattr_entry *other)
 {
@@ -48,13 +48,13 @@ static struct posix_acl_xattr_entry *find(struct acl_list l, uint16_t tag,
 	return other;
 }
 
-/* The entry that the mode's group bits stand for. */
+/* The entry that equals the mode's group bits. */
 static struct posix_acl_xattr_entry *find_group(struct acl_list l)
 {
 	return find(l, ACL_MASK, find(l, ACL_GROUP_OBJ, l.e));
 }
 
-/* A list that was checked has all three; none is no permission. */
+/* A missing entry, which no checked list has, means no permission. */
 static uint32_t get(const struct posix_acl_xattr_entry *e)
 {
 	return e ? le16toh(e->e_perm) : 0;
@@ -89,7 +89,7 @@ int acl_check(void *acl, size_t size)
 			return -EINVAL;
 		count[at]++;
 	}
-	/* One each of owner, group and others; a mask if anybody is named. */
+	/* One each of owner, group and others; a mask if there are more. */
 	if (count[0] != 1 || count[2] != 1 || count[5] != 1 || count[4] > 1 ||
 	    ((count[1] || count[3]) && !count[4]))
 		return -EINVAL;

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * In whose name the host's kernel creates files.
+ * Credentials under which the host's kernel creates files.
  *
  * The guest's kernel has checked permissions already (default_permissions); the
- * server takes the caller's ids only so that what is created gets the right
- * owner and group, set-group-id directories included. So a thread that acts
- * for somebody keeps its capabilities, CAP_DAC_OVERRIDE above all: guests
- * before FUSE_CREATE_SUPP_GROUP do not say in which groups their caller is, and
- * the kernel here would refuse what the guest's allowed. Only CAP_FSETID goes:
- * with it a caller would get set-group-id files of groups it is not in.
+ * server takes the caller's ids only so that a new file gets the right owner
+ * and group, also in set-group-id directories. So the thread keeps its
+ * capabilities, above all CAP_DAC_OVERRIDE: guests before
+ * FUSE_CREATE_SUPP_GROUP do not send the groups of their caller, and the host's
+ * kernel would refuse what the guest's allowed. Only CAP_FSETID is dropped:
+ * with it a caller could make set-group-id files of groups that it is not in.
  * Supplementary groups are those of the request, never the server's own, which
  * fs_confine() dropped (CVE-2022-0358).
  *
- * Credentials belong to a thread in the kernel, but the C library changes all
- * threads at once: hence the bare system calls. They return errors, unlike
- * setfsuid(), which ignores an unmapped id and so would leave the thread as
- * root. A thread is itself between requests: on a network file system even
- * reads go out in its name. Nothing is called where the ids fit already.
+ * Credentials belong to a thread in the kernel, but the C library's functions
+ * change all threads: hence the bare system calls. They return errors, unlike
+ * setfsuid(), which ignores an unmapped id and would so leave the thread as
+ * root. Between requests a thread has the server's credentials: on a network
+ * file system even reads use the current ones. No call is made where the ids
+ * are the current ones.
  *
- * With access=squash and mapped all is done in the server's own name.
+ * With access=squash and mapped the server's own credentials are always used.
  */
 
 #include "fsserver/owners/owners.h"
@@ -29,7 +30,7 @@
 
 #include <linux/capability.h>
 
-#define KEEP ((uid_t)-1)	/* setresuid(2): leave as it is */
+#define KEEP ((uid_t)-1)	/* setresuid(2): unchanged */
 #define FSETID (1ull << CAP_FSETID)
 
 static int set_caps(uint64_t effective, uint64_t permitted)
@@ -131,7 +132,7 @@ int cred_enter(struct fs_worker *w)
 	if (!err && uid != w->cur_uid) {
 		err = set_uid(w, uid);
 		if (!err) {
-			/* The kernel cleared what is effective for non-root. */
+			/* The kernel cleared the effective capabilities. */
 			w->no_fsetid = true;
 			err = set_caps(w->caps & ~FSETID, w->caps);
 		}
@@ -147,7 +148,7 @@ void cred_leave(struct fs_worker *w)
 
 	if (w->cur_uid == uid && w->cur_gid == gid && !w->cur_groups)
 		return;
-	/* Back to what the real and saved ids allow: these do not fail. */
+	/* The real and saved ids allow these: they do not fail. */
 	if (w->cur_uid != uid) {
 		set_uid(w, uid);
 		set_caps(w->caps, w->caps);
@@ -170,7 +171,7 @@ int cred_drop_fsetid(struct fs_worker *w)
 
 void cred_restore_fsetid(struct fs_worker *w)
 {
-	/* Within cred_enter() it goes back with cred_leave(). */
+	/* After cred_enter(), cred_leave() restores it. */
 	if (!w->no_fsetid || w->cur_uid != w->fs->place.uid)
 		return;
 	set_caps(w->caps, w->caps);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guest's ids and the host's, with access=passthrough: the same, or as
- * uid-map= and gid-map= have them.
+ * Mapping of ids with access=passthrough, by uid-map= and gid-map=; without
+ * these, ids are the same in guest and host.
  *
- * A map of ID_RANGEs covers all ids: a guest's id that is in none is refused
- * (-EOVERFLOW), a host's is shown as 65534. The other kinds, which virtiofsd
- * calls translations, change the ids that they name, in one direction or in
- * both, and leave all others alone. The first range that fits decides.
+ * A list of plain ranges covers all ids: a guest's id outside of them is
+ * refused (-EOVERFLOW), and a host's is shown as 65534. The other kinds, which
+ * virtiofsd calls translations, change the ids in their range, in one direction
+ * or both, and leave all others unchanged. The first range that matches is
+ * used.
  *
- * Ids stand in access control lists too. Nothing here is locked: the lists
- * never change.
+ * Access control lists contain ids too. There are no locks: the maps are
+ * constant.
  */
 
 #include "fsserver/owners/acl.h"
@@ -38,7 +39,7 @@ static const struct {
 	[ID_FORBID_GUEST]	= { TO_HOST, true },
 };
 
-/* Are these plain ranges, of which each id has to be? */
+/* Are these plain ranges, which cover all ids? */
 static bool complete(const struct id_map *map)
 {
 	for (unsigned int i = 0; i < map->nr; i++)
@@ -124,7 +125,7 @@ int owner_map_acl(const struct fs *fs, void *acl, size_t size, bool host)
 		else
 			err = owner_gid_to_host(fs, id, &id);
 		if (err)
-			return -EINVAL;	/* as of an id without a place */
+			return -EINVAL;	/* like the kernel's, unmapped */
 		e->e_id = htole32(id);
 	}
 	return 0;

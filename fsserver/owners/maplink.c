@@ -104,7 +104,7 @@ static void temp_name(char temp[NAME_MAX + 1], const struct fs_node *node,
 	snprintf(temp, NAME_MAX + 1, ".vmshare.%x.%x", node->slot, nth);
 }
 
-/* A file in @dirfd that will be the symlink @stx; its name in @temp. */
+/* Make a file in @dirfd that will replace the symlink @stx; set @temp. */
 static int make_temp(struct fs_worker *w, struct fs_node *node, int dirfd,
 		     char temp[NAME_MAX + 1], const struct statx *stx,
 		     const struct owner *o, size_t len)
@@ -131,8 +131,8 @@ static int make_temp(struct fs_worker *w, struct fs_node *node, int dirfd,
 }
 
 /*
- * Rename @temp over @name, or the same where that was done. The node, and its
- * descriptor @fd for whoever uses that number, are the new file from then on.
+ * Rename @temp over @name; if they are the same, that was done before. From
+ * then on the new file is the node's, and the descriptor number @fd is its.
  */
 static int take_over(struct fs_worker *w, struct fs_node *node, int fd,
 		     int dirfd, const char *temp, const char *name)
@@ -157,14 +157,14 @@ static int take_over(struct fs_worker *w, struct fs_node *node, int fd,
 	return err;
 }
 
-/* Is what @stx shows a file that an earlier worker made for this request? */
+/* Did an earlier worker make the file @stx for this request? */
 static bool made_by_us(struct fs_worker *w, const struct statx *stx)
 {
 	return journal_temp_left(w) >= 0 && S_ISREG(stx->stx_mode) &&
 	       journal_made_it(w, stx);
 }
 
-/* What an earlier worker made and did not get to rename. */
+/* Remove a file that an earlier worker made and did not rename. */
 static void remove_left(struct fs_worker *w, const struct fs_node *node,
 			int dirfd)
 {
@@ -218,7 +218,7 @@ int maplink_give(struct fs_worker *w, struct fs_node *node,
 	if (!o->uid && !o->gid)
 		return 0;
 	parent = node_name_at(w->fs, node, 0, name);
-	if (!parent)		/* removed, and open to nobody */
+	if (!parent)		/* removed: no change is visible */
 		return 0;
 	dirfd = node_fd(w, parent);
 	err = dirfd < 0 ? dirfd : replace(w, node, dirfd, name, o);

@@ -1,29 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose files they are, in the guest's eyes and on the host.
+ * Owners of files, on the host and as the guest sees them.
  *
- * passthrough	ids as they are, but for uid-map= and gid-map=. What a guest's
- *		process creates is created in its name (cred.c).
+ * passthrough	ids as they are, except for uid-map= and gid-map=. Files are
+ *		created with the credentials of the guest's process (cred.c).
  * squash	the server's own uid and gid are the guest's 0, or those of
- *		squash=, both ways; all others are shown as they are (in a user
- *		namespace with one id as 65534, or as root's where the user
- *		wants that). What is created
- *		belongs to the server's user. A chown that the host refuses is
- *		no error.
+ *		squash=, in both directions; all others are shown as they are
+ *		(in a user namespace with one id as 65534, or as 0 if the user
+ *		wants that). New files belong to the server's user. A chown that
+ *		the host refuses is no error.
  * mapped	owner, mode and device number that the guest sees are kept in
- *		OWNER_XATTR; on the host the file is its caller's, with mode
- *		0700 (directories, and what any may execute) or 0600. Device
- *		nodes, fifos and sockets are empty regular files there.
- *		Symlinks are maplink.c's. Files without the attribute (made on
- *		the host) are shown as squash would. Access is the guest's
- *		kernel's to check, as always.
+ *		OWNER_XATTR; on the host the file belongs to the server's user,
+ *		with mode 0700 (directories and executable files) or 0600.
+ *		Device nodes, fifos and sockets are empty regular files there.
+ *		For symlinks see maplink.c. Files without the attribute (made
+ *		on the host) are shown as with squash. The guest's kernel checks
+ *		access, as in the other modes.
  *
- * Of a mapped file the set-id bits, and a mapped security.capability, have to
- * be cleared here where the kernel would for a real one: owner_will_write() and
- * chown. So has the mode that an access control list sets, and the list that a
- * chmod changes (acl.c). Nothing here is locked: the guest's kernel orders
- * changes of an inode, and a guest that does not has itself to blame for its
- * modes.
+ * Set-id bits, and a security.capability with another name, are cleared here
+ * where the kernel would do it for a local file: before writes and at a chown.
+ * Likewise an access control list that is set changes the mode, and a chmod the
+ * list (acl.c). There are no locks here: the guest's kernel orders changes of
+ * an inode, and a guest that does not spoils only its own modes.
  *
  * Attributes are reached through the procfs, "self/fd/N" or "self/fd/N/NAME"
  * (no call takes a directory and a name). NAME was checked to be one component
@@ -34,7 +32,6 @@
 #include "fsserver/owners/acl.h"
 #include "fsserver/owners/owner.h"
 #include "fsserver/owners/owners.h"
-
 
 #include <dirent.h>
 #include <endian.h>
@@ -58,7 +55,7 @@ struct owner_disk {
 
 /* ---- ids ---------------------------------------------------------------- */
 
-/* The server's own ids have others in the guest; those of nobody are root's. */
+/* Replace the server's own ids, and perhaps 65534, by the guest's. */
 static void show_squashed(const struct fs *fs, struct statx *stx)
 {
 	bool unnamed = fs->options.unnamed_as_root && fs->place.userns;
@@ -86,8 +83,8 @@ static const char *xattr_path(char buf[XATTR_PATH_SIZE], int dirfd,
 }
 
 /*
- * Read or write at "self/fd/N", which is a link that has to be followed, or at
- * "self/fd/N/NAME", whose last component must not be.
+ * "self/fd/N" is a link and must be followed; the last component of
+ * "self/fd/N/NAME" must not be.
  */
 static ssize_t get_disk(int dirfd, const char *name, struct owner_disk *disk)
 {
@@ -126,14 +123,14 @@ bool fs_made_mapped(const char *dir)
 	       (ssize_t)sizeof(struct owner_disk);
 }
 
-/* Whether the attribute may call a file of this kind on the host so. */
+/* May a file of this type on the host have the type @guest in the guest? */
 static bool type_fits(const struct statx *stx, uint32_t guest)
 {
 	uint32_t host = stx->stx_mode & S_IFMT;
 
 	if (host == guest)
 		return true;
-	if (guest == S_IFLNK)		/* what is in it is a target */
+	if (guest == S_IFLNK)		/* its content is the target */
 		return host == S_IFREG && stx->stx_size > 0 &&
 		       stx->stx_size < PATH_MAX;
 	return host == S_IFREG && (guest == S_IFCHR || guest == S_IFBLK ||
@@ -209,7 +206,7 @@ bool owner_keeps_acl(const struct fs_worker *w, const char *guest)
 	return w->fs->options.access == FS_ACCESS_MAPPED && xattr_is_acl(guest);
 }
 
-/* A list into the scratch memory; its size, 0 where there is none, -errno. */
+/* Read a list into w->scratch: its size, 0 where there is none, -errno. */
 static ssize_t acl_read(struct fs_worker *w, int dirfd, const char *name,
 			const char *list)
 {
@@ -225,11 +222,11 @@ static ssize_t acl_read(struct fs_worker *w, int dirfd, const char *name,
 		n = getxattr(path, host, w->scratch, XATTR_SIZE_MAX);
 	if (n < 0)
 		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
-	/* The host's caller may have written anything there. */
+	/* A process of the host may have written anything there. */
 	return acl_check(w->scratch, (size_t)n) ? 0 : n;
 }
 
-/* The scratch memory's list; one that says what the mode says is none. */
+/* Store the list in w->scratch; remove one that only repeats the mode. */
 static int acl_write(struct fs_worker *w, int dirfd, const char *name,
 		     const char *list, size_t size)
 {
@@ -252,9 +249,9 @@ static int acl_write(struct fs_worker *w, int dirfd, const char *name,
 	return ret ? -errno : 0;
 }
 
-/* What a new file gets of the list that @dirfd has for such. */
-static int acl_hand_on(struct fs_worker *w, int dirfd, int fd,
-		       const char *name, uint32_t *mode)
+/* Give a new file the lists, and @mode, of its directory's default list. */
+static int acl_from_default(struct fs_worker *w, int dirfd, int fd,
+			    const char *name, uint32_t *mode)
 {
 	ssize_t n = acl_read(w, dirfd, "", ACL_DEFAULT);
 	int err = 0;
@@ -329,7 +326,7 @@ int owner_created(struct fs_worker *w, int dirfd, const char *name,
 		return fd;
 	err = owner_inherit(w, fd, &o);
 	if (!err && !S_ISLNK(mode))
-		err = acl_hand_on(w, fd, dirfd, name, &o.mode);
+		err = acl_from_default(w, fd, dirfd, name, &o.mode);
 	if (!err)
 		err = owner_write(dirfd, name, &o);
 	/* A real symlink has no attribute: it is root's. */
@@ -338,7 +335,7 @@ int owner_created(struct fs_worker *w, int dirfd, const char *name,
 
 /* ---- changing ----------------------------------------------------------- */
 
-/* chmod(2) of what an O_PATH descriptor stands for. */
+/* chmod(2) through an O_PATH descriptor. */
 static int change_mode(struct fs_worker *w, struct fs_node *node, int fd,
 		       uint32_t mode)
 {
@@ -370,14 +367,14 @@ static int set_passthrough(struct fs_worker *w, int fd, uint32_t valid,
 		err = owner_uid_to_host(w->fs, uid, &host_uid);
 	if (!err && valid & FATTR_GID)
 		err = owner_gid_to_host(w->fs, gid, &host_gid);
-	if (err)		/* as chown(2) of an unmapped id */
+	if (err)		/* like chown(2) of an unmapped id */
 		return err == -EPERM ? err : -EINVAL;
 	return fchownat(fd, "", host_uid, host_gid, AT_EMPTY_PATH) ? -errno : 0;
 }
 
 /*
- * What the host refuses stays as it is: it is shown, and no error. What else a
- * chown does is done, to set-id bits and ctime, by one of neither.
+ * Where the host refuses, the owner stays as it is, without an error. A chown
+ * that changes neither id then has its other effects, on set-id bits and ctime.
  */
 static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
 			uint32_t uid, uint32_t gid)
@@ -398,8 +395,8 @@ static int set_squashed(struct fs_worker *w, int fd, uint32_t valid,
 }
 
 /*
- * The kernel drops a file's capabilities when it is written to or changes its
- * owner; where they are kept by another name, that is ours to do
+ * The kernel removes a file's capabilities when it is written to or its owner
+ * changes; where they are stored under another name, the server must do that
  * (CVE-2021-20263).
  */
 static int drop_capability(struct fs_worker *w, int fd)
@@ -425,13 +422,13 @@ static uint32_t without_setid(uint32_t mode)
 	return mode;
 }
 
-/* To neither id as well: the rest of what a chown does is done then. */
+/* A chown that changes neither id has its other effects too. */
 static bool chowns(uint32_t valid)
 {
 	return valid & (FATTR_UID | FATTR_GID) || !valid;
 }
 
-/* A list says what the mode says, whichever of them is changed. */
+/* After a chmod: change the access control list accordingly. */
 static int acl_follow(struct fs_worker *w, int fd, uint32_t mode)
 {
 	ssize_t n = acl_read(w, fd, "", ACL_ACCESS);
@@ -479,7 +476,7 @@ static int set_mapped(struct fs_worker *w, struct fs_node *node, int fd,
 	}
 	if (!err)
 		err = owner_write(fd, "", &o);
-	/* Also where the attribute says the same as before. */
+	/* For the ctime, also where the attribute did not change. */
 	if (!err && chowns(valid))
 		err = fchownat(fd, "", UINT32_MAX, UINT32_MAX, AT_EMPTY_PATH) ?
 			      -errno : 0;
@@ -502,7 +499,7 @@ int owner_setattr(struct fs_worker *w, struct fs_node *node, uint32_t valid,
 		return -EINVAL;
 	if (access == FS_ACCESS_MAPPED)
 		return set_mapped(w, node, fd, valid, &want);
-	/* The mode last: a change of owner clears its set-id bits. */
+	/* The mode last: a change of owner clears set-id bits. */
 	if (chowns(valid) && S_ISREG(node_type(node)))
 		err = drop_capability(w, fd);
 	if (!err && chowns(valid))
@@ -564,7 +561,7 @@ int owner_will_write(struct fs_worker *w, int fd, bool kill)
 
 uint32_t owner_dtype(const struct fs *fs, uint32_t dtype)
 {
-	/* What is a regular file here may be a device there. */
+	/* A regular file on the host may be a device for the guest. */
 	return fs->options.access == FS_ACCESS_MAPPED && dtype == DT_REG ?
 		       DT_UNKNOWN : dtype;
 }

@@ -3,8 +3,8 @@
 #define VMSHARE_FSSERVER_OWNER_H
 
 /*
- * What owner.c keeps of a mapped file, and maplink.c, which keeps symlinks
- * that are not root's.
+ * Private to this folder: the owner that access=mapped stores with a file, and
+ * symlinks of other owners than root (maplink.c).
  */
 
 #include "fsserver/owners/owners.h"
@@ -17,18 +17,18 @@ struct owner {
 /* ---- owner.c ---- */
 
 /*
- * What the guest shall see of a file whose host attributes are @stx.
- * Return: 0; the attribute may be missing, or be somebody else's nonsense.
+ * The owner, mode and device that the guest is shown; @stx: the host's. Return:
+ * 0, also where the attribute is missing or invalid.
  */
 int owner_read(const struct fs *fs, int dirfd, const char *name,
 	       const struct statx *stx, struct owner *o);
 int owner_write(int dirfd, const char *name, const struct owner *o);
-/* The group, and its bit, that the directory @fd gives to a new file @o. */
+/* Give a new file @o the group of the set-group-id directory @fd, if it is. */
 int owner_inherit(struct fs_worker *w, int fd, struct owner *o);
 
 /* ---- maplink.c ---- */
 
-/* Have a node that is a symlink on the host belong to @o. */
+/* Change the owner of a node that is a symlink on the host to @o. */
 int maplink_give(struct fs_worker *w, struct fs_node *node,
 		 const struct owner *o);
 

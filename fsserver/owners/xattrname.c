@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest's extended attributes are called on the host.
+ * The host's names of a guest's extended attributes.
  *
- * A guest's trusted.* and security.* are no business of the host's kernel: the
- * server has not the privilege to set most of them (CAP_SYS_ADMIN), and labels
- * of a guest's security module must not become the host's. So
+ * A guest's trusted.* and security.* are stored under other names: most of them
+ * need a privilege that the server does not have (CAP_SYS_ADMIN), and labels of
+ * a guest's security module must not become the host's. So
  *
  *   guest		host
  *   user.vmshare.X	user.vmshare.user.vmshare.X	(so that this nests)
@@ -12,24 +12,24 @@
  *   security.X		user.vmshare.security.X
  *   security.capability  as it is with access=passthrough, else like the above
  *   system.posix_acl_*	as they are; with access=mapped, where the host's mode
- *			and ids mean nothing to the guest,
+ *			and ids are not the guest's,
  *			user.vmshare.system.posix_acl_*, whatever the rules
- *			below, if the guest knows lists, else EOPNOTSUPP
+ *			below, if ACLs were negotiated, else EOPNOTSUPP
  *   user.X		as it is
- *   all else		EOPNOTSUPP
+ *   all others		EOPNOTSUPP
  *
- * and everything else below user.vmshare. on the host (the owner of mapped
- * files) does not exist for the guest.
+ * and all other names below user.vmshare. on the host (the owner of mapped
+ * files) do not exist for the guest.
  *
  * xattr-map= replaces this table by rules of virtiofsd's syntax, each
- * SEP TYPE SEP SCOPE SEP KEY SEP PREPEND SEP, the first that fits deciding.
+ * SEP TYPE SEP SCOPE SEP KEY SEP PREPEND SEP; the first that matches decides.
  * SCOPE is client (names that the guest uses begin with KEY), server (names on
  * the host begin with PREPEND) or all. TYPE is ok (as it is), bad (EPERM;
- * hidden), unsupported (EOPNOTSUPP) or prefix (the host's has PREPEND before
- * it; in that direction KEY does not matter, as virtiofsd has it). "map" with
- * KEY and PREPEND alone, as the last rule, stands for prefix and for keeping
- * both sides out of each other's names. What no rule fits is bad. They are read
- * where they are needed, from the text.
+ * hidden), unsupported (EOPNOTSUPP) or prefix (the host's name has PREPEND
+ * before it; from host to guest KEY does not matter, as in virtiofsd). "map"
+ * has KEY and PREPEND only, must be the last rule, and stands for a prefix rule
+ * and rules that hide either side's names from the other. A name that no rule
+ * matches is bad. The text of the rules is parsed at each use.
  */
 
 #include "fsserver/owners/acl.h"
@@ -50,7 +50,7 @@ bool xattr_is_acl(const char *name)
 	return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
 }
 
-/* A list that is kept for a mapped file, by the guest's name. */
+/* Is it a list that the server stores for a mapped file? */
 static bool is_kept_acl(const struct fs *fs, const char *guest)
 {
 	return xattr_is_acl(guest) &&
@@ -123,9 +123,9 @@ static const char *map_to_guest(const char *map, const char *host)
 	return NULL;
 }
 
-/* ---- what the operations use -------------------------------------------- */
+/* ---- names in both directions ------------------------------------------- */
 
-/* The owners of mapped files are no guest's, by whatever rule. */
+/* The attribute with a mapped file's owner, which no rule gives to a guest. */
 static bool is_owner(const char *host)
 {
 	return !strcmp(host, OWNER_XATTR);
@@ -142,7 +142,7 @@ int owner_xattr_to_host(struct fs_worker *w, const char *guest,
 	if (fs->options.xattr_map) {
 		err = map_to_host(fs->options.xattr_map, guest, host);
 		if (err == -EPERM && !set)
-			err = -ENODATA;	/* it is hidden, not forbidden */
+			err = -ENODATA;	/* hidden */
 		if (!err && is_owner(host))
 			err = set ? -EPERM : -ENODATA;
 		return err;
@@ -188,7 +188,7 @@ size_t owner_xattr_list(struct fs_worker *w, char *list, size_t len)
 		if (size > len - in)
 			break;		/* the kernel ends each with a NUL */
 		name = to_guest(w->fs, list + in);
-		/* As the kernel lists them: to who has CAP_SYS_ADMIN. */
+		/* The kernel lists them only for CAP_SYS_ADMIN. */
 		if (name && w->in.uid != 0 && starts(name, "trusted."))
 			name = NULL;
 		if (name) {

@@ -4,28 +4,28 @@
  *
  * Leader/followers. Each started lane has one leader: the thread that waits for
  * its rings, pops chains and runs their requests itself, one after the other,
- * without a hand-off. What has been completed becomes visible to the guest when
- * the rings are drained, in ops->wait(), or before the next request where one
- * was slow a short while ago: requests that sleep without saying so (a name
- * that is not in the kernel's cache) seldom come alone. Otherwise no lock is
- * taken and no shared line is written between two requests.
+ * without a hand-off. Completed requests are published when the rings are
+ * drained, in ops->wait(). After a slow request they are published before each
+ * of the next requests too, since more requests may sleep without a call of
+ * will_block() (as for a name that is not in the kernel's cache). Otherwise no
+ * lock is taken and no shared cache line is written between two requests.
  *
- * A leader lets go of its lane in three cases:
- *  - its request is about to sleep (will_block()): what was completed is
- *    published, and a follower, woken or made now, leads on. The request goes
- *    on in this thread, which is an idle follower afterwards;
+ * A leader gives up its lane in three cases:
+ *  - its request is about to sleep (will_block()): completed requests are
+ *    published, and a follower, woken or made now, becomes the leader. The
+ *    request goes on in this thread, which is an idle follower afterwards;
  *  - the rings hold more work than one thread should do: see overloaded();
  *  - the lane is stopped.
- * Where there is no follower and none can be made, the lane has no leader for a
- * while, and the first thread that ends its request takes it.
+ * Where there is no follower and none can be made, the lane has no leader until
+ * a thread ends its request and takes it.
  *
- * Threads are made when they are needed, and end when they were idle for
- * IDLE_SECONDS. There may be one for each started lane, options.threads more
- * (blocked or idle), and one for each of the guest's processes that waits for
- * a lock (waiter.c).
+ * Threads are made when they are needed, and end after IDLE_SECONDS without
+ * work. There may be one for each started lane, options.threads more (blocked
+ * or idle), and one for each process of the guest that waits for a lock
+ * (waiter.c).
  *
  * The locks are in private.h. All signals are blocked in these threads except
- * what a fault raises, and what ends a wait for a lock.
+ * those of faults, and the one that ends a wait for a lock.
  */
 
 #include "fsserver/owners/owners.h"
@@ -39,19 +39,19 @@
 #include <unistd.h>
 
 #define IDLE_SECONDS	10
-#define STACK_SIZE	(256 * 1024)	/* of which a request touches 8 */
+#define STACK_SIZE	(256 * 1024)	/* a request uses 8 KiB */
 
 /*
  * Waking a thread on another CPU takes 10 to 20 us: parallel work pays where a
  * request takes longer than that, and when the rings hold enough of them.
  */
 #define PARALLEL_MEAN_NS	40000
-#define SHARE_CLAMP_NS	(4 * PARALLEL_MEAN_NS) /* one outlier is no trend */
+#define SHARE_CLAMP_NS	(4 * PARALLEL_MEAN_NS) /* limits an outlier's weight */
 #define SHARE_TOTAL_NS	100000
 
 /*
- * After a request that took longer than one from memory does, so many are run
- * with nothing completed kept back: to show it costs 1 us or two.
+ * After a request that took longer than one from memory does, completed ones
+ * are published before each of the next CAUTIOUS requests, at 1 to 2 us each.
  */
 #define SLOW_NS		60000
 #define CAUTIOUS	64u
@@ -85,7 +85,7 @@ static void thread_free(struct pool_thread *t)
 	pages_free(t, sizeof(*t) + FS_SCRATCH);
 }
 
-/* All but what a fault in this very thread raises. */
+/* All but those that a fault of the thread raises. */
 static void blocked_signals(sigset_t *set)
 {
 	static const int faults[] = {
@@ -97,7 +97,7 @@ static void blocked_signals(sigset_t *set)
 		sigdelset(set, faults[i]);
 }
 
-/* pthread_create() with the signals blocked from its first instruction. */
+/* pthread_create() with signals blocked from the thread's start. */
 static int thread_start(struct pool_thread *t)
 {
 	sigset_t blocked, old;
@@ -148,10 +148,10 @@ static bool may_create(const struct fs_pool *pool)
 
 /*
  * Find a follower to lead @l, or make one. Called and left with the lock,
- * which is dropped while a thread is made.
- * Return: 0; -EBUSY where the limit's threads all run requests, of which the
- * first to end will take the lane; -EAGAIN where none could be made. l->led
- * says so as well.
+ * which is dropped while memory for a thread is allocated.
+ * Return: 0; -EBUSY at the limit of threads, when the first that ends its
+ * request will take the lane; -EAGAIN where none could be made. l->led is set
+ * accordingly.
  */
 static int find_leader(struct fs_pool *pool, struct pool_lane *l)
 {
@@ -178,7 +178,7 @@ static int find_leader(struct fs_pool *pool, struct pool_lane *l)
 		t->link = &pool->all;
 		t->next = pool->all;
 		stats_join(&t->w, pool->fs->stats, pool->slots);
-		/* Its first act is to take the lock: the list is complete. */
+		/* It takes the lock first, and so finds a complete list. */
 		err = thread_start(t);
 		if (!err) {
 			if (t->next)
@@ -197,7 +197,7 @@ none:
 	return err;
 }
 
-/* A running lane that nobody leads. Called with the lock. */
+/* A running lane without a leader. Called with the lock. */
 static struct pool_lane *lane_without_leader(struct fs_pool *pool)
 {
 	for (unsigned int i = 0; i < pool->nr_lanes; i++) {
@@ -273,8 +273,8 @@ static void count_request(struct fs_worker *w, int64_t ns, uint32_t len)
 }
 
 /*
- * Whether the rings hold so much work that another CPU should help. Cheap
- * requests (in memory, a few us) stay with one thread at any depth.
+ * Do the rings hold so much work that another thread should help? Cheap
+ * requests (in memory, a few us) stay with one thread at any queue depth.
  */
 static bool overloaded(const struct fs_pool *pool, const struct pool_lane *l)
 {
@@ -289,7 +289,7 @@ static bool overloaded(const struct fs_pool *pool, const struct pool_lane *l)
 	       pool->cpus;
 }
 
-/* Two threads at once lose one of their readings, which does no harm. */
+/* Of two concurrent updates one is lost, which does not matter. */
 static void update_mean(struct pool_lane *l, int64_t took)
 {
 	int64_t mean = __atomic_load_n(&l->mean, __ATOMIC_RELAXED);
@@ -319,7 +319,7 @@ static uint32_t run_parallel(struct pool_thread *t)
 	return len;
 }
 
-/* Run the request in t->w and give its chain back: length of the answer. */
+/* Run the request in t->w and push its chain. Return: the reply's length. */
 static uint32_t run_one(struct pool_thread *t)
 {
 	struct fs_pool *pool = t->pool;
@@ -336,7 +336,7 @@ static uint32_t run_one(struct pool_thread *t)
 	pool->ops->push(pool->ops_ctx, &t->w.chain, len);
 	if (t->w.leading)
 		return len;
-	/* The leader can't know of this one: tell the guest here. */
+	/* The leader does not know of this chain: publish it here. */
 	pool->ops->flush(pool->ops_ctx, t->lane->index);
 	if (t->parallel) {
 		t->parallel = false;
@@ -353,7 +353,7 @@ static void be_cautious(struct pool_lane *l, int64_t took)
 		l->cautious--;
 }
 
-/* Lead @l until it is stopped or another leads it. */
+/* Lead @l until it is stopped or another thread leads it. */
 static void lead(struct pool_thread *t, struct pool_lane *l)
 {
 	struct fs_pool *pool = t->pool;
@@ -387,7 +387,7 @@ static void lead(struct pool_thread *t, struct pool_lane *l)
 
 /*
  * Sleep as an idle follower. Called and left with the lock.
- * Return: the lane to lead, or NULL when the thread shall end.
+ * Return: the lane to lead, or NULL when the thread must end.
  */
 static struct pool_lane *be_idle(struct fs_pool *pool, struct pool_thread *t)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What pool.c and waiter.c share: threads, lanes, and who leads which.
+ * What pool.c and waiter.c share: threads, lanes, and who leads a lane.
  *
- * pool->lock protects all that is marked (L). No other lock is taken under it.
- * Under it threads are made, and their memory is mapped and unmapped, and
- * pool_each() calls its visitor, which may copy and must not wait.
+ * pool->lock protects the fields marked (L). No other lock is taken under it.
+ * Threads are created under it, their memory is mapped and unmapped, and
+ * pool_each() calls its visitor, which must not wait.
  */
 
 #ifndef VMSHARE_FSSERVER_POOL_PRIVATE_H
@@ -18,8 +18,8 @@
 
 struct pool_lane {
 	unsigned int index;
-	int64_t mean;		/* atomic: recent ns of a request; a guide */
-	unsigned int cautious;	/* leader's: requests until it is bold again */
+	int64_t mean;		/* atomic: recent ns of a request, about */
+	unsigned int cautious;	/* leader's: requests to publish before */
 	bool running;		/* (L) between start and stop */
 	bool led;		/* (L) some thread leads it, or is about to */
 	unsigned int slots;	/* (L) ring slots of those waiting for locks */
@@ -30,14 +30,14 @@ struct pool_thread {
 	struct fs_pool *pool;
 	pthread_t id;		/* (L) */
 	pthread_cond_t wake;	/* with pool->lock: lead was set, or closing */
-	struct pool_lane *lead; /* (L) what it shall lead */
+	struct pool_lane *lead; /* (L) lane that it must lead next */
 	struct pool_lane *lane; /* own: where its request came from */
 	struct pool_thread *next_idle;		/* (L) */
 	struct pool_thread *next, **link;	/* (L) list of all */
 	unsigned int generation; /* own: resets seen when it popped */
-	unsigned int slots;	/* own: what it waits for a lock with */
+	unsigned int slots;	/* own: ring slots of its wait for a lock */
 	bool waiting;		/* (L) for a lock */
-	bool parallel;		/* own: gave up its lane to share work */
+	bool parallel;		/* own: gave up its lane to run in parallel */
 };
 
 struct fs_pool {
@@ -60,7 +60,7 @@ struct fs_pool {
 	unsigned int threads;		/* (L) */
 	unsigned int started;		/* (L) lanes that run */
 	unsigned int waiters;		/* (L) */
-	bool slots[STATS_SLOTS];	/* (L) that count for a thread */
+	bool slots[STATS_SLOTS];	/* (L) slots of counts in use */
 	bool closing;			/* (L) */
 };
 
@@ -71,18 +71,18 @@ static inline struct pool_thread *pool_thread_of(struct fs_worker *w)
 
 /*
  * Let another thread lead the lane of the thread's request.
- * @must:	only if there is another
+ * @must:	keep the lead if there is no other thread
  *
- * Return: 0, or -errno where nobody leads it now (@must: it still does).
+ * Return: 0, or -errno where no thread leads it now (@must: @t still does).
  */
 int pool_hand_over(struct pool_thread *t, bool must);
 
-/* For the process, once: how a wait for a lock is interrupted. */
+/* Once for the process: set up the signal that interrupts waits for locks. */
 void pool_wait_setup(void);
 
 /* ---- counts -------------------------------------------------------------- */
 
-/* A slot for the counts of a new thread, and back; @taken has a lock. */
+/* A slot for a new thread's counts, and its release; @taken needs the lock. */
 static inline void stats_join(struct fs_worker *w, struct stats *stats,
 			      bool taken[STATS_SLOTS])
 {
@@ -97,7 +97,7 @@ static inline void stats_leave(struct fs_worker *w, const struct stats *stats,
 		taken[w->stats - stats->slot] = false;
 }
 
-/* When the request of @w began, for all who look; 0: it ended. */
+/* Show other threads and processes when the request began; 0: it ended. */
 static inline void stats_began(struct fs_worker *w, int64_t began)
 {
 	__atomic_store_n(&w->began, began, __ATOMIC_RELEASE);

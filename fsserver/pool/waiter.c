@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that wait for a lock: for as long as another process of the guest
- * likes, or of the host.
+ * Threads that wait for a lock, until a process of the guest or of the host
+ * releases it.
  *
- * Each has a thread of the pool to itself, which pool.c's bound on threads does
- * not count. Their own bounds are MAX_WAITERS and three quarters of their ring,
- * so that requests that could end the wait still get through.
+ * Each wait has a thread of the pool, which pool.c's bound on threads does not
+ * count. Waits have their own bounds, MAX_WAITERS and three quarters of their
+ * ring, so that requests that could end a wait are still served.
  *
- * A wait ends early when the guest is gone: INTERRUPT_SIGNAL, blocked in all
- * other threads and at all other times, ends the system call; its handler does
- * nothing. pool->generation says whether that was meant, so that a stray
- * signal is only a loop more.
+ * A wait ends early when the guest is gone: INTERRUPT_SIGNAL, which is blocked
+ * except during such waits, ends the system call; its handler does nothing.
+ * pool->generation tells whether the wait must end, so that after any other
+ * signal of that number it goes on.
  */
 
 #include "fsserver/pool/private.h"
@@ -19,10 +19,10 @@
 #include <signal.h>
 #include <time.h>
 
-/* A stray one does no harm: it is ignored by default. */
+/* Its default action is to ignore it: harmless if it comes otherwise. */
 #define INTERRUPT_SIGNAL SIGURG
 #define MAX_WAITERS	2048
-#define DEFAULT_RING	128		/* where the ring does not tell */
+#define DEFAULT_RING	128		/* where chain_ops has no size() */
 
 static void ignore_signal(int sig)
 {
@@ -31,7 +31,7 @@ static void ignore_signal(int sig)
 
 void pool_wait_setup(void)
 {
-	/* Without SA_RESTART: it shall end fcntl(F_OFD_SETLKW) and flock(). */
+	/* Without SA_RESTART: it must end fcntl(F_OFD_SETLKW) and flock(). */
 	const struct sigaction act = { .sa_handler = ignore_signal };
 
 	sigaction(INTERRUPT_SIGNAL, &act, NULL);
@@ -63,7 +63,7 @@ int pool_wait_begin(struct fs_worker *w)
 	if (w->leading) {
 		pool->ops->flush(pool->ops_ctx, l->index);
 		if (pool_hand_over(t, true)) {
-			/* Nobody could serve the unlock: do not wait for it. */
+			/* No thread could serve the unlock: do not wait. */
 			pool_wait_end(w);
 			return -ENOLCK;
 		}
@@ -111,7 +111,7 @@ void pool_interrupt(struct fs_pool *pool)
 		for (struct pool_thread *t = pool->all; t; t = t->next) {
 			if (!t->waiting)
 				continue;
-			/* May come just before it sleeps: hence the loop. */
+			/* It may come just before the sleep: hence the loop. */
 			pthread_kill(t->id, INTERRUPT_SIGNAL);
 			waiting++;
 		}
