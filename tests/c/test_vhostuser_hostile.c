@@ -228,12 +228,14 @@ static void block_cut(void)
 /* Heads that a front end's in-flight table gives back before they are done. */
 static void pushed_again(void)
 {
+	static struct vu_device device;
 	struct vu_queue *q = calloc(1, sizeof(*q));
 	struct vu_inflight *inflight = calloc(1, sizeof(*inflight));
 	struct vring_used_elem used[4];
 	uint16_t pending[VU_MAX_RING], idx = 0, flags = 0;
 
 	CHECK(q && inflight);
+	q->dev = &device;
 	q->num = 4;
 	q->pending = pending;
 	q->inflight = inflight;

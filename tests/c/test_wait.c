@@ -46,6 +46,7 @@ static struct ring *ring_new(void)
 	if (!r)
 		abort();
 	memset(r, 0, sizeof(*r));
+	r->q.dev = &device;
 	r->q.index = 1;
 	r->q.num = NUM;
 	r->q.st = &r->st;
