@@ -21,7 +21,8 @@ static struct {
 		struct fuse_forget_in forget;
 	};
 } request;
-static struct fuse_out_header reply;
+#define COPIES	70	/* of the request, at most: more than are named */
+static struct fuse_out_header reply[COPIES];
 static const char nothing[] = "vmshare: note: no request has run for 100 ms\n";
 static unsigned int copies = 1;	/* of the request that its lane has */
 static unsigned int taken, given;	/* atomic */
@@ -46,19 +47,18 @@ static int one_pop(void *ctx, unsigned int lane, struct chain *c)
 	c->head = (uint16_t)__atomic_fetch_add(&taken, 1, __ATOMIC_ACQ_REL);
 	c->queue = (uint16_t)(lane + 1);
 	c->iov[0] = (struct iovec){ &request, request.head.len };
-	c->iov[1] = (struct iovec){ &reply, sizeof(reply) };
+	c->iov[1] = (struct iovec){ &reply[c->head], sizeof(reply[0]) };
 	c->nr_readable = c->nr_writable = 1;
 	c->readable = request.head.len;
-	c->writable = sizeof(reply);
+	c->writable = sizeof(reply[0]);
 	return 1;
 }
 
 static void one_push(void *ctx, struct chain *c, uint32_t len)
 {
 	(void)ctx;
-	(void)c;
 	/* FORGET has no answer. */
-	if (!len || (len == sizeof(reply) && !reply.error))
+	if (!len || (len == sizeof(reply[0]) && !reply[c->head].error))
 		__atomic_store_n(&given, 1, __ATOMIC_RELEASE);
 }
 
@@ -342,7 +342,7 @@ static void many_stuck(void)
 
 	CHECK(fd >= 0);
 	CHECK_EQ(start(), 0);
-	copies = 70;
+	copies = COPIES;
 	lock = wait_for_lock("d", 1);
 	CHECK(lock >= 0);
 	for (int i = 0; i < 5000 && __atomic_load_n(&taken, __ATOMIC_ACQUIRE) <
