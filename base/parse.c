@@ -183,7 +183,7 @@ int parse_id_range(const char *text, struct id_range *range)
 		[ID_FORBID_GUEST] = { "forbid-guest:", false, 2 },
 	};
 	unsigned int kind = ID_FORBID_GUEST;
-	uint32_t n[3];
+	uint32_t n[3] = { 0 };
 
 	/* The last that fits is ID_RANGE, whose word is none. */
 	while (strncmp(text, kinds[kind].name, strlen(kinds[kind].name)) != 0)

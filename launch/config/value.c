@@ -571,7 +571,7 @@ int opt_squash(struct cfg_parser *p, const struct cfg_key *key, void *base,
 		return cfg_fail(p, "%s %s: must be %s", key->name, value,
 				key->arg);
 	*(struct squash_config *)field(key, base) = (struct squash_config){
-		.set = true, .uid = ids[0], .gid = ids[n - 1],
+		.set = true, .uid = ids[0], .gid = ids[n > 1],
 	};
 	return 0;
 }
