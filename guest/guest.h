@@ -46,7 +46,7 @@
 /* What went wrong, in words for a message; valid where -errno was returned. */
 struct guest_error {
 	char text[512];		/* names the path and the reason */
-	char hint[512];		/* what mends it; empty where that is unknown */
+	char hint[512];		/* what to do about it, or empty */
 };
 
 /* ---- kernel ------------------------------------------------------------- */
@@ -169,10 +169,10 @@ int guest_find_user(const char *passwd, const char *who, uint32_t *uid,
 int guest_cmdline(const struct guest_spec *spec, char *buf, size_t size);
 
 /*
- * What the file server hides of a root share, names in its root; NULL ends
- * them. Covered: where init mounts its own, of any root below an overlay
- * (whatever a tree has mounted there would be in the way). Hidden: what of the
- * host's own root is nobody's business.
+ * Names that the file server hides in the root of a root share, ended by NULL.
+ * Covered: where init mounts its own, in any root below an overlay (a mount of
+ * the tree would be in the way). Hidden: what a guest must not read of the
+ * host's own root.
  */
 extern const char *const guest_root_covered[];
 extern const char *const guest_root_hidden[];
@@ -239,7 +239,7 @@ enum guest_phase {
 	GUEST_READY,		/* init has its ports, is mounting */
 	GUEST_RUNNING,		/* the command was started */
 	GUEST_EXITED,		/* it ended; output may still be under way */
-	GUEST_CONFIRMED,	/* all output was written here; guest told so */
+	GUEST_CONFIRMED,	/* all output was written here; sent CONFIRM */
 	GUEST_DONE,		/* guest is unmounted: QEMU may be ended */
 	GUEST_FAILED,		/* init gave up; text says why, no command ran
 				 * (or its end was lost). It powers off */

@@ -11,13 +11,13 @@
  *	unmount, while the host takes what is still in the ports
  *	wait for CONFIRM, say DONE, power off
  *
- * What fails is said in a FAILED frame if the control port can be had, and on
- * the kernel's console in any case; then the guest powers off all the same.
- * init never returns and never exits: that would be a panic.
+ * A failure is reported in a FAILED frame if the control port can be opened,
+ * and on the kernel's console in any case; then the guest powers off. init
+ * never returns and never exits: that would be a panic.
  *
- * Ports appear some time after their driver was loaded, without an order;
- * nothing but sysfs says which is which, so it is looked at until they are
- * there, at the latest moment that needs them.
+ * Ports appear some time after their driver was loaded, in any order. Only
+ * sysfs says which is which, so init polls it until they are there, as late as
+ * possible.
  */
 #include <dirent.h>
 #include <errno.h>

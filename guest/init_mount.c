@@ -256,8 +256,8 @@ static int mount_overlay(struct guest_error *err)
 }
 
 /*
- * Move /dev, /proc and /sys below /root. All is looked at before any is moved:
- * a failure is told by way of them, where they were.
+ * Move /dev, /proc and /sys below /root. All are checked before any is moved,
+ * since an error is reported through them.
  */
 static int move_kernel(struct guest_error *err)
 {

@@ -117,7 +117,7 @@ static enum boots disk_boots(const struct config *c,
 	return boots;
 }
 
-/* Whoever gives words for QEMU may boot from something else. */
+/* With arguments for QEMU the guest may boot from something else. */
 void check_boot(const struct config *c, struct findings *found)
 {
 	const char *path = c->nr_disks ? c->disks[0].path : NULL;

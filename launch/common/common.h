@@ -59,7 +59,7 @@ void findings_init(struct findings *found);
 /**
  * findings_add() - note a problem
  * @status:	0 for a warning, else the exit status that it leads to
- * @hint:	what mends it, or ""
+ * @hint:	what to do about it, or ""
  */
 void findings_add(struct findings *found, int status, const char *hint,
 		  const char *fmt, ...) PRINTF_LIKE(4, 5);

@@ -73,7 +73,7 @@ void process_setup(void)
 	while (null >= 0 && null <= STDERR_FILENO);
 	if (null >= 0)
 		close(null);
-	/* What the caller left open is nobody's but for what a flag names. */
+	/* Of what the caller left open only what a flag names is used. */
 	(void)sys_close_range(3, INT_MAX, true);
 	/* Options that can't be read have their errors, too. */
 	log_setup(LOG_LEVEL_NOTE, is_journal());

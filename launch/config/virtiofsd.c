@@ -90,7 +90,7 @@ static int take_cache(struct vfs_parse *v, const char *name, const char *value)
 	return set(v, "cache", value);
 }
 
-/* 0 is "no pool" there: few requests at once are our way anyhow. */
+/* 0 means no thread pool there, which is the default here. */
 static int take_threads(struct vfs_parse *v, const char *name,
 			const char *value)
 {
@@ -164,8 +164,8 @@ static int take_label(struct vfs_parse *v, const char *name, const char *value)
 }
 
 /*
- * "-mknod:+chown": what is taken away, vmshare does without; what is added is
- * fine where the server has it anyhow.
+ * "-mknod:+chown": capabilities after '-' are dropped; those after '+' must be
+ * some that the server has.
  */
 static int take_modcaps(struct vfs_parse *v, const char *name,
 			const char *value)

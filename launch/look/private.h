@@ -22,7 +22,7 @@ struct look {
 	char command[16];	/* run, serve */
 	uint64_t seconds;	/* since it was started */
 	char what[PATH_MAX];	/* its disk or root, or its socket */
-	unsigned int more;	/* disks besides that one */
+	unsigned int more;	/* further disks */
 	struct look_share shares[VM_MAX_SHARES + 1];
 	unsigned int nr_shares;
 };
@@ -40,9 +40,9 @@ int look_signal(const struct look *l, int sig, int value);
 
 /**
  * look_each() - find all that run
- * @only:	look at this process alone, whoever's it is; 0: all of ours
- * @fn:		told of each; the descriptors in it are closed afterwards. Not
- *		0 ends the search
+ * @only:	this process only, of any user; 0: all of this user's
+ * @fn:		called for each, whose descriptors are closed afterwards; a
+ *		result other than 0 ends the search
  *
  * Return: what @fn returned last, 0 where nothing runs, or -errno.
  */

@@ -6,8 +6,9 @@
  * processor, so a VM must be creatable. On x86 the processor must also show
  * vmx or svm: under some hypervisors the device belongs to a software KVM that
  * makes a VM and hangs a stock guest in its boot loader.
- * Users are never told to chmod the device: the hint names the group that
- * owns it here, whatever it is called, or lets one user in.
+ *
+ * No hint says to chmod the device: it names the group that owns the device
+ * here, or lets one user in.
  */
 #include "launch/qemu/private.h"
 

@@ -25,7 +25,7 @@ struct qemu_info {
 	bool uefi_flash;		/* else loaded with -bios */
 };
 
-/* What a run hands to QEMU besides words. All descriptors are inherited. */
+/* What a run passes to QEMU in addition to arguments; all are inherited. */
 struct qemu_wiring {
 	int mem_fds[VM_MAX_NODES];		/* c->nr_nodes of them */
 	/* One end of a socketpair for each of c->shares; then root_share's. */

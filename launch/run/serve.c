@@ -81,7 +81,7 @@ static int wait_loop(struct serving *s, const struct config *c,
 		if (!fds[0].revents ||
 		    read(signals, &info, sizeof(info)) != sizeof(info))
 			continue;
-		/* To be told to end is how a server ends (libvirt's way). */
+		/* A server is ended by a signal: that is no error. */
 		if (info.ssi_signo == SIGUSR1)
 			share_ask(share);
 		else if (info.ssi_signo == SIGUSR2)

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * QEMU as a child process. It gets the descriptors that its command line
- * names and no other, /dev/null to read, and a pipe to us for its words: QEMU
- * makes its stdio non-blocking, and that flag would reach whoever shares our
- * terminal or pipe. It is in a session of its own, so that keys of the
+ * names and no other, /dev/null to read, and a pipe to us for its messages:
+ * QEMU makes its stdio non-blocking, which would also affect other processes on
+ * our terminal or pipe. It is in a session of its own, so that keys of the
  * terminal reach it only through us.
  *
- * That it must not survive us is arranged twice: through the
- * guardian, which knows it before it runs, and as a parent-death signal, for
- * the case that both of us are killed at once.
+ * Two things end it when this process is killed: the guardian, which knows it
+ * before it runs, and a parent-death signal, in case both are killed at once.
  *
- * A failed exec comes back as errno through a pipe that a successful one
- * closes.
+ * The errno of a failed exec comes through a pipe that a successful one closes.
  */
 
 #include "launch/run/supervise.h"

@@ -87,8 +87,8 @@ static int probe_socket(const struct sockaddr_un *addr)
 }
 
 /*
- * Whoever holds it for longer is none of us: others lock a directory, too.
- * The descriptor is the lock; -1 where it can't be locked.
+ * A lock that is held for longer is another program's: it is not waited for.
+ * The descriptor is the lock; -1 where the directory can't be locked.
  */
 static int lock_directory(int dir)
 {
@@ -294,7 +294,7 @@ int serve_listen(const struct config *c, struct guardian *guardian, int *fd,
 	int status = EXIT_REFUSED;
 	sigset_t set;
 
-	/* Whoever sees the socket may send one. */
+	/* From now on the socket exists, and signals may be sent. */
 	serve_block_signals(&set);
 	if (c->listen_fd >= 0)
 		status = take_fd(c->listen_fd, "--fd", fd);
@@ -391,8 +391,9 @@ static bool has_message(int conn)
 }
 
 /*
- * Whoever connects to see if somebody listens is no front end: neither the one
- * that SERVE_ONCE waits for, nor one that has come back.
+ * A connection without a message, made to see if somebody listens, is not a
+ * front end: neither the one that SERVE_ONCE waits for, nor one that has come
+ * back.
  */
 static int next_front_end(struct serve_state *st, int sock)
 {

@@ -91,8 +91,8 @@ void guardian_terminal(struct guardian *guardian, int fd,
 bool guardian_orphaned(const struct guardian *guardian);
 
 /*
- * In a child that does not exec: unmap the page. Whoever can write to it
- * decides what the guardian kills and removes.
+ * In a child that does not exec: unmap the page, since its contents decide what
+ * the guardian kills and removes.
  */
 void guardian_leave(struct guardian *guardian);
 
@@ -107,7 +107,7 @@ enum share_event {
 	SHARE_NOT_SHARED = 'n',	/* guest memory is private */
 };
 
-/* Descriptors of keeper and workers besides those in the arena. */
+/* Descriptors of keeper and workers in addition to those in the arena. */
 struct share_fds {
 	int sock;		/* connected or listening */
 	int events;		/* enum share_event to the parent */
@@ -230,8 +230,8 @@ void share_stop(struct share *s);
 #define UPGRADE_COMMAND	"take-over"	/* internal; FD of a message */
 
 /*
- * What the program on disk is told by the handover message when it is started
- * to take over a running share. Its keeper then receives from the old one all
+ * The handover message's content, for the program on disk when it is started to
+ * take over a running share. Its keeper then receives from the old one all
  * open descriptors, the arena among them; the guest sees a short pause.
  */
 struct upgrade {
@@ -285,7 +285,7 @@ enum serve_how {
 
 /**
  * serve_listen() - the socket that --socket, --fd or LISTEN_FDS name
- * @guardian:	told to remove the socket's path
+ * @guardian:	will remove the socket's path
  * @fd:		set to the socket
  * @how:	set to how it is to be served
  *
